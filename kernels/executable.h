@@ -1,0 +1,56 @@
+/* Devices and executables: what the layers above see of the kernels.
+   A device is opened once; an executable is a graph compiled for it at one exact shape and precision. Its memory need is
+   known after compiling and before its arena is allocated. Compile and run only on the device's executor thread. */
+#ifndef BS_KERNELS_EXECUTABLE_H
+#define BS_KERNELS_EXECUTABLE_H
+
+#include "kernels/base/cancel.h"
+#include "kernels/graph.h"
+#include "kernels/params.h"
+
+enum bs_precision { BS_PRECISION_F32, BS_PRECISION_BF16 };
+
+struct bs_device_options {
+    int threads;            /* 0: what affinity and cgroup allow */
+    bool allow_winograd;    /* false: direct convolutions only (exactness tests) */
+};
+
+struct bs_device_info {
+    char name[96];          /* e.g. "CPU, AMD EPYC" */
+    char backend[16];
+    char libraries[128];    /* e.g. "oneDNN 2.6.3 (Winograd)" */
+    char isa[64];           /* e.g. "avx512_bf16" */
+    int threads;
+    bool fast_bf16;         /* hardware multiplies bf16 */
+};
+
+struct bs_device;
+struct bs_executable;
+
+/* spec: "ref", "cpu", or "auto" (the best one that opens). BS_EUNSUPPORTED names what is available. */
+bs_status bs_device_open(const char *spec, const struct bs_device_options *opt, struct bs_device **out,
+                         struct bs_err *err) BS_NODISCARD;
+/* Accepts NULL. Executables must be gone. */
+void bs_device_close(struct bs_device *dev);
+void bs_device_describe(const struct bs_device *dev, struct bs_device_info *info);
+
+/* Compiles; the graph is not needed afterwards, params gets a reference. */
+bs_status bs_executable_create(struct bs_device *dev, const struct bs_graph *g, struct bs_params *params,
+                               enum bs_precision precision, struct bs_executable **out, struct bs_err *err) BS_NODISCARD;
+void bs_executable_destroy(struct bs_executable *exe);
+
+/* Bytes of the arena (workspace included, shared packed weights not). */
+size_t bs_executable_arena_bytes(const struct bs_executable *exe);
+/* Algorithms chosen, for provenance: hash of the plan and a readable summary. */
+uint64_t bs_executable_plan_hash(const struct bs_executable *exe);
+const char *bs_executable_algorithms(const struct bs_executable *exe);
+/* Frees the arena until the next run. */
+void bs_executable_trim(struct bs_executable *exe);
+
+/* Runs: inputs in the order of the graph's INPUT nodes, outputs in the order of its outputs, all f32 C order with the
+   compiled shapes. Looks at cancel (may be NULL) between steps: BS_ECANCELLED. */
+bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *inputs, int ninput,
+                            struct bs_tensor *outputs, int noutput, const struct bs_cancel *cancel,
+                            struct bs_err *err) BS_NODISCARD;
+
+#endif

@@ -1,0 +1,107 @@
+/* The whole contract between networks and hardware: SSA values over a small, closed set of operators.
+   A network (model/arch) builds a logical graph; kernels/grad.c can extend it by its backward; a backend lowers it.
+   A graph owns its nodes and names; it belongs to one thread while it is built and is immutable after bs_graph_finish.
+
+   Building never fails call by call: the first error sticks to the graph, later calls return BS_NO_VALUE, and
+   bs_graph_finish reports it. So a network reads like the paper. */
+#ifndef BS_KERNELS_GRAPH_H
+#define BS_KERNELS_GRAPH_H
+
+#include "kernels/tensor.h"
+
+typedef int32_t bs_value;   /* index of the node that makes it */
+#define BS_NO_VALUE ((bs_value)-1)
+#define BS_MAX_INPUTS 6
+
+enum bs_op {
+    BS_OP_INPUT,            /* bound at run time, by name */
+    BS_OP_PARAM,            /* bound from a bs_params set, by name (a state_dict key) */
+    BS_OP_CONV2D,           /* x (N,Ci,H,W), w (Co,Ci,kh,kw), b (Co) or none; stride, pad */
+    BS_OP_CONV_TRANSPOSE2D, /* x (N,Ci,H,W), w (Ci,Co,k,k), b (Co) or none; stride = k, no padding */
+    BS_OP_INSTANCE_NORM,    /* x; eps. Per sample and channel, biased variance, no affine part */
+    BS_OP_GROUP_NORM,       /* x, w (C), b (C); groups, eps */
+    BS_OP_BATCH_NORM,       /* x, w, b, running mean, running var (all (C)); eps. Evaluation mode */
+    BS_OP_RELU,
+    BS_OP_SIGMOID,
+    BS_OP_MAX_POOL2D,       /* x; kernel = stride */
+    BS_OP_RESIZE_BILINEAR,  /* x; out_h, out_w; half-pixel centres (align_corners=False), no antialias */
+    BS_OP_CONCAT,           /* two tensors along the channel axis */
+    BS_OP_ADD,              /* same shape */
+    BS_OP_MUL,              /* same shape */
+    /* Backward operators; grad.c emits them. gy is the gradient of the forward output. */
+    BS_OP_CONV2D_GRAD_X,    /* gy, w -> shape of x (attribute shape) */
+    BS_OP_CONV2D_GRAD_W,    /* x, gy -> shape of w */
+    BS_OP_SUM_TO_CHANNEL,   /* gy (N,C,H,W) -> (C): gradient of a bias */
+    BS_OP_RELU_GRAD,        /* y, gy */
+    BS_OP_SIGMOID_GRAD,     /* y, gy */
+    BS_OP_INSTANCE_NORM_GRAD, /* x, gy; eps */
+    BS_OP_SLICE_CHANNEL,    /* x; channels [start, start+count): gradient of concat */
+    BS_OP_COUNT
+};
+
+/* Attributes; an operator reads only those its comment above names. */
+struct bs_attr {
+    int stride, pad, kernel, groups;
+    int64_t out_h, out_w;
+    int64_t start, count;
+    float eps;
+    struct bs_shape shape;
+};
+
+struct bs_node {
+    enum bs_op op;
+    int ninput;
+    bs_value input[BS_MAX_INPUTS];
+    struct bs_attr attr;
+    struct bs_shape shape;      /* of the value it makes; element type is the precision chosen at compile time */
+    const char *name;           /* INPUT, PARAM: binding name; others: NULL or a debugging label. Owned by the graph */
+};
+
+struct bs_graph;
+
+/* NULL when memory ran out. */
+struct bs_graph *bs_graph_create(void);
+/* Accepts NULL. */
+void bs_graph_destroy(struct bs_graph *g);
+
+bs_value bs_graph_input(struct bs_graph *g, const char *name, struct bs_shape shape);
+/* The same name twice yields the same value; another shape under a known name is an error. */
+bs_value bs_graph_param(struct bs_graph *g, const char *name, struct bs_shape shape);
+bs_value bs_graph_conv2d(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int stride, int pad);
+bs_value bs_graph_conv_transpose2d(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int stride);
+bs_value bs_graph_instance_norm(struct bs_graph *g, bs_value x, float eps);
+bs_value bs_graph_group_norm(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int groups, float eps);
+bs_value bs_graph_batch_norm(struct bs_graph *g, bs_value x, bs_value w, bs_value b, bs_value mean, bs_value var,
+                             float eps);
+bs_value bs_graph_relu(struct bs_graph *g, bs_value x);
+bs_value bs_graph_sigmoid(struct bs_graph *g, bs_value x);
+bs_value bs_graph_max_pool2d(struct bs_graph *g, bs_value x, int kernel);
+bs_value bs_graph_resize_bilinear(struct bs_graph *g, bs_value x, int64_t out_h, int64_t out_w);
+bs_value bs_graph_concat(struct bs_graph *g, bs_value a, bs_value b);
+bs_value bs_graph_add(struct bs_graph *g, bs_value a, bs_value b);
+bs_value bs_graph_mul(struct bs_graph *g, bs_value a, bs_value b);
+/* Any operator by table; what the functions above and grad.c are made of. */
+bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *inputs, int ninput, struct bs_attr attr);
+
+/* Marks a value as an output under a name, in order of the calls. */
+void bs_graph_output(struct bs_graph *g, const char *name, bs_value v);
+
+/* Ends building: reports the first error of any call above, or that there is no output. */
+bs_status bs_graph_finish(struct bs_graph *g, struct bs_err *err) BS_NODISCARD;
+
+/* Reading a graph. */
+int bs_graph_node_count(const struct bs_graph *g);
+const struct bs_node *bs_graph_node(const struct bs_graph *g, bs_value v);
+int bs_graph_output_count(const struct bs_graph *g);
+bs_value bs_graph_output_value(const struct bs_graph *g, int i);
+const char *bs_graph_output_name(const struct bs_graph *g, int i);
+/* Multiply-adds counted as two; convolution and linear operators only. */
+double bs_graph_flops(const struct bs_graph *g);
+
+/* Extends an unfinished graph by the backward of loss-like value y (gradient seed gy of the same shape, usually an
+   INPUT): grads[i] becomes the gradient with respect to wrt[i], BS_NO_VALUE where y does not depend on it.
+   BS_EUNSUPPORTED names an operator on the path without a backward rule. (grad.c) */
+bs_status bs_graph_backward(struct bs_graph *g, bs_value y, bs_value gy, const bs_value *wrt, int nwrt,
+                            bs_value *grads, struct bs_err *err) BS_NODISCARD;
+
+#endif

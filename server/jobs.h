@@ -1,0 +1,43 @@
+/* Durable jobs: takes queued jobs from the store, runs them on the engine, writes results back, tells watchers.
+   One dispatcher thread; the functions below are thread-safe. */
+#ifndef BS_SERVER_JOBS_H
+#define BS_SERVER_JOBS_H
+
+#include "server/engine.h"
+#include "server/store/blobs.h"
+#include "server/store/store.h"
+
+struct bs_jobs;
+
+bs_status bs_jobs_create(struct bs_store *store, struct bs_blobs *blobs, struct bs_engine *engine, struct bs_jobs **out, struct bs_err *err) BS_NODISCARD;
+/* Stops taking jobs, requeues what runs, joins. Accepts NULL. */
+void bs_jobs_destroy(struct bs_jobs *j);
+
+/* What a segmentation job is, beyond its input blob: stored as JSON in bs_job_record.request. */
+struct bs_job_request {
+    char model[80];
+    int64_t model_version;
+    bool raw;
+    enum bs_sample sample;
+    int ndim;
+    char axes[BS_IMAGE_MAX_DIM + 1];
+    size_t dim[BS_IMAGE_MAX_DIM];
+    double pixel_size;
+    struct bs_segment_params params;
+    bool want_maps, want_objects;
+};
+bs_status bs_job_request_to_json(const struct bs_job_request *r, char **json, struct bs_err *err) BS_NODISCARD;
+bs_status bs_job_request_from_json(const char *json, struct bs_job_request *r, struct bs_err *err) BS_NODISCARD;
+
+/* Job is durable when this returns. */
+bs_status bs_jobs_submit(struct bs_jobs *j, struct bs_job_record *job, bool *existing, struct bs_err *err) BS_NODISCARD;
+bs_status bs_jobs_cancel(struct bs_jobs *j, const char *id, struct bs_err *err) BS_NODISCARD;
+
+/* Watchers hear of every change of one job; the callback comes on some thread of ours and must not block.
+   Returns a handle for bs_jobs_unwatch (after which no callback runs). */
+typedef void (*bs_job_watch_fn)(void *ctx, const char *job_id, int64_t revision);
+struct bs_job_watch;
+struct bs_job_watch *bs_jobs_watch(struct bs_jobs *j, const char *id, bs_job_watch_fn fn, void *ctx);
+void bs_jobs_unwatch(struct bs_job_watch *w);
+
+#endif
