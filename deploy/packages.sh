@@ -1,0 +1,40 @@
+#!/bin/sh
+# Installs the Debian/Ubuntu packages that bioseg needs: `deploy/packages.sh build` to build and run it,
+# `deploy/packages.sh test` for the checks as well. Nothing is touched when everything is already there.
+# Runs as root or through sudo, asks nothing.
+set -eu
+
+build="gcc cmake ninja-build ccache pkg-config git ca-certificates
+libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
+libpng-dev libtiff-dev libdnnl-dev libsqlite3-dev libssl-dev libjansson-dev libzip-dev libseccomp-dev"
+test="libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev llvm-14 python3 python3-venv python3-pip"
+
+case "${1:-build}" in
+build) wanted="$build" ;;
+test) wanted="$build $test" ;;
+*)
+    echo "usage: deploy/packages.sh build|test" >&2
+    exit 2
+    ;;
+esac
+
+missing=""
+for package in $wanted; do
+    if ! dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed'; then
+        missing="$missing $package"
+    fi
+done
+[ -n "$missing" ] || exit 0
+
+as_root=""
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+        echo "packages are missing and neither root nor sudo is at hand:$missing" >&2
+        exit 1
+    }
+    as_root="sudo"
+fi
+echo "installing:$missing"
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq
+# shellcheck disable=SC2086 # the list is meant to split
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, and runs every check of the project:
+#
+#   ./tests/run.sh           everything (what continuous integration runs)
+#   ./tests/run.sh --fast    release build and its tests only: the inner loop
+#   ./tests/run.sh STAGE...  one or more of: style release e2e asan tsan fuzz tidy
+#
+# Ends with one line per stage and a closing line of how many passed.
+set -u
+cd "$(dirname "$0")/.."
+all="style release e2e asan tsan fuzz tidy"
+case "${1:-}" in
+"") stages="$all" ;;
+--fast) stages="release" ;;
+-h | --help)
+    sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'
+    exit 0
+    ;;
+*) stages="$*" ;;
+esac
+jobs=$(nproc)
+fuzz_seconds=${BS_FUZZ_SECONDS:-10}
+
+./deploy/packages.sh test || exit 1
+
+build() { # preset, further cmake options...
+    local preset=$1 folder
+    shift
+    folder=build
+    [ "$preset" = release ] || folder=build-$preset
+    cmake --preset "$preset" -DBS_WERROR=ON "$@" >"$folder.configure.log" 2>&1 ||
+        { mkdir -p "$folder"; cat "$folder.configure.log"; rm -f "$folder.configure.log"; return 1; }
+    mv "$folder.configure.log" "$folder/configure.log"
+    ninja -C "$folder" -j "$jobs" --quiet
+}
+
+stage_style() {
+    local rc=0
+    git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 --dry-run --Werror || rc=1
+    git ls-files -z '*.sh' .ci/run | xargs -0 -n1 bash -n || rc=1
+    # The project speaks of itself alone: no path of a machine it was written on.
+    if git grep -nIE '(^|[^A-Za-z0-9_.-])/(work|farm|root)/[a-z.]' -- . ':!tests/run.sh'; then
+        echo "machine paths in tracked files" >&2
+        rc=1
+    fi
+    return $rc
+}
+
+stage_release() {
+    build release && ctest --test-dir build --output-on-failure -j 1
+}
+
+stage_e2e() {
+    [ -d build/bin ] || build release || return 1
+    ./tests/e2e/run.sh
+}
+
+stage_asan() {
+    build asan && ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 \
+        ctest --test-dir build-asan --output-on-failure -j "$jobs"
+}
+
+stage_tsan() {
+    build tsan && TSAN_OPTIONS=halt_on_error=1 ctest --test-dir build-tsan --output-on-failure -j "$jobs"
+}
+
+stage_fuzz() {
+    build fuzz && ./tests/fuzz/run.sh "$fuzz_seconds"
+}
+
+stage_tidy() {
+    build release || return 1
+    git ls-files 'kernels/*.c' 'model/*.c' 'server/*.c' 'proto/*.c' 'clients/*.c' |
+        xargs -P "$jobs" -n 4 clang-tidy-14 --quiet -p build 2>/dev/null
+}
+
+passed=0 failed=0 summary=""
+for stage in $stages; do
+    if ! declare -F "stage_$stage" >/dev/null; then
+        echo "tests/run.sh: no stage '$stage'; there are: $all" >&2
+        exit 2
+    fi
+    echo "== $stage"
+    began=$SECONDS
+    if "stage_$stage"; then
+        passed=$((passed + 1))
+        summary+="pass  $stage  $((SECONDS - began)) s"$'\n'
+    else
+        failed=$((failed + 1))
+        summary+="FAIL  $stage  $((SECONDS - began)) s"$'\n'
+    fi
+done
+printf '\n%s' "$summary"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
