@@ -95,7 +95,7 @@ bs_status bs_overlay_render(const float *plane, const uint32_t *labels, size_t h
         return BS_FAIL(err, BS_EINVAL, "an overlay needs an image; this one is %zu x %zu", height, width);
     if (zoom < 1 || zoom > 16)
         return BS_FAIL(err, BS_EINVAL, "overlay zoom %d is not within 1 and 16", zoom);
-    float low, high;
+    float low = 0, high = 1;
     bs_status rc = contrast_limits(plane, count, &low, &high, err);
     if (rc != BS_OK)
         return rc;
