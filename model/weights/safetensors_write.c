@@ -1,0 +1,149 @@
+/* Writing a safetensors file so that a crash or a full disk leaves the old file or none; see safetensors.h. */
+#include "kernels/base/checked.h"
+#include "model/weights/file_io.h"
+#include "model/weights/json.h"
+#include "model/weights/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *dtype_text(enum bs_dtype t)
+{
+    static const char *const text[BS_DTYPE_COUNT] = {
+        [BS_F32] = "F32", [BS_BF16] = "BF16", [BS_F16] = "F16", [BS_F64] = "F64", [BS_I64] = "I64",
+        [BS_I32] = "I32", [BS_I16] = "I16",   [BS_I8] = "I8",   [BS_U8] = "U8",   [BS_BOOL] = "BOOL"};
+    return text[t];
+}
+
+static size_t item_bytes(const struct bs_safetensors_item *item)
+{
+    return bs_shape_count(&item->shape) * bs_dtype_size(item->dtype);
+}
+
+static char *make_header(const struct bs_safetensors_pair *metadata, size_t nmetadata,
+                         const struct bs_safetensors_item *items, size_t nitem)
+{
+    struct bs_json_writer w = {0};
+    size_t offset = 0;
+    bs_json_write_open(&w, NULL, '{');
+    if (nmetadata) {
+        bs_json_write_open(&w, "__metadata__", '{');
+        for (size_t i = 0; i < nmetadata; i++)
+            bs_json_write_string(&w, metadata[i].key, metadata[i].value);
+        bs_json_write_close(&w, '}');
+    }
+    for (size_t i = 0; i < nitem; i++) {
+        bs_json_write_open(&w, items[i].name, '{');
+        bs_json_write_string(&w, "dtype", dtype_text(items[i].dtype));
+        bs_json_write_open(&w, "shape", '[');
+        for (int d = 0; d < items[i].shape.ndim; d++)
+            bs_json_write_int(&w, NULL, items[i].shape.dim[d]);
+        bs_json_write_close(&w, ']');
+        bs_json_write_open(&w, "data_offsets", '[');
+        bs_json_write_int(&w, NULL, (int64_t)offset);
+        offset += item_bytes(&items[i]);
+        bs_json_write_int(&w, NULL, (int64_t)offset);
+        bs_json_write_close(&w, ']');
+        bs_json_write_close(&w, '}');
+    }
+    bs_json_write_close(&w, '}');
+    return bs_json_write_end(&w);
+}
+
+/* Length, header and the spaces that align the first tensor to 8 bytes. */
+static bs_status write_header(int fd, const char *header, struct bs_err *err)
+{
+    const size_t len = strlen(header), padded = (len + 7) / 8 * 8;
+    unsigned char prefix[8];
+    if (padded > BS_SAFETENSORS_MAX_HEADER)
+        return BS_FAIL(err, BS_ELIMIT, "the header would have %zu bytes, at most %zu are accepted", padded,
+                       BS_SAFETENSORS_MAX_HEADER);
+    for (int i = 0; i < 8; i++)
+        prefix[i] = (unsigned char)((uint64_t)padded >> 8 * i);
+    bs_status rc;
+    if ((rc = bs__file_write(fd, prefix, sizeof prefix, err)) != BS_OK ||
+        (rc = bs__file_write(fd, header, len, err)) != BS_OK)
+        return rc;
+    return bs__file_write(fd, "       ", padded - len, err);
+}
+
+static bs_status write_tensors(int fd, const struct bs_safetensors_item *items, size_t nitem,
+                               bs_safetensors_fill fill, void *ctx, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    size_t largest = 1;
+    for (size_t i = 0; i < nitem; i++)
+        largest = item_bytes(&items[i]) > largest ? item_bytes(&items[i]) : largest;
+    void *buffer = malloc(largest);
+    if (!buffer)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a tensor of %zu bytes", largest);
+    for (size_t i = 0; i < nitem && rc == BS_OK; i++) {
+        rc = fill(ctx, i, buffer, item_bytes(&items[i]), err);
+        if (rc == BS_OK)
+            rc = bs__file_write(fd, buffer, item_bytes(&items[i]), err);
+    }
+    free(buffer);
+    return rc;
+}
+
+/* A rename is durable once the folder is synced. Some file systems cannot; the file itself is safe by then. */
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    const size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+    if (len >= sizeof folder)
+        return;
+    memcpy(folder, path, len);
+    folder[len] = 0;
+    int fd = open(len ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)fsync(fd);
+        close(fd);
+    }
+}
+
+bs_status bs_safetensors_write(const char *path, const struct bs_safetensors_pair *metadata, size_t nmetadata,
+                               const struct bs_safetensors_item *items, size_t nitem,
+                               bs_safetensors_fill fill, void *ctx, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    char temporary[PATH_MAX];
+    char *header = NULL;
+    int fd = -1;
+    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
+        return BS_FAIL(err, BS_EINVAL, "the output path is too long");
+    if (!(header = make_header(metadata, nmetadata, items, nitem)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the header of %zu tensors", nitem);
+    if ((fd = mkostemp(temporary, O_CLOEXEC)) < 0) {
+        rc = BS_FAIL(err, BS_EIO, "the output file cannot be made: %s", strerror(errno));
+        goto cleanup;
+    }
+    if ((rc = write_header(fd, header, err)) != BS_OK ||
+        (rc = write_tensors(fd, items, nitem, fill, ctx, err)) != BS_OK)
+        goto cleanup;
+    /* mkostemp makes 0600; a model is not a secret, and others' umask does not apply to it. */
+    if (fchmod(fd, 0644) != 0 || fsync(fd) != 0) {
+        rc = BS_FAIL(err, BS_EIO, "the output file cannot be synced: %s", strerror(errno));
+        goto cleanup;
+    }
+    if (rename(temporary, path) != 0) {
+        rc = BS_FAIL(err, BS_EIO, "the output file cannot be renamed into place: %s", strerror(errno));
+        goto cleanup;
+    }
+    sync_folder(path);
+cleanup:
+    if (fd >= 0) {
+        close(fd);
+        if (rc != BS_OK)
+            unlink(temporary);
+    }
+    free(header);
+    return rc;
+}
