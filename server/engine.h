@@ -12,36 +12,36 @@ struct bs_engine;
 struct bs_engine_task;
 
 struct bs_engine_options {
-    const char *worker_path;    /* biosegd-worker beside the daemon's own binary */
-    const char *device;         /* auto|cpu|ref|cuda:N */
-    int threads;                /* 0: automatic */
-    size_t model_budget;        /* bytes of resident models; 0: automatic */
+    const char *worker_path; /* biosegd-worker beside the daemon's own binary */
+    const char *device;      /* auto|cpu|ref|cuda:N */
+    int threads;             /* 0: automatic */
+    size_t model_budget;     /* bytes of resident models; 0: automatic */
     bool winograd;
 };
 
 /* Work for the worker. Descriptors are duplicated; the caller keeps its own. */
 struct bs_engine_request {
-    const char *model_key;      /* hash of the model file: identity in the worker's cache */
-    int model_fd;               /* the model file, opened read-only by the daemon */
-    int image_fd;               /* memfd: raw samples (raw = true) or a PNG/TIFF file to be decoded by the worker */
+    const char *model_key; /* hash of the model file: identity in the worker's cache */
+    int model_fd;          /* the model file, opened read-only by the daemon */
+    int image_fd; /* memfd: raw samples (raw = true) or a PNG/TIFF file to be decoded by the worker */
     size_t image_bytes;
-    bool raw;                   /* then the next five describe it */
+    bool raw; /* then the next five describe it */
     enum bs_sample sample;
     int ndim;
     char axes[BS_IMAGE_MAX_DIM + 1];
     size_t dim[BS_IMAGE_MAX_DIM];
-    double pixel_size;          /* um, 0 unknown; overrides the file's when > 0 */
+    double pixel_size; /* um, 0 unknown; overrides the file's when > 0 */
     struct bs_segment_params params;
     bool want_maps, want_objects;
-    bool interactive;           /* goes before batch work */
+    bool interactive; /* goes before batch work */
 };
 
 /* What comes back. Descriptors are sealed memfds that the receiver of the callback owns. */
 struct bs_engine_result {
-    int labels_fd;              /* uint32 (h, w) */
-    int maps_fd;                /* float32 (channels, h, w) or -1 */
-    int objects_fd;             /* struct bs_object[count] or -1 */
-    struct bs_segment_result info;  /* pointers inside are NULL */
+    int labels_fd;                 /* uint32 (h, w) */
+    int maps_fd;                   /* float32 (channels, h, w) or -1 */
+    int objects_fd;                /* struct bs_object[count] or -1 */
+    struct bs_segment_result info; /* pointers inside are NULL */
 };
 
 struct bs_engine_callbacks {
@@ -49,32 +49,38 @@ struct bs_engine_callbacks {
     void (*started)(void *ctx);
     void (*progress)(void *ctx, int done, int total);
     /* Exactly once per accepted task, result NULL unless status is BS_OK. Takes over result's descriptors. */
-    void (*done)(void *ctx, bs_status status, const struct bs_err *err, const struct bs_engine_result *result);
+    void (*done)(void *ctx, bs_status status, const struct bs_err *err,
+                 const struct bs_engine_result *result);
 };
 
-bs_status bs_engine_create(const struct bs_engine_options *opt, struct bs_engine **out, struct bs_err *err) BS_NODISCARD;
+bs_status bs_engine_create(const struct bs_engine_options *opt, struct bs_engine **out,
+                           struct bs_err *err) BS_NODISCARD;
 /* Cancels everything, ends the worker, waits. Accepts NULL. */
 void bs_engine_destroy(struct bs_engine *e);
 
 bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *req,
-                           const struct bs_engine_callbacks *cb, struct bs_engine_task **task, struct bs_err *err) BS_NODISCARD;
+                           const struct bs_engine_callbacks *cb, struct bs_engine_task **task,
+                           struct bs_err *err) BS_NODISCARD;
 /* Asks the task to stop; done still comes. */
 void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task);
 /* The handle is valid until released, also after done. */
 void bs_engine_task_release(struct bs_engine_task *task);
 
 /* Resident models: load ahead, drop, list. */
-bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_fd, struct bs_err *err) BS_NODISCARD;
+bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_fd,
+                         struct bs_err *err) BS_NODISCARD;
 bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs_err *err) BS_NODISCARD;
 bool bs_engine_is_loaded(struct bs_engine *e, const char *model_key);
 /* Planned peak for an image of this size (dry run). Loads the model. */
-bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_fd, size_t height, size_t width,
-                         const struct bs_segment_params *params, size_t *bytes, struct bs_err *err) BS_NODISCARD;
+bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_fd, size_t height,
+                         size_t width, const struct bs_segment_params *params, size_t *bytes,
+                         struct bs_err *err) BS_NODISCARD;
 /* Reads a model file's description in a child (the daemon itself parses no file from outside). */
-bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info, struct bs_err *err) BS_NODISCARD;
+bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info,
+                            struct bs_err *err) BS_NODISCARD;
 
 struct bs_engine_state {
-    bool ready;                 /* worker up and device open */
+    bool ready; /* worker up and device open */
     struct bs_device_info device;
     int waiting, running;
     unsigned restarts;

@@ -9,7 +9,8 @@
 
 struct bs_jobs;
 
-bs_status bs_jobs_create(struct bs_store *store, struct bs_blobs *blobs, struct bs_engine *engine, struct bs_jobs **out, struct bs_err *err) BS_NODISCARD;
+bs_status bs_jobs_create(struct bs_store *store, struct bs_blobs *blobs, struct bs_engine *engine,
+                         struct bs_jobs **out, struct bs_err *err) BS_NODISCARD;
 /* Stops taking jobs, requeues what runs, joins. Accepts NULL. */
 void bs_jobs_destroy(struct bs_jobs *j);
 
@@ -26,11 +27,14 @@ struct bs_job_request {
     struct bs_segment_params params;
     bool want_maps, want_objects;
 };
-bs_status bs_job_request_to_json(const struct bs_job_request *r, char **json, struct bs_err *err) BS_NODISCARD;
-bs_status bs_job_request_from_json(const char *json, struct bs_job_request *r, struct bs_err *err) BS_NODISCARD;
+bs_status bs_job_request_to_json(const struct bs_job_request *r, char **json,
+                                 struct bs_err *err) BS_NODISCARD;
+bs_status bs_job_request_from_json(const char *json, struct bs_job_request *r,
+                                   struct bs_err *err) BS_NODISCARD;
 
 /* Job is durable when this returns. */
-bs_status bs_jobs_submit(struct bs_jobs *j, struct bs_job_record *job, bool *existing, struct bs_err *err) BS_NODISCARD;
+bs_status bs_jobs_submit(struct bs_jobs *j, struct bs_job_record *job, bool *existing,
+                         struct bs_err *err) BS_NODISCARD;
 bs_status bs_jobs_cancel(struct bs_jobs *j, const char *id, struct bs_err *err) BS_NODISCARD;
 
 /* Watchers hear of every change of one job; the callback comes on some thread of ours and must not block.

@@ -1,0 +1,105 @@
+/* The schema of the job database and how an older one becomes the current one. The number stands in user_version;
+   a step is never changed once it was released, only followed by another. Called once, while the store opens. */
+#include "server/store/store_internal.h"
+
+#include <stdlib.h>
+
+#define APPLICATION_ID "1651733351" /* "bseg" in ASCII: another program's SQLite file is not taken for ours */
+
+/* Step i brings schema number i to i + 1. */
+static const char *const steps[] = {
+    /* 1: models, jobs, and who was served last. A name remembers its last version, so that a number never comes
+       back for other weights. */
+    "CREATE TABLE model_names ("
+    "  name TEXT PRIMARY KEY NOT NULL,"
+    "  last_version INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE models ("
+    "  name TEXT NOT NULL REFERENCES model_names(name),"
+    "  version INTEGER NOT NULL CHECK (version > 0),"
+    "  blob TEXT NOT NULL,"
+    "  info_json TEXT NOT NULL,"
+    "  owner TEXT NOT NULL,"
+    "  created_ms INTEGER NOT NULL,"
+    "  bytes INTEGER NOT NULL,"
+    "  PRIMARY KEY (name, version)) WITHOUT ROWID;"
+    "CREATE INDEX models_blob ON models(blob);"
+    "CREATE TABLE jobs ("
+    "  seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  id TEXT NOT NULL UNIQUE,"
+    "  owner TEXT NOT NULL,"
+    "  project TEXT NOT NULL,"
+    "  idempotency_key TEXT NOT NULL,"
+    "  payload_hash TEXT NOT NULL,"
+    "  kind TEXT NOT NULL,"
+    "  request TEXT NOT NULL,"
+    "  input_blob TEXT NOT NULL,"
+    "  result_json TEXT,"
+    "  labels_blob TEXT, maps_blob TEXT, objects_blob TEXT,"
+    "  error TEXT,"
+    "  error_code INTEGER NOT NULL DEFAULT 0,"
+    "  state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 4),"
+    "  attempts INTEGER NOT NULL DEFAULT 0,"
+    "  done INTEGER NOT NULL DEFAULT 0,"
+    "  total INTEGER NOT NULL DEFAULT 0,"
+    "  created_ms INTEGER NOT NULL,"
+    "  started_ms INTEGER NOT NULL DEFAULT 0,"
+    "  finished_ms INTEGER NOT NULL DEFAULT 0,"
+    "  expires_ms INTEGER NOT NULL DEFAULT 0,"
+    "  revision INTEGER NOT NULL DEFAULT 1);"
+    "CREATE UNIQUE INDEX jobs_key ON jobs(owner, idempotency_key) WHERE idempotency_key <> '';"
+    "CREATE INDEX jobs_queue ON jobs(owner, seq) WHERE state = 0;"
+    "CREATE INDEX jobs_running ON jobs(seq) WHERE state = 1;"
+    "CREATE INDEX jobs_expiry ON jobs(expires_ms) WHERE expires_ms > 0;"
+    "CREATE INDEX jobs_input ON jobs(input_blob);"
+    "CREATE INDEX jobs_labels ON jobs(labels_blob) WHERE labels_blob IS NOT NULL;"
+    "CREATE INDEX jobs_maps ON jobs(maps_blob) WHERE maps_blob IS NOT NULL;"
+    "CREATE INDEX jobs_objects ON jobs(objects_blob) WHERE objects_blob IS NOT NULL;"
+    "CREATE TABLE shares ("
+    "  owner TEXT PRIMARY KEY NOT NULL,"
+    "  taken INTEGER NOT NULL) WITHOUT ROWID;"
+    "PRAGMA application_id = " APPLICATION_ID ";",
+};
+#define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
+
+static bs_status read_pragma(sqlite3 *db, const char *text, int64_t *value, struct bs_err *err)
+{
+    sqlite3_stmt *st = NULL;
+    bs_status rc = BS_OK;
+    if (sqlite3_prepare_v2(db, text, -1, &st, NULL) != SQLITE_OK || sqlite3_step(st) != SQLITE_ROW)
+        rc = BS_FAIL(err, BS_EIO, "the job database could not be read: %s", sqlite3_errmsg(db));
+    else
+        *value = sqlite3_column_int64(st, 0);
+    sqlite3_finalize(st);
+    return rc;
+}
+
+bs_status bs__schema_migrate(sqlite3 *db, struct bs_err *err)
+{
+    int64_t number = 0, application = 0, tables = 0;
+    bs_status rc;
+    if ((rc = read_pragma(db, "PRAGMA user_version", &number, err)) != BS_OK ||
+        (rc = read_pragma(db, "PRAGMA application_id", &application, err)) != BS_OK ||
+        (rc = read_pragma(db, "SELECT count(*) FROM sqlite_master", &tables, err)) != BS_OK)
+        return rc;
+    if (number < 0 || (number == 0 && tables > 0) || (number > 0 && application != atoll(APPLICATION_ID)))
+        return BS_FAIL(err, BS_EPRECONDITION, "bioseg.db is a database of another program; move it away");
+    if (number > STEP_COUNT)
+        return BS_FAIL(
+            err, BS_EPRECONDITION,
+            "the job database has schema number %lld, this program knows up to %d: it was written by a "
+            "newer bioseg; run that one, or restore a backup made before the upgrade",
+            (long long)number, STEP_COUNT);
+    for (int i = (int)number; i < STEP_COUNT; i++) {
+        char closing[64];
+        sqlite3_snprintf(sizeof closing, closing, "PRAGMA user_version = %d; COMMIT;", i + 1);
+        if (sqlite3_exec(db, "BEGIN EXCLUSIVE;", NULL, NULL, NULL) != SQLITE_OK ||
+            sqlite3_exec(db, steps[i], NULL, NULL, NULL) != SQLITE_OK ||
+            sqlite3_exec(db, closing, NULL, NULL, NULL) != SQLITE_OK) {
+            rc = BS_FAIL(err, BS_EIO, "the job database could not be brought to schema number %d: %s", i + 1,
+                         sqlite3_errmsg(db));
+            sqlite3_exec(db, "ROLLBACK;", NULL, NULL, NULL);
+            return rc;
+        }
+    }
+    return BS_OK;
+}
