@@ -40,6 +40,9 @@ struct bs_backend_i {
     /* Runs one step; only the device's executor thread calls it. */
     bs_status (*run_step)(void *dev, struct bs_program *program, int step, const struct bs_run *run, struct bs_err *err);
     void (*destroy_program)(void *dev, struct bs_program *program);
+    /* Optional (NULL: none): one line that says what a step computes and how, e.g. "conv2d winograd 1x64x512x512 ->
+       1x64x512x512 fused relu". Part of the plan hash and of profiles. */
+    void (*describe_step)(void *dev, const struct bs_program *program, int step, char *text, size_t len);
 };
 
 const struct bs_backend_i *bs_backend_ref(void);

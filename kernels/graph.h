@@ -12,6 +12,9 @@
 typedef int32_t bs_value;   /* index of the node that makes it */
 #define BS_NO_VALUE ((bs_value)-1)
 #define BS_MAX_INPUTS 6
+/* Limits of one graph; BS_ELIMIT beyond. (BS_MAX_ELEMENTS of tensor.h holds for every value.) */
+#define BS_MAX_NODES 65536
+#define BS_MAX_ATTRIBUTE 4096   /* stride, pad, kernel */
 
 enum bs_op {
     BS_OP_INPUT,            /* bound at run time, by name */
@@ -29,13 +32,15 @@ enum bs_op {
     BS_OP_ADD,              /* same shape */
     BS_OP_MUL,              /* same shape */
     /* Backward operators; grad.c emits them. gy is the gradient of the forward output. */
-    BS_OP_CONV2D_GRAD_X,    /* gy, w -> shape of x (attribute shape) */
-    BS_OP_CONV2D_GRAD_W,    /* x, gy -> shape of w */
+    BS_OP_CONV2D_GRAD_X,    /* gy, w; stride, pad -> shape of x (attribute shape) */
+    BS_OP_CONV2D_GRAD_W,    /* x, gy; stride, pad -> shape of w (attribute shape) */
     BS_OP_SUM_TO_CHANNEL,   /* gy (N,C,H,W) -> (C): gradient of a bias */
     BS_OP_RELU_GRAD,        /* y, gy */
     BS_OP_SIGMOID_GRAD,     /* y, gy */
     BS_OP_INSTANCE_NORM_GRAD, /* x, gy; eps */
     BS_OP_SLICE_CHANNEL,    /* x; channels [start, start+count): gradient of concat */
+    BS_OP_MAX_POOL2D_GRAD,  /* x, gy; kernel. The first largest pixel of a window takes it all */
+    BS_OP_RESIZE_BILINEAR_GRAD, /* gy -> shape of x (attribute shape) */
     BS_OP_COUNT
 };
 
@@ -65,7 +70,7 @@ struct bs_graph *bs_graph_create(void);
 void bs_graph_destroy(struct bs_graph *g);
 
 bs_value bs_graph_input(struct bs_graph *g, const char *name, struct bs_shape shape);
-/* The same name twice yields the same value; another shape under a known name is an error. */
+/* The same name twice yields the same value; another shape under a known name is an error (for inputs: any repetition). */
 bs_value bs_graph_param(struct bs_graph *g, const char *name, struct bs_shape shape);
 bs_value bs_graph_conv2d(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int stride, int pad);
 bs_value bs_graph_conv_transpose2d(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int stride);
@@ -89,14 +94,22 @@ void bs_graph_output(struct bs_graph *g, const char *name, bs_value v);
 /* Ends building: reports the first error of any call above, or that there is no output. */
 bs_status bs_graph_finish(struct bs_graph *g, struct bs_err *err) BS_NODISCARD;
 
-/* Reading a graph. */
+/* Reading a graph. A node's address stays valid while the graph lives. */
 int bs_graph_node_count(const struct bs_graph *g);
 const struct bs_node *bs_graph_node(const struct bs_graph *g, bs_value v);
 int bs_graph_output_count(const struct bs_graph *g);
 bs_value bs_graph_output_value(const struct bs_graph *g, int i);
 const char *bs_graph_output_name(const struct bs_graph *g, int i);
-/* Multiply-adds counted as two; convolution and linear operators only. */
+/* After bs_graph_finish: does an output need this value? Backends make no steps
+   for dead values; INPUT nodes stay part of the signature even when dead. */
+bool bs_graph_is_live(const struct bs_graph *g, bs_value v);
+/* Multiply-adds counted as two; convolution and linear operators only; dead values not counted once finished. */
 double bs_graph_flops(const struct bs_graph *g);
+
+/* For grad.c and the rules in ops/: has building failed already? */
+bool bs_graph_failed(const struct bs_graph *g);
+/* Reports the first error so far; BS_OK when there is none. */
+bs_status bs_graph_error(const struct bs_graph *g, struct bs_err *err) BS_NODISCARD;
 
 /* Extends an unfinished graph by the backward of loss-like value y (gradient seed gy of the same shape, usually an
    INPUT): grads[i] becomes the gradient with respect to wrt[i], BS_NO_VALUE where y does not depend on it.

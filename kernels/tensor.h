@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #define BS_MAX_DIM 5
+/* Elements of one tensor; 4 TiB of float32, so that byte counts of whole graphs cannot overflow. */
+#define BS_MAX_ELEMENTS ((size_t)1 << 40)
 
 enum bs_dtype {
     BS_F32,
@@ -38,9 +40,13 @@ struct bs_shape {
     ((struct bs_shape){.ndim = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}})
 
 bool bs_shape_equal(const struct bs_shape *a, const struct bs_shape *b);
+/* Is it a shape that we handle: at most BS_MAX_DIM dimensions, each at least 1 (BS_EINVAL), at most BS_MAX_ELEMENTS
+   elements (BS_ELIMIT)? `what` begins the message. */
+bs_status bs_shape_check(const char *what, const struct bs_shape *s, struct bs_err *err) BS_NODISCARD;
 /* Number of elements; BS_ASSERTs that it fits (shapes from outside are checked before they become a bs_shape). */
 size_t bs_shape_count(const struct bs_shape *s);
-/* Writes "1x64x512x512" into buf and returns it. */
+#define BS_SHAPE_TEXT 112 /* long enough for any shape */
+/* Writes "1x64x512x512" ("scalar" for ndim 0) into buf and returns it. */
 const char *bs_shape_text(const struct bs_shape *s, char *buf, size_t len);
 
 /* A dense C-order tensor in host memory; borrows data. */

@@ -1,0 +1,110 @@
+/* ReLU and sigmoid, any shape, and their gradients from the OUTPUT y (so that the input need not be kept):
+     relu: y = max(x, 0), gx = gy where y > 0 (NaN stays NaN)
+     sigmoid: y = 1 / (1 + exp(-x)), gx = gy y (1 - y) */
+#include "kernels/ops/ops_internal.h"
+
+#include <math.h>
+
+static bs_status infer_same(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                            struct bs_shape *out, struct bs_err *err)
+{
+    (void)attr, (void)ninput, (void)err;
+    *out = in[0];
+    return BS_OK;
+}
+
+static bs_status infer_grad(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                            struct bs_shape *out, struct bs_err *err)
+{
+    (void)attr, (void)ninput;
+    *out = in[0];
+    return bs__need_equal("gradient of an activation", "gradient", &in[1], "output", &in[0], err);
+}
+
+static void reference_relu(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                           struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *x = in[0].data;
+    float *y = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        y[i] = x[i] <= 0.0f ? 0.0f : x[i];
+}
+
+static void backward_relu(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    gin[0] = bs_graph_apply(g, BS_OP_RELU_GRAD, (bs_value[]){node, gy}, 2, (struct bs_attr){0});
+}
+
+const struct bs_op_def bs__op_relu = {
+    .name = "relu",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer_same,
+    .reference = reference_relu,
+    .backward = backward_relu,
+};
+
+static void reference_relu_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                                struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *y = in[0].data, *gy = in[1].data;
+    float *gx = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        gx[i] = y[i] <= 0.0f ? 0.0f : gy[i];
+}
+
+const struct bs_op_def bs__op_relu_grad = {
+    .name = "relu_grad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_grad,
+    .reference = reference_relu_grad,
+};
+
+static void reference_sigmoid(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                              struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *x = in[0].data;
+    float *y = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        y[i] = (float)(1.0 / (1.0 + exp(-(double)x[i])));
+}
+
+static void backward_sigmoid(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    gin[0] = bs_graph_apply(g, BS_OP_SIGMOID_GRAD, (bs_value[]){node, gy}, 2, (struct bs_attr){0});
+}
+
+const struct bs_op_def bs__op_sigmoid = {
+    .name = "sigmoid",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer_same,
+    .reference = reference_sigmoid,
+    .backward = backward_sigmoid,
+};
+
+static void reference_sigmoid_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                                   struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *y = in[0].data, *gy = in[1].data;
+    float *gx = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        gx[i] = (float)((double)gy[i] * (double)y[i] * (1.0 - (double)y[i]));
+}
+
+const struct bs_op_def bs__op_sigmoid_grad = {
+    .name = "sigmoid_grad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_grad,
+    .reference = reference_sigmoid_grad,
+};

@@ -1,0 +1,44 @@
+/* What the operator files of this folder share: their table entries and the checks that word shape errors alike. */
+#ifndef BS_KERNELS_OPS_OPS_INTERNAL_H
+#define BS_KERNELS_OPS_OPS_INTERNAL_H
+
+#include "kernels/op.h"
+
+extern const struct bs_op_def bs__op_input, bs__op_param;
+extern const struct bs_op_def bs__op_conv2d, bs__op_conv2d_grad_x, bs__op_conv2d_grad_w;
+extern const struct bs_op_def bs__op_conv_transpose2d;
+extern const struct bs_op_def bs__op_instance_norm, bs__op_instance_norm_grad;
+extern const struct bs_op_def bs__op_group_norm, bs__op_batch_norm;
+extern const struct bs_op_def bs__op_relu, bs__op_relu_grad, bs__op_sigmoid, bs__op_sigmoid_grad;
+extern const struct bs_op_def bs__op_add, bs__op_mul;
+extern const struct bs_op_def bs__op_max_pool2d, bs__op_max_pool2d_grad;
+extern const struct bs_op_def bs__op_resize_bilinear, bs__op_resize_bilinear_grad;
+extern const struct bs_op_def bs__op_concat, bs__op_slice_channel, bs__op_sum_to_channel;
+
+/* Dimensions of an image tensor (N, C, H, W), for readable loops. */
+struct bs__image {
+    int64_t n, c, h, w;
+};
+static inline struct bs__image bs__image(const struct bs_shape *s)
+{
+    return (struct bs__image){s->dim[0], s->dim[1], s->dim[2], s->dim[3]};
+}
+
+/* "conv2d: weight is 3x3; 4 dimensions (Co,Ci,kh,kw) are accepted" */
+bs_status bs__need_rank(const char *op, const char *what, const struct bs_shape *s, int rank,
+                        const char *axes, struct bs_err *err) BS_NODISCARD;
+/* rank 4 (N,C,H,W) */
+bs_status bs__need_image(const char *op, const char *what, const struct bs_shape *s,
+                         struct bs_err *err) BS_NODISCARD;
+/* A vector with one value per channel of x. */
+bs_status bs__need_per_channel(const char *op, const char *what, const struct bs_shape *s,
+                               const struct bs_shape *x, struct bs_err *err) BS_NODISCARD;
+bs_status bs__need_equal(const char *op, const char *what_a, const struct bs_shape *a, const char *what_b,
+                         const struct bs_shape *b, struct bs_err *err) BS_NODISCARD;
+/* An attribute between lo and BS_MAX_ATTRIBUTE. */
+bs_status bs__need_attribute(const char *op, const char *what, int value, int lo,
+                             struct bs_err *err) BS_NODISCARD;
+/* eps is finite and above 0. */
+bs_status bs__need_eps(const char *op, float eps, struct bs_err *err) BS_NODISCARD;
+
+#endif

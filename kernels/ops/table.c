@@ -1,0 +1,33 @@
+/* The table of operators; see op.h. */
+#include "kernels/ops/ops_internal.h"
+
+const struct bs_op_def *bs_op_def(enum bs_op op)
+{
+    static const struct bs_op_def *const table[BS_OP_COUNT] = {
+        [BS_OP_INPUT] = &bs__op_input,
+        [BS_OP_PARAM] = &bs__op_param,
+        [BS_OP_CONV2D] = &bs__op_conv2d,
+        [BS_OP_CONV_TRANSPOSE2D] = &bs__op_conv_transpose2d,
+        [BS_OP_INSTANCE_NORM] = &bs__op_instance_norm,
+        [BS_OP_GROUP_NORM] = &bs__op_group_norm,
+        [BS_OP_BATCH_NORM] = &bs__op_batch_norm,
+        [BS_OP_RELU] = &bs__op_relu,
+        [BS_OP_SIGMOID] = &bs__op_sigmoid,
+        [BS_OP_MAX_POOL2D] = &bs__op_max_pool2d,
+        [BS_OP_RESIZE_BILINEAR] = &bs__op_resize_bilinear,
+        [BS_OP_CONCAT] = &bs__op_concat,
+        [BS_OP_ADD] = &bs__op_add,
+        [BS_OP_MUL] = &bs__op_mul,
+        [BS_OP_CONV2D_GRAD_X] = &bs__op_conv2d_grad_x,
+        [BS_OP_CONV2D_GRAD_W] = &bs__op_conv2d_grad_w,
+        [BS_OP_SUM_TO_CHANNEL] = &bs__op_sum_to_channel,
+        [BS_OP_RELU_GRAD] = &bs__op_relu_grad,
+        [BS_OP_SIGMOID_GRAD] = &bs__op_sigmoid_grad,
+        [BS_OP_INSTANCE_NORM_GRAD] = &bs__op_instance_norm_grad,
+        [BS_OP_SLICE_CHANNEL] = &bs__op_slice_channel,
+        [BS_OP_MAX_POOL2D_GRAD] = &bs__op_max_pool2d_grad,
+        [BS_OP_RESIZE_BILINEAR_GRAD] = &bs__op_resize_bilinear_grad,
+    };
+    BS_ASSERT((unsigned)op < BS_OP_COUNT);
+    return table[op];
+}
