@@ -56,7 +56,7 @@ bs_status bs_objects_measure(const uint32_t *labels, size_t height, size_t width
 /* Components, 8-neighbourhood, ids in row-major order of first pixel. Binary (nonzero) or equal-valued; 0 is background. */
 bs_status bs_components_binary(const uint8_t *in, size_t h, size_t w, uint32_t *out, uint32_t *count, struct bs_err *err) BS_NODISCARD;
 bs_status bs_components_labels(const uint32_t *in, size_t h, size_t w, uint32_t *out, uint32_t *count, struct bs_err *err) BS_NODISCARD;
-/* Gaussian, radius round(3 sigma), mirror border without repeating the edge sample, kernel renormalised, separable. */
+/* Gaussian, radius 3 sigma rounded up, mirror border without repeating the edge sample, kernel renormalised, separable. */
 bs_status bs_gaussian(const float *in, size_t h, size_t w, double sigma, float *out, struct bs_err *err) BS_NODISCARD;
 /* Exact Euclidean distance of every nonzero pixel to the nearest zero. */
 bs_status bs_distance_transform(const uint8_t *in, size_t h, size_t w, float *out, struct bs_err *err) BS_NODISCARD;

@@ -1,0 +1,225 @@
+/* golden_check DIR: checks bioseg against a folder of reference values laid out like golden/ (see its README). One line
+   per fixture, then how many passed, failed and were skipped. Exit status: 0 all well, 1 something failed or nothing was
+   found, 2 wrong usage. */
+#include "tests/golden/golden.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The areas, in the order in which they are checked. Without checks, the reason why not. */
+static const struct area {
+    const char *folder;
+    golden_check_fn *check;
+    const char *reason;
+} areas[] = {
+    {"formula_check", NULL, "no check of the formula rule is built in"},
+    {"primitives", check_primitives, NULL},
+    {"labels", check_labels, NULL},
+    {"small", NULL, "no check of the small networks is built in"},
+    {"full", NULL, "no check of the full-size networks is built in"},
+    {"predict", NULL, "no check of whole-image inference is built in"},
+    {"checkpoints", NULL, "no check of checkpoint files is built in"},
+    {"scan", NULL, "needs the selective scan of the ViM-UNet networks"},
+    {"losses", NULL, "needs the losses of training"},
+};
+#define AREAS (sizeof areas / sizeof *areas)
+
+/* A file that a check has asked for. */
+struct looked_at {
+    struct looked_at *next;
+    char *path; /* below dir */
+};
+
+/* One run. */
+struct golden {
+    const char *dir;
+    struct looked_at *files;
+    unsigned passed, failed, skipped;
+};
+
+/* ---- reporting ---- */
+
+static void line(const char *verdict, const char *name, const char *tolerance, const char *format, va_list ap)
+{
+    printf("%s %s ", verdict, name);
+    vprintf(format, ap);
+    if (tolerance)
+        printf(" (%s)", tolerance);
+    putchar('\n');
+    fflush(stdout);
+}
+
+void golden_pass(struct golden *g, const char *name, const char *tolerance, const char *figure, ...)
+{
+    va_list ap;
+    va_start(ap, figure);
+    line("PASS", name, tolerance, figure, ap);
+    va_end(ap);
+    g->passed++;
+}
+
+void golden_fail(struct golden *g, const char *name, const char *tolerance, const char *figure, ...)
+{
+    va_list ap;
+    va_start(ap, figure);
+    line("FAIL", name, tolerance, figure, ap);
+    va_end(ap);
+    g->failed++;
+}
+
+void golden_skip(struct golden *g, const char *name, const char *reason, ...)
+{
+    va_list ap;
+    va_start(ap, reason);
+    line("SKIP", name, NULL, reason, ap);
+    va_end(ap);
+    g->skipped++;
+}
+
+void golden_verdict(struct golden *g, const char *name, bool ok, const char *tolerance, const char *figure,
+                    ...)
+{
+    va_list ap;
+    va_start(ap, figure);
+    line(ok ? "PASS" : "FAIL", name, tolerance, figure, ap);
+    va_end(ap);
+    if (ok)
+        g->passed++;
+    else
+        g->failed++;
+}
+
+void golden_error(struct golden *g, const char *name, const struct bs_err *err)
+{
+    golden_fail(g, name, bs_status_name(err->code), "%s", err->msg);
+}
+
+/* ---- files ---- */
+
+static char *joined(const char *a, const char *b)
+{
+    char *path = NULL;
+    BS_ASSERT(asprintf(&path, "%s/%s", a, b) >= 0);
+    return path;
+}
+
+const char *golden_path(struct golden *g, const char *folder, const char *file)
+{
+    char *below = joined(folder, file), *path = joined(g->dir, below);
+    struct looked_at *l = calloc(1, sizeof *l);
+    BS_ASSERT(l);
+    free(below);
+    l->path = path;
+    l->next = g->files;
+    g->files = l;
+    return path;
+}
+
+bool golden_has(struct golden *g, const char *folder, const char *file)
+{
+    char *below = joined(folder, file), *path = joined(g->dir, below);
+    struct stat st;
+    bool there = stat(path, &st) == 0;
+    free(below);
+    free(path);
+    return there;
+}
+
+bs_status golden_npy(struct golden *g, const char *folder, const char *file, struct bs_npy *out,
+                     struct bs_err *err)
+{
+    return bs_npy_read(golden_path(g, folder, file), out, err);
+}
+
+static bool was_looked_at(const struct golden *g, const char *path)
+{
+    for (const struct looked_at *l = g->files; l; l = l->next)
+        if (strcmp(l->path, path) == 0)
+            return true;
+    return false;
+}
+
+void golden_skip_unread(struct golden *g, const char *folder, const char *ending)
+{
+    char *path = joined(g->dir, folder);
+    struct dirent **entry = NULL;
+    int n = scandir(path, &entry, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        const char *file = entry[i]->d_name;
+        size_t length = strlen(file), tail = strlen(ending);
+        char *whole = joined(path, file), *name = joined(folder, file);
+        if (length > tail && strcmp(file + length - tail, ending) == 0 && !was_looked_at(g, whole))
+            golden_skip(g, name, "no check knows this file");
+        free(whole);
+        free(name);
+        free(entry[i]);
+    }
+    free(entry);
+    free(path);
+}
+
+/* ---- the run ---- */
+
+static void check_area(struct golden *g, const struct area *area)
+{
+    if (area->check)
+        area->check(g, area->folder);
+    else
+        golden_skip(g, area->folder, "%s", area->reason);
+}
+
+static void skip_unknown_folders(struct golden *g)
+{
+    struct dirent **entry = NULL;
+    int n = scandir(g->dir, &entry, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        const char *name = entry[i]->d_name;
+        char *path = joined(g->dir, name);
+        struct stat st;
+        bool known = name[0] == '.' || stat(path, &st) != 0 || !S_ISDIR(st.st_mode);
+        for (size_t a = 0; a < AREAS; a++)
+            known = known || strcmp(areas[a].folder, name) == 0;
+        if (!known)
+            golden_skip(g, name, "no check knows this folder");
+        free(path);
+        free(entry[i]);
+    }
+    free(entry);
+}
+
+int main(int argc, char **argv)
+{
+    struct golden g = {0};
+    struct stat st;
+
+    if (argc != 2 || argv[1][0] == '-') {
+        fprintf(stderr, "usage: golden_check DIR\n"
+                        "Checks bioseg against the reference values in DIR (folders labels/, primitives/, "
+                        "small/, ...).\n");
+        return 2;
+    }
+    g.dir = argv[1];
+    if (stat(g.dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
+        fprintf(stderr, "golden_check: %s: %s\n", g.dir, errno ? strerror(errno) : "not a folder");
+        return 2;
+    }
+    for (size_t a = 0; a < AREAS; a++)
+        if (golden_has(&g, areas[a].folder, ""))
+            check_area(&g, &areas[a]);
+    skip_unknown_folders(&g);
+    if (g.passed + g.failed == 0)
+        printf("FAIL nothing to check was found in %s\n", g.dir);
+    printf("%u passed, %u failed, %u skipped\n", g.passed, g.failed, g.skipped);
+    while (g.files) {
+        struct looked_at *next = g.files->next;
+        free(g.files->path);
+        free(g.files);
+        g.files = next;
+    }
+    return g.failed == 0 && g.passed > 0 ? 0 : 1;
+}
