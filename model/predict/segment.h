@@ -11,57 +11,59 @@ enum bs_statistics_scope { BS_STATISTICS_IMAGE, BS_STATISTICS_BLOCK };
 
 struct bs_segment_params {
     struct bs_instance_params instances;
-    double min_size_um2;        /* > 0: replaces min_size; needs the pixel size */
-    int channel;                /* -1: by rule (one channel; or colour with equal channels; else an error that asks) */
-    int64_t tile;               /* side of a tile without halo; 0: whole image if it fits the budget, else the largest that fits */
-    int64_t halo;               /* -1: the receptive radius */
-    int batch;                  /* tiles at a time; 0: chosen */
+    double min_size_um2; /* > 0: replaces min_size; needs the pixel size */
+    int channel; /* -1: by rule (one channel; or colour with equal channels; else an error that asks) */
+    int64_t
+        tile; /* side of a tile without halo; 0: whole image if it fits the budget, else the largest that fits */
+    int64_t halo; /* -1: the receptive radius */
+    int batch;    /* tiles at a time; 0: chosen */
     enum bs_statistics_scope statistics;
     enum bs_precision precision;
     bool has_no_data;
-    double no_data;             /* samples equal to it (NaN: all NaN) carry no information and are never labelled */
-    double scale;               /* image is resized by it before prediction, labels back; 0: from pixel sizes if asked, 1: none */
-    size_t memory_budget;       /* bytes for one executable; 0: half of what is available */
+    double no_data; /* samples equal to it (NaN: all NaN) carry no information and are never labelled */
+    double
+        scale; /* image is resized by it before prediction, labels back; 0: from pixel sizes if asked, 1: none */
+    size_t memory_budget; /* bytes for one executable; 0: half of what is available */
 };
 
 /* The table of parameters a model understands, with range, default and help text: clients build forms from it, the
    command line its --help, and the server validates by it. */
 enum bs_param_type { BS_PARAM_FLOAT, BS_PARAM_INT, BS_PARAM_BOOL, BS_PARAM_ENUM };
 struct bs_param_spec {
-    const char *name;           /* "center_distance_threshold" */
-    const char *title;          /* "Centre distance threshold" */
+    const char *name;  /* "center_distance_threshold" */
+    const char *title; /* "Centre distance threshold" */
     const char *help;
     enum bs_param_type type;
     double min, max, step;
     double default_value;
-    const char *unit;           /* "px", "um^2", "" */
-    const char *choices;        /* ENUM: "a|b|c" */
+    const char *unit;    /* "px", "um^2", "" */
+    const char *choices; /* ENUM: "a|b|c" */
     bool advanced;
 };
 /* Specs for a model; returns the number, at most cap. Strings are static. */
 int bs_segment_param_specs(const struct bs_model_info *info, struct bs_param_spec *out, int cap);
 struct bs_segment_params bs_segment_params_default(const struct bs_model_info *info);
 /* Sets one by name; BS_EINVAL names the offending value and the accepted range. */
-bs_status bs_segment_params_set(const struct bs_model_info *info, struct bs_segment_params *p, const char *name,
-                                double value, struct bs_err *err) BS_NODISCARD;
+bs_status bs_segment_params_set(const struct bs_model_info *info, struct bs_segment_params *p,
+                                const char *name, double value, struct bs_err *err) BS_NODISCARD;
 
 /* Structured warnings: a code for programs, a sentence for people. */
 #define BS_MAX_WARNINGS 8
 struct bs_warning {
-    char code[32];              /* "scale_mismatch", "objects_removed", "untrained_model", "tiled", ... */
+    char code[32]; /* "scale_mismatch", "objects_removed", "untrained_model", "tiled", ... */
     char text[224];
 };
 
 struct bs_segment_result {
     size_t height, width;
-    int channels;               /* of maps */
-    float *maps;                /* (channels, h, w), NULL unless keep_maps */
-    uint32_t *labels;           /* (h, w), ids 1..count */
+    int channels;     /* of maps */
+    float *maps;      /* (channels, h, w), NULL unless keep_maps */
+    uint32_t *labels; /* (h, w), ids 1..count */
     uint32_t count;
-    struct bs_object *objects;  /* count rows */
-    double pixel_size;          /* square pixel side in um, 0 unknown */
+    struct bs_object *objects; /* count rows */
+    double pixel_size;         /* square pixel side in um, 0 unknown */
     bool tiled;
-    int64_t tile, halo;         /* as used */
+    int64_t tile, halo; /* as used */
     int nwarning;
     struct bs_warning warning[BS_MAX_WARNINGS];
     double seconds_network, seconds_instances;
@@ -77,12 +79,14 @@ struct bs_segment_progress {
 };
 
 /* image must be one plane: axes "yx", or "yxc"/"cyx" of which a channel is chosen. */
-bs_status bs_segment(struct bs_model *model, const struct bs_image *image, const struct bs_segment_params *params,
-                     bool keep_maps, const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
+bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
+                     const struct bs_segment_params *params, bool keep_maps,
+                     const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
                      struct bs_segment_result *result, struct bs_err *err) BS_NODISCARD;
 
 /* Admission: bytes bs_segment will need at its peak for an image of this size with these parameters. */
 bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t width,
-                                   const struct bs_segment_params *params, size_t *bytes, struct bs_err *err) BS_NODISCARD;
+                                   const struct bs_segment_params *params, size_t *bytes,
+                                   struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -1,0 +1,137 @@
+/* Whole image or tiles, and which: the whole image when its plan fits the budget, else the largest window that fits. The
+   plan of an executable is known before its arena is allocated, so nothing is tried out with real memory. Runs on the
+   executor thread, because asking for a plan compiles. */
+#include "model/predict/predict_internal.h"
+
+#include "kernels/base/checked.h"
+#include "kernels/base/machine.h"
+
+/* Larger windows gain nothing (the halo is a small part of them by then) and make cancel and progress coarse. */
+#define LARGEST_CORE  2048
+#define SMALLEST_CORE 64
+
+static int64_t round_up(int64_t a, int64_t m)
+{
+    return (a + m - 1) / m * m;
+}
+
+static size_t budget_of(struct bs_model *model, const struct bs_segment_params *params)
+{
+    if (params->memory_budget)
+        return params->memory_budget;
+    size_t available = bs_machine_memory_available(), held = bs_model_resident_bytes(model), all;
+    /* What this model already holds is reused: counting it as gone would tile the second image of a size and not the first. */
+    if (available == SIZE_MAX || !bs_add(available, held, &all))
+        return SIZE_MAX / 4;
+    return all / 2;
+}
+
+/* A bound that needs no compiling: two feature maps of the first level and one of the concatenation stand at once. */
+static bool hopeless(const struct bs_model_info *info, int64_t batch, int64_t h, int64_t w, size_t budget)
+{
+    double features = info->arch.unet.initial_features;
+    return 2 * features * sizeof(uint16_t) * (double)batch * (double)h * (double)w > (double)budget;
+}
+
+static bs_status arena_of(struct bs_model *model, int64_t batch, int64_t h, int64_t w,
+                          enum bs_precision precision, size_t *bytes, struct bs_err *err)
+{
+    struct bs_executable *exe = NULL;
+    bs_status rc = bs_model_executable(model, batch, h, w, precision, &exe, err);
+    if (rc == BS_OK)
+        *bytes = bs_executable_arena_bytes(exe);
+    return rc;
+}
+
+static void set_window(struct bs__layout *l, int64_t core)
+{
+    l->window_h = core + 2 * l->halo_h < l->padded_h ? core + 2 * l->halo_h : l->padded_h;
+    l->window_w = core + 2 * l->halo_w < l->padded_w ? core + 2 * l->halo_w : l->padded_w;
+    l->rows = bs__window_count(l->padded_h, l->window_h, l->halo_h);
+    l->columns = bs__window_count(l->padded_w, l->window_w, l->halo_w);
+}
+
+/* The reference's blocks: every block at its full size, reflected beyond the image. */
+static void set_blocks(struct bs__layout *l, size_t h, size_t w, int64_t block_h, int64_t block_w)
+{
+    l->blocks = true;
+    l->window_h = block_h + 2 * l->halo_h;
+    l->window_w = block_w + 2 * l->halo_w;
+    l->rows = ((int64_t)h + block_h - 1) / block_h;
+    l->columns = ((int64_t)w + block_w - 1) / block_w;
+}
+
+bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t block_h, int64_t block_w,
+                            int64_t halo_h, int64_t halo_w, enum bs_precision precision,
+                            struct bs__layout *out, struct bs_err *err)
+{
+    int64_t divisor = bs_arch_divisor(&bs_model_info_get(model)->arch);
+    *out = (struct bs__layout){.tiled = true, .halo_h = halo_h, .halo_w = halo_w, .batch = 1};
+    set_blocks(out, h, w, block_h, block_w);
+    if (out->window_h % divisor || out->window_w % divisor)
+        return BS_FAIL(err, BS_EINVAL, "a block with its halo is %lld x %lld; multiples of %lld are accepted",
+                       (long long)out->window_h, (long long)out->window_w, (long long)divisor);
+    return arena_of(model, 1, out->window_h, out->window_w, precision, &out->arena_bytes, err);
+}
+
+bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
+                            const struct bs_segment_params *params, struct bs__layout *out,
+                            struct bs_err *err)
+{
+    const struct bs_model_info *info = bs_model_info_get(model);
+    int64_t divisor = bs_arch_divisor(&info->arch);
+    int64_t halo =
+        round_up(params->halo >= 0 ? params->halo : bs_arch_receptive_radius(&info->arch), divisor);
+    bool blocks = params->statistics == BS_STATISTICS_BLOCK;
+    bs_status rc;
+    struct bs__layout l = {.padded_h = round_up((int64_t)h, divisor),
+                           .padded_w = round_up((int64_t)w, divisor),
+                           .batch = params->batch > 0 ? params->batch : 1,
+                           .budget = budget_of(model, params)};
+
+    bool whole_asked =
+        params->tile == 0 || (!blocks && params->tile >= (int64_t)h && params->tile >= (int64_t)w);
+    if (whole_asked && !hopeless(info, 1, l.padded_h, l.padded_w, l.budget)) {
+        if ((rc = arena_of(model, 1, l.padded_h, l.padded_w, params->precision, &l.whole_bytes, err)) !=
+            BS_OK)
+            return rc;
+        if (l.whole_bytes <= l.budget) {
+            l.window_h = l.padded_h;
+            l.window_w = l.padded_w;
+            l.rows = l.columns = l.batch = 1;
+            l.arena_bytes = l.whole_bytes;
+            *out = l;
+            return BS_OK;
+        }
+    }
+    l.tiled = true;
+    l.halo_h = l.halo_w = halo;
+    static const int64_t cores[] = {LARGEST_CORE, 1536, 1024, 768, 512, 384, 256, 192, 128, SMALLEST_CORE};
+    int n = params->tile ? 1 : (int)(sizeof cores / sizeof *cores);
+    for (int i = 0; i < n; i++) {
+        int64_t core = round_up(params->tile ? params->tile : cores[i], divisor);
+        if (blocks)
+            set_blocks(&l, h, w, core, core);
+        else
+            set_window(&l, core);
+        if (l.batch > l.rows * l.columns)
+            l.batch = (int)(l.rows * l.columns);
+        if (hopeless(info, l.batch, l.window_h, l.window_w, l.budget)) {
+            l.arena_bytes = 0;
+            continue;
+        }
+        if ((rc = arena_of(model, l.batch, l.window_h, l.window_w, params->precision, &l.arena_bytes, err)) !=
+            BS_OK)
+            return rc;
+        if (l.arena_bytes <= l.budget) {
+            *out = l;
+            return BS_OK;
+        }
+    }
+    return BS_FAIL(err, BS_ELIMIT,
+                   "a window of %lld x %lld pixels (halo %lld) needs %zu MiB, the budget is %zu MiB; a "
+                   "smaller tile or halo, or "
+                   "a larger budget is accepted",
+                   (long long)l.window_h, (long long)l.window_w, (long long)halo, l.arena_bytes >> 20,
+                   l.budget >> 20);
+}

@@ -1,0 +1,165 @@
+/* The image through the network: windows in, cores stitched. Runs on the device's executor thread; owns its scratch
+   for the length of the call. */
+#include "model/predict/predict_internal.h"
+
+#include "kernels/base/checked.h"
+#include "kernels/base/pages.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct work {
+    struct bs_model *model;
+    struct bs__plane *plane;
+    const struct bs__layout *layout;
+    const struct bs__statistics *statistics;
+    struct bs__maps *maps;
+    struct bs_executable *exe;
+    float *in, *logits, *out; /* (batch, channels, window_h, window_w) */
+    int in_channels;
+};
+
+/* Where tile k lies: the window's origin, and the part of the image that it decides. */
+static void place(const struct work *w, int64_t k, struct bs__window *y, struct bs__window *x)
+{
+    const struct bs__layout *l = w->layout;
+    int64_t row = k / l->columns, column = k % l->columns;
+    if (!l->blocks) {
+        *y = bs__window_at(l->padded_h, l->window_h, l->halo_h, row);
+        *x = bs__window_at(l->padded_w, l->window_w, l->halo_w, column);
+    } else {
+        int64_t bh = l->window_h - 2 * l->halo_h, bw = l->window_w - 2 * l->halo_w;
+        *y = (struct bs__window){row * bh - l->halo_h, row * bh, (row + 1) * bh};
+        *x = (struct bs__window){column * bw - l->halo_w, column * bw, (column + 1) * bw};
+    }
+    /* What lies beyond the image is padding. */
+    y->to = y->to < (int64_t)w->plane->h ? y->to : (int64_t)w->plane->h;
+    x->to = x->to < (int64_t)w->plane->w ? x->to : (int64_t)w->plane->w;
+}
+
+static bs_status fill(struct work *w, int slot, int64_t k, struct bs_err *err)
+{
+    const struct bs__layout *l = w->layout;
+    size_t n = (size_t)(l->window_h * l->window_w);
+    float *to = w->in + (size_t)slot * (size_t)w->in_channels * n;
+    struct bs__window y, x;
+    place(w, k, &y, &x);
+    bs_status rc =
+        bs__window_read(w->plane, y.origin, x.origin, l->window_h, l->window_w, l->blocks, to, err);
+    if (rc != BS_OK)
+        return rc;
+    if (bs_model_info_get(w->model)->normalisation == BS_NORMALISE_STANDARDISE)
+        bs__standardise(to, n, l->blocks ? bs__statistics_of(to, n) : *w->statistics);
+    else
+        for (size_t i = 0; i < n; i++)
+            to[i] = to[i] == to[i] ? to[i] : 0; /* no data */
+    /* A network for colour sees the same plane in every channel, as the reference does with grey images. */
+    for (int c = 1; c < w->in_channels; c++)
+        memcpy(to + (size_t)c * n, to, n * sizeof *to);
+    return BS_OK;
+}
+
+static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
+{
+    const struct bs__layout *l = w->layout;
+    struct bs__window y, x;
+    place(w, k, &y, &x);
+    for (int c = 0; c < w->maps->channels; c++) {
+        const float *map =
+            w->out + (size_t)(slot * w->maps->channels + c) * (size_t)(l->window_h * l->window_w);
+        for (int64_t row = y.from; row < y.to; row++) {
+            const float *from = map + (row - y.origin) * l->window_w + (x.from - x.origin);
+            bs_status rc = x.to > x.from ? bs__maps_write(w->maps, c, (size_t)row, (size_t)x.from, from,
+                                                          (size_t)(x.to - x.from), err)
+                                         : BS_OK;
+            if (rc != BS_OK)
+                return rc;
+        }
+    }
+    return BS_OK;
+}
+
+/* A window and its maps are as large as the image itself when there is one window: where the size fits exactly, the
+   network writes straight into the result. */
+static bool writes_in_place(const struct work *w)
+{
+    const struct bs__layout *l = w->layout;
+    return !l->tiled && w->maps->data && l->window_h == (int64_t)w->plane->h &&
+           l->window_w == (int64_t)w->plane->w;
+}
+
+bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const struct bs__layout *l,
+                          enum bs_precision precision, const struct bs__statistics *statistics,
+                          struct bs__maps *maps, const struct bs_segment_progress *progress,
+                          const struct bs_cancel *cancel, struct bs__network_run *run, struct bs_err *err)
+{
+    const struct bs_arch_config *arch = &bs_model_info_get(model)->arch;
+    struct work w = {.model = model,
+                     .plane = plane,
+                     .layout = l,
+                     .statistics = statistics,
+                     .maps = maps,
+                     .in_channels = arch->unet.in_channels};
+    struct bs__fixed_norm *fixed = NULL;
+    bs_status rc = BS_OK;
+    size_t pixels, in_bytes, out_bytes;
+    int64_t tiles = l->rows * l->columns;
+    *run = (struct bs__network_run){0};
+    if (!bs_mul((size_t)l->window_h, (size_t)l->window_w, &pixels) ||
+        !bs_mul(pixels, (size_t)l->batch * sizeof(float), &pixels) ||
+        !bs_mul(pixels, (size_t)w.in_channels, &in_bytes) ||
+        !bs_mul(pixels, (size_t)maps->channels, &out_bytes))
+        return BS_FAIL(err, BS_ELIMIT, "a window of %lld x %lld is too large", (long long)l->window_h,
+                       (long long)l->window_w);
+    bool in_place = writes_in_place(&w);
+    if (l->tiled && !l->blocks && bs__has_spatial_norm(arch)) {
+        if ((rc = bs__fixed_norm_create(model, plane, l, precision, statistics, cancel, &fixed, err)) !=
+            BS_OK)
+            goto cleanup;
+        w.exe = bs__fixed_norm_executable(fixed);
+        run->fixed_statistics = true;
+    } else if ((rc = bs_model_executable(model, l->batch, l->window_h, l->window_w, precision, &w.exe,
+                                         err)) != BS_OK) {
+        goto cleanup;
+    }
+    w.in = bs_pages_alloc(in_bytes);
+    w.logits = bs_pages_alloc(out_bytes);
+    w.out = in_place ? maps->data : bs_pages_alloc(out_bytes);
+    if (!w.in || !w.logits || !w.out) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for a window of %lld x %lld pixels", (long long)l->window_h,
+                     (long long)l->window_w);
+        goto cleanup;
+    }
+    struct bs_shape in_shape = BS_SHAPE(l->batch, w.in_channels, l->window_h, l->window_w);
+    struct bs_shape out_shape = BS_SHAPE(l->batch, maps->channels, l->window_h, l->window_w);
+    struct bs_tensor input = {BS_F32, in_shape, w.in};
+    struct bs_tensor output[2] = {{BS_F32, out_shape, w.logits}, {BS_F32, out_shape, w.out}};
+    for (int64_t k = 0; k < tiles; k += l->batch) {
+        int filled = (int)(tiles - k < l->batch ? tiles - k : l->batch);
+        if (bs_cancel_requested(cancel)) {
+            rc = BS_FAIL(err, BS_ECANCELLED, "cancelled after %lld of %lld tiles", (long long)k,
+                         (long long)tiles);
+            goto cleanup;
+        }
+        for (int i = 0; i < filled; i++)
+            if ((rc = fill(&w, i, k + i, err)) != BS_OK)
+                goto cleanup;
+        /* A last batch that is not full computes what is left in its slots from before: harmless, and of known cost. */
+        if ((rc = bs_executable_run(w.exe, &input, 1, output, 2, cancel, err)) != BS_OK)
+            goto cleanup;
+        for (int i = 0; i < filled && !in_place; i++)
+            if ((rc = stitch(&w, i, k + i, err)) != BS_OK)
+                goto cleanup;
+        if (progress && progress->tile)
+            progress->tile(progress->ctx, (int)(k + filled), (int)tiles);
+    }
+    run->plan_hash = bs_executable_plan_hash(w.exe);
+    snprintf(run->algorithms, sizeof run->algorithms, "%s", bs_executable_algorithms(w.exe));
+cleanup:
+    bs_pages_free(w.in, in_bytes);
+    bs_pages_free(w.logits, out_bytes);
+    if (!in_place)
+        bs_pages_free(w.out, out_bytes);
+    bs__fixed_norm_destroy(fixed);
+    return rc;
+}

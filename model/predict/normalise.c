@@ -1,0 +1,110 @@
+/* Standardisation as torch_em.transform.raw has it: (v - mean) / (std + 1e-7) with the population's deviation. Sums are
+   kept in double and relative to the first sample, so that one pass is exact enough for 16-bit images of any size.
+   Pure functions over rows; any thread, one at a time per plane. */
+#include "model/predict/predict_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define EPSILON 1e-7
+
+struct sums {
+    double origin, sum, squares;
+    uint64_t count;
+};
+
+static void add(struct sums *s, const float *v, size_t n)
+{
+    double sum = 0, squares = 0;
+    size_t i = 0;
+    for (; s->count == 0 && i < n; i++)
+        if (!isnan(v[i])) {
+            s->origin = v[i];
+            s->count = 1;
+        }
+    for (; i < n; i++)
+        if (!isnan(v[i])) {
+            double d = v[i] - s->origin;
+            sum += d;
+            squares += d * d;
+            s->count++;
+        }
+    s->sum += sum;
+    s->squares += squares;
+}
+
+static struct bs__statistics finish(const struct sums *s)
+{
+    struct bs__statistics out = {.count = s->count};
+    if (s->count == 0)
+        return out;
+    double mean = s->sum / (double)s->count, var = s->squares / (double)s->count - mean * mean;
+    out.mean = s->origin + mean;
+    out.std = var > 0 ? sqrt(var) : 0;
+    return out;
+}
+
+struct bs__statistics bs__statistics_of(const float *v, size_t n)
+{
+    struct sums s = {0};
+    add(&s, v, n);
+    return finish(&s);
+}
+
+/* Samples that no network can use are refused with their place. no data is NaN by now; whether it may be there at all is
+   what has_no_data says. */
+static bs_status check_row(const struct bs__plane *p, size_t y, struct bs_err *err)
+{
+    bool nan_is_no_data = p->has_no_data && isnan(p->no_data);
+    for (size_t x = 0; x < p->source_w; x++) {
+        double v;
+        if (isfinite(p->row[x]) && fabs(p->row[x]) <= 3e38)
+            continue;
+        bs__plane_raw_row(p, y, x, 1, &v);
+        if (isnan(v) && !nan_is_no_data)
+            return BS_FAIL(
+                err, BS_EINVAL,
+                "the sample at row %zu, column %zu is NaN; state a no-data value of NaN to leave it out", y,
+                x);
+        if (!isnan(v) && !(p->has_no_data && v == p->no_data))
+            return BS_FAIL(err, BS_EINVAL,
+                           "the sample at row %zu, column %zu is %g; finite 32-bit floats are accepted", y, x,
+                           v);
+    }
+    return BS_OK;
+}
+
+bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *cancel,
+                               struct bs__statistics *out, struct bs_err *err)
+{
+    struct sums s = {0};
+    bs_status rc = BS_OK;
+    enum bs_sample sample = p->image->sample;
+    float *row = malloc(p->w * sizeof *row);
+    if (!row)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a row of %zu samples", p->w);
+    for (size_t y = 0; (sample == BS_SAMPLE_F32 || sample == BS_SAMPLE_F64) && y < p->source_h; y++) {
+        bs__plane_source_row(p, y, 0, p->source_w, p->row);
+        if ((rc = check_row(p, y, err)) != BS_OK)
+            goto cleanup;
+    }
+    for (size_t y = 0; y < p->h; y++) {
+        if (y % 256 == 0 && bs_cancel_requested(cancel)) {
+            rc = BS_FAIL(err, BS_ECANCELLED, "cancelled while the image was standardised");
+            goto cleanup;
+        }
+        bs__plane_row(p, y, 0, p->w, row);
+        add(&s, row, p->w);
+    }
+    *out = finish(&s);
+cleanup:
+    free(row);
+    return rc;
+}
+
+void bs__standardise(float *v, size_t n, struct bs__statistics s)
+{
+    double divisor = s.std + EPSILON;
+    for (size_t i = 0; i < n; i++)
+        v[i] = isnan(v[i]) ? 0 : (float)((v[i] - s.mean) / divisor);
+}

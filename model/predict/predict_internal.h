@@ -1,0 +1,151 @@
+/* What the files of model/predict share. Data passes in this order:
+
+       channel.c   image -> one plane of it (a view; nothing is copied)
+       scale.c     rows of the plane at the scale of the network, resampled on the way
+       normalise.c mean and standard deviation of the plane, one pass
+       layout.c    whole image, or which tiles: what fits the budget
+       tile.c      a window of the plane, reflected at the border, standardised
+       network.c   runs the executable over the windows and stitches their cores
+       norm_statistics.c   for tiles: the statistics that instance and group norms would have seen in the whole image
+       maps.c      the stitched maps, in memory or in a file without a name
+       segment.c   all of it, then model/instances */
+#ifndef BS_MODEL_PREDICT_INTERNAL_H
+#define BS_MODEL_PREDICT_INTERNAL_H
+
+#include "model/predict/segment.h"
+
+/* The taps of one resampled coordinate: out = sum of weight[first .. first + count) times in[start ..]. */
+struct bs__tap {
+    uint32_t start, count;
+    size_t first;
+};
+struct bs__resampler {
+    size_t in, out;
+    struct bs__tap *tap; /* NULL: the same size, nothing to do */
+    float *weight;
+};
+
+/* One channel of one plane, seen at the network's scale. Borrows the image. */
+struct bs__plane {
+    const struct bs_image *image;
+    size_t source_h, source_w;
+    size_t offset, stride_y, stride_x; /* in samples */
+    bool has_no_data;
+    double no_data;
+    size_t h, w; /* at the network's scale */
+    struct bs__resampler along_y, along_x;
+    double *row, *sums; /* scratch: source_w, and twice that for resampling */
+};
+
+/* Picks plane and channel; BS_EINVAL asks when the rule does not decide. (channel.c) */
+bs_status bs__plane_open(struct bs__plane *p, const struct bs_image *image,
+                         const struct bs_segment_params *params, double scale,
+                         struct bs_err *err) BS_NODISCARD;
+void bs__plane_close(struct bs__plane *p);
+/* Source samples of one row as they are measured: MinIsWhite is turned round, no data becomes NaN. */
+void bs__plane_source_row(const struct bs__plane *p, size_t y, size_t x, size_t n, double *out);
+/* The same of raw samples (as stored), for the object table. */
+void bs__plane_raw_row(const struct bs__plane *p, size_t y, size_t x, size_t n, double *out);
+
+/* Rows at the network's scale, NaN where there is no data. (scale.c) */
+void bs__plane_row(struct bs__plane *p, size_t y, size_t x, size_t n, float *out);
+bs_status bs__resampler_open(struct bs__resampler *r, size_t in, size_t out, struct bs_err *err) BS_NODISCARD;
+void bs__resampler_close(struct bs__resampler *r);
+/* Labels back to the source size, nearest; ids become consecutive again. Returns the new count. */
+bs_status bs__labels_resize(const uint32_t *in, size_t in_h, size_t in_w, uint32_t *out, size_t h, size_t w,
+                            uint32_t *count, struct bs_err *err) BS_NODISCARD;
+
+/* Mean and population standard deviation of what is data, in double, one pass; refuses samples that are not finite,
+   naming the first. (normalise.c) */
+struct bs__statistics {
+    double mean, std;
+    uint64_t count;
+};
+bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *cancel,
+                               struct bs__statistics *out, struct bs_err *err) BS_NODISCARD;
+struct bs__statistics bs__statistics_of(const float *v, size_t n);
+/* (v - mean) / (std + 1e-7) in place; NaN (no data) becomes 0, the mean. */
+void bs__standardise(float *v, size_t n, struct bs__statistics s);
+
+/* Windows along one axis of length n (already a multiple of the divisor): window k starts at origin and its core
+   [from, to) goes to the result. */
+struct bs__window {
+    int64_t origin, from, to;
+};
+int64_t bs__window_count(int64_t n, int64_t window, int64_t halo);
+struct bs__window bs__window_at(int64_t n, int64_t window, int64_t halo, int64_t k);
+/* numpy.pad's "reflect": the index inside [0, n) that stands for i. */
+int64_t bs__reflect(int64_t i, int64_t n);
+/* Fills out (h, w) with the window at (y, x); what lies outside [0, plane) is reflected. clip: reflect inside the part
+   that the window and the image share, as torch_em's blocks do, not inside the image. */
+bs_status bs__window_read(struct bs__plane *p, int64_t y, int64_t x, int64_t h, int64_t w, bool clip,
+                          float *out, struct bs_err *err) BS_NODISCARD;
+
+/* How the image goes through the network. (layout.c) */
+struct bs__layout {
+    bool tiled;
+    bool blocks; /* the reference's blocks: own statistics, reflected at the image border */
+    int64_t padded_h, padded_w;
+    int64_t window_h, window_w; /* of the executable */
+    int64_t halo_h, halo_w;
+    int64_t rows, columns; /* of tiles */
+    int batch;
+    size_t arena_bytes; /* of one executable at window size and batch */
+    size_t whole_bytes; /* of the arena that the whole image would need; 0 not asked */
+    size_t budget;
+};
+bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
+                            const struct bs_segment_params *params, struct bs__layout *out,
+                            struct bs_err *err) BS_NODISCARD;
+/* A given layout: blocks of any size (golden fixtures of the reference's tiled prediction). */
+bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t block_h, int64_t block_w,
+                            int64_t halo_h, int64_t halo_w, enum bs_precision precision,
+                            struct bs__layout *out, struct bs_err *err) BS_NODISCARD;
+
+/* Stitched maps (channels, h, w). (maps.c) */
+struct bs__maps {
+    int channels;
+    size_t h, w;
+    float *data; /* in memory, or NULL */
+    int fd;      /* in a file without a name, or -1 */
+};
+bs_status bs__maps_create(struct bs__maps *m, int channels, size_t h, size_t w, bool in_memory,
+                          struct bs_err *err) BS_NODISCARD;
+void bs__maps_destroy(struct bs__maps *m);
+bs_status bs__maps_write(struct bs__maps *m, int channel, size_t y, size_t x, const float *v, size_t n,
+                         struct bs_err *err) BS_NODISCARD;
+bs_status bs__maps_read(const struct bs__maps *m, int channel, size_t y, size_t rows, float *out,
+                        struct bs_err *err) BS_NODISCARD;
+
+/* Runs every window and stitches. statistics: of the whole plane, NULL with layout->blocks. (network.c) */
+struct bs__network_run {
+    uint64_t plan_hash;
+    char algorithms[256];
+    bool fixed_statistics; /* tiles used statistics measured over the whole image */
+};
+bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const struct bs__layout *layout,
+                          enum bs_precision precision, const struct bs__statistics *statistics,
+                          struct bs__maps *maps, const struct bs_segment_progress *progress,
+                          const struct bs_cancel *cancel, struct bs__network_run *run,
+                          struct bs_err *err) BS_NODISCARD;
+
+/* An executable whose instance and group norms use statistics of the whole image. Owns it with its parameters.
+   (norm_statistics.c) */
+struct bs__fixed_norm;
+bool bs__has_spatial_norm(const struct bs_arch_config *arch);
+bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
+                                const struct bs__layout *layout, enum bs_precision precision,
+                                const struct bs__statistics *statistics, const struct bs_cancel *cancel,
+                                struct bs__fixed_norm **out, struct bs_err *err) BS_NODISCARD;
+struct bs_executable *bs__fixed_norm_executable(struct bs__fixed_norm *f);
+void bs__fixed_norm_destroy(struct bs__fixed_norm *f);
+
+/* Side of a square pixel in um; 0 when unknown or not square (then *not_square). (warnings.c) */
+double bs__pixel_um(const struct bs_image *image, bool *not_square);
+void bs__warn(struct bs_segment_result *r, const char *code, const char *fmt, ...) BS_PRINTF(3, 4);
+
+/* All parameters against their ranges. (params.c) */
+bs_status bs__params_validate(const struct bs_model_info *info, const struct bs_segment_params *p,
+                              struct bs_err *err) BS_NODISCARD;
+
+#endif

@@ -1,0 +1,374 @@
+/* One plane of an image in, labels out; the order of the work is that of predict_internal.h. Runs on the device's
+   executor thread; the result belongs to the caller. */
+#include "model/predict/predict_internal.h"
+
+#include "kernels/base/checked.h"
+#include "kernels/base/pages.h"
+#include "model/instances/blockwise.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Maps beyond this go to a file: a 4,000 x 4,000 image of three maps stays in memory, a slide does not. */
+#define MAPS_IN_MEMORY ((size_t)256 << 20)
+/* Beyond this many pixels the network's arena is given back before the watershed, so that their peaks do not add up. */
+#define LARGE_IMAGE ((size_t)64 << 20)
+/* Pixel sizes that differ by more than this factor from training are worth a warning. */
+#define SCALE_TOLERANCE 1.5
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Where the instance recipe reads maps and mask. */
+struct source {
+    struct bs__maps *maps;
+    struct bs__plane *plane;
+    float *row; /* plane->w */
+};
+
+static bs_status source_rows(void *ctx, int channel, size_t top, size_t rows, float *out, struct bs_err *err)
+{
+    struct source *s = ctx;
+    return bs__maps_read(s->maps, channel, top, rows, out, err);
+}
+
+static bs_status source_mask(void *ctx, size_t top, size_t rows, uint8_t *out, struct bs_err *err)
+{
+    struct source *s = ctx;
+    (void)err;
+    for (size_t y = 0; y < rows; y++) {
+        bs__plane_row(s->plane, top + y, 0, s->plane->w, s->row);
+        for (size_t x = 0; x < s->plane->w; x++)
+            out[y * s->plane->w + x] = !isnan(s->row[x]);
+    }
+    return BS_OK;
+}
+
+/* The factor for the network, from the request or from pixel sizes. */
+static bs_status choose_scale(const struct bs_model_info *info, const struct bs_segment_params *params,
+                              double pixel_um, double *scale, struct bs_err *err)
+{
+    *scale = params->scale;
+    if (params->scale > 0)
+        return BS_OK;
+    if (pixel_um <= 0)
+        return BS_FAIL(
+            err, BS_EINVAL,
+            "scale 0 takes the scale from pixel sizes, but that of the image is unknown or not square");
+    if (info->pixel_size_um <= 0)
+        return BS_FAIL(
+            err, BS_EINVAL,
+            "scale 0 takes the scale from pixel sizes, but that of the model's training is unknown");
+    *scale = pixel_um / info->pixel_size_um;
+    if (*scale < 0.05 || *scale > 16)
+        return BS_FAIL(
+            err, BS_EINVAL,
+            "pixels of %g um in the image and %g um in training make a scale of %g; 0.05 to 16 is accepted",
+            pixel_um, info->pixel_size_um, *scale);
+    return BS_OK;
+}
+
+/* Smallest object in pixels of the network's scale. */
+static bs_status choose_min_size(const struct bs_segment_params *params, double pixel_um, double scale,
+                                 int64_t *out, struct bs_err *err)
+{
+    double pixels = (double)params->instances.min_size;
+    if (params->min_size_um2 > 0) {
+        if (pixel_um <= 0)
+            return BS_FAIL(err, BS_EINVAL,
+                           "min_size_um2 is %g, but the pixel size of the image is unknown or not square",
+                           params->min_size_um2);
+        pixels = ceil(params->min_size_um2 / (pixel_um * pixel_um));
+    }
+    pixels = round(pixels * scale * scale);
+    *out = pixels < 9e18 ? (int64_t)pixels : INT64_MAX;
+    return BS_OK;
+}
+
+/* Mean intensity of every object from the samples as stored, and of what is background. One pass, row by row. */
+struct contrast {
+    double objects, background; /* means, as measured (white is zero turned round) */
+    uint64_t object_pixels, background_pixels;
+};
+
+static bs_status measure_intensity(const struct bs__plane *p, struct bs_segment_result *r, struct contrast *c,
+                                   struct bs_err *err)
+{
+    double *sum = calloc((size_t)r->count + 1, sizeof *sum), *row = malloc(r->width * sizeof *row);
+    bool inverted = p->image->white_is_zero;
+    bs_status rc = BS_OK;
+    *c = (struct contrast){0};
+    if (!sum || !row) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the intensities of %u objects", r->count);
+        goto cleanup;
+    }
+    for (size_t y = 0; y < r->height; y++) {
+        const uint32_t *labels = r->labels + y * r->width;
+        bs__plane_raw_row(p, y, 0, r->width, row);
+        for (size_t x = 0; x < r->width; x++) {
+            if (isnan(row[x]) || (p->has_no_data && row[x] == p->no_data))
+                continue;
+            sum[labels[x]] += row[x];
+            c->background_pixels += labels[x] == 0;
+            c->object_pixels += labels[x] != 0;
+        }
+    }
+    for (uint32_t i = 0; i < r->count; i++) {
+        c->objects += sum[i + 1];
+        r->objects[i].mean_intensity = r->objects[i].area ? sum[i + 1] / (double)r->objects[i].area : NAN;
+    }
+    c->objects = c->object_pixels ? c->objects / (double)c->object_pixels : 0;
+    c->background = c->background_pixels ? sum[0] / (double)c->background_pixels : 0;
+    if (inverted) {
+        double v = c->objects;
+        c->objects = c->background;
+        c->background = v;
+    }
+cleanup:
+    free(sum);
+    free(row);
+    return rc;
+}
+
+static void add_warnings(struct bs_segment_result *r, const struct bs_model_info *info,
+                         const struct bs_segment_params *params, const struct bs__layout *l,
+                         const struct bs__plane *plane, const struct bs__statistics *stats,
+                         const struct contrast *c, uint32_t removed, int64_t min_size, double scale,
+                         bool not_square)
+{
+    if (!info->trained)
+        bs__warn(r, "untrained_model", "The model is UNTRAINED: its labels mean nothing.");
+    if (removed)
+        bs__warn(r, "objects_removed", "%u object%s of fewer than %lld pixels %s removed (min_size).",
+                 removed, removed == 1 ? "" : "s", (long long)min_size, removed == 1 ? "was" : "were");
+    if (l->tiled)
+        bs__warn(
+            r, "tiled",
+            "The image went through the network in %lld tiles of %lld x %lld pixels with a halo of %lld%s.",
+            (long long)(l->rows * l->columns), (long long)(l->window_h - 2 * l->halo_h),
+            (long long)(l->window_w - 2 * l->halo_w), (long long)l->halo_h,
+            l->blocks ? ", each normalised on its own" : "");
+    double effective =
+        r->pixel_size > 0 && info->pixel_size_um > 0 ? r->pixel_size / scale / info->pixel_size_um : 1;
+    if (effective > SCALE_TOLERANCE || effective < 1 / SCALE_TOLERANCE)
+        bs__warn(r, "scale_mismatch",
+                 "Pixels of %g um meet a model trained on %g um; scale %.3g would match.",
+                 r->pixel_size / scale, info->pixel_size_um, r->pixel_size / info->pixel_size_um);
+    if (plane->image->white_is_zero)
+        bs__warn(r, "white_is_zero",
+                 "The file stores white as zero; the network saw the image as it is displayed.");
+    else if (c->object_pixels && c->background_pixels && stats->std > 0 &&
+             info->recipe == BS_RECIPE_DISTANCES && c->background - c->objects > 0.5 * stats->std)
+        bs__warn(r, "contrast_inverted",
+                 "The objects found are darker than their surroundings; if the model was trained on bright "
+                 "objects, the contrast of "
+                 "the image may be inverted.");
+    if (not_square && params->min_size_um2 <= 0)
+        bs__warn(r, "pixels_not_square",
+                 "The pixels of the image are not square; sizes are given in pixels only.");
+    if (info->assumed[0])
+        bs__warn(r, "assumed", "The model file did not say everything; assumed: %s.", info->assumed);
+}
+
+static size_t map_bytes(int channels, size_t h, size_t w)
+{
+    size_t bytes;
+    return bs_mul(h, w, &bytes) && bs_mul(bytes, (size_t)channels * sizeof(float), &bytes) ? bytes : SIZE_MAX;
+}
+
+/* Maps that were made at the network's scale, at the image's. */
+static bs_status keep_maps(struct bs__maps *maps, struct bs_segment_result *r, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    if (maps->h == r->height && maps->w == r->width) {
+        r->maps = maps->data;
+        maps->data = NULL;
+        return BS_OK;
+    }
+    struct bs_segment_params plain = {.channel = -1};
+    size_t dim[2] = {maps->h, maps->w}, pixels = r->height * r->width;
+    r->maps = bs_pages_alloc(pixels * (size_t)maps->channels * sizeof(float));
+    if (!r->maps)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for maps of %zu x %zu pixels", r->height, r->width);
+    for (int c = 0; c < maps->channels && rc == BS_OK; c++) {
+        struct bs_image view = {.sample = BS_SAMPLE_F32,
+                                .ndim = 2,
+                                .axes = "yx",
+                                .dim = {dim[0], dim[1]},
+                                .data = maps->data + (size_t)c * maps->h * maps->w};
+        struct bs__plane p;
+        if ((rc = bs__plane_open(&p, &view, &plain, 1, err)) != BS_OK)
+            return rc;
+        p.h = r->height;
+        p.w = r->width;
+        if ((rc = bs__resampler_open(&p.along_y, maps->h, p.h, err)) == BS_OK &&
+            (rc = bs__resampler_open(&p.along_x, maps->w, p.w, err)) == BS_OK)
+            for (size_t y = 0; y < p.h; y++)
+                bs__plane_row(&p, y, 0, p.w, r->maps + ((size_t)c * p.h + y) * p.w);
+        bs__plane_close(&p);
+    }
+    return rc;
+}
+
+static bs_status find_instances(struct bs__plane *plane, struct bs__maps *maps,
+                                const struct bs_instance_params *params, struct bs_segment_result *r,
+                                uint32_t *removed, const struct bs_cancel *cancel, struct bs_err *err)
+{
+    struct source source = {maps, plane, NULL};
+    struct bs_map_source rows = {&source, source_rows, plane->has_no_data ? source_mask : NULL};
+    struct bs_instance_result found = {0};
+    bool scaled = maps->h != r->height || maps->w != r->width;
+    size_t scaled_bytes = maps->h * maps->w * sizeof(uint32_t);
+    uint32_t *labels = scaled ? bs_pages_alloc(scaled_bytes) : r->labels;
+    bs_status rc = BS_OK;
+    source.row = malloc(plane->w * sizeof *source.row);
+    if (!labels || !source.row) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for labels of %zu x %zu pixels", maps->h, maps->w);
+        goto cleanup;
+    }
+    if ((rc = bs_instances_from_source(&rows, maps->channels, maps->h, maps->w, params, labels, &found,
+                                       cancel, err)) != BS_OK)
+        goto cleanup;
+    r->count = found.count;
+    *removed = found.removed_by_size;
+    if (scaled)
+        rc = bs__labels_resize(labels, maps->h, maps->w, r->labels, r->height, r->width, &r->count, err);
+cleanup:
+    free(source.row);
+    if (scaled)
+        bs_pages_free(labels, scaled_bytes);
+    return rc;
+}
+
+bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
+                     const struct bs_segment_params *params, bool want_maps,
+                     const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
+                     struct bs_segment_result *result, struct bs_err *err)
+{
+    const struct bs_model_info *info = bs_model_info_get(model);
+    struct bs_instance_params instances = params->instances;
+    struct bs_segment_result r = {0};
+    struct bs__plane plane = {0};
+    struct bs__maps maps = {.fd = -1};
+    struct bs__layout layout;
+    struct bs__statistics stats = {0};
+    struct bs__network_run run;
+    struct contrast contrast;
+    uint32_t removed = 0;
+    double scale;
+    bool not_square;
+    bs_status rc;
+
+    memset(result, 0, sizeof *result);
+    r.pixel_size = bs__pixel_um(image, &not_square);
+    r.channels = info->arch.unet.out_channels;
+    if ((rc = bs__params_validate(info, params, err)) != BS_OK ||
+        (rc = choose_scale(info, params, r.pixel_size, &scale, err)) != BS_OK ||
+        (rc = choose_min_size(params, r.pixel_size, scale, &instances.min_size, err)) != BS_OK ||
+        (rc = bs__plane_open(&plane, image, params, scale, err)) != BS_OK)
+        goto cleanup;
+    r.height = plane.source_h;
+    r.width = plane.source_w;
+
+    double start = now();
+    bool in_memory = want_maps || map_bytes(r.channels, plane.h, plane.w) <= MAPS_IN_MEMORY;
+    if ((rc = bs__plane_statistics(&plane, cancel, &stats, err)) != BS_OK ||
+        (rc = bs__layout_choose(model, plane.h, plane.w, params, &layout, err)) != BS_OK ||
+        (rc = bs__maps_create(&maps, r.channels, plane.h, plane.w, in_memory, err)) != BS_OK ||
+        (rc = bs__network_run(model, &plane, &layout, params->precision, &stats, &maps, progress, cancel,
+                              &run, err)) != BS_OK)
+        goto cleanup;
+    r.tiled = layout.tiled;
+    r.tile = layout.tiled ? layout.window_h - 2 * layout.halo_h : 0;
+    r.halo = layout.halo_h;
+    r.plan_hash = run.plan_hash;
+    memcpy(r.algorithms, run.algorithms, sizeof r.algorithms);
+    if (plane.h * plane.w > LARGE_IMAGE) {
+        struct bs_executable *exe = NULL;
+        if ((rc = bs_model_executable(model, layout.batch, layout.window_h, layout.window_w,
+                                      params->precision, &exe, err)) != BS_OK)
+            goto cleanup;
+        bs_executable_trim(exe);
+    }
+    r.seconds_network = now() - start;
+
+    start = now();
+    r.labels = bs_pages_alloc(r.height * r.width * sizeof *r.labels);
+    if (!r.labels) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for labels of %zu x %zu pixels", r.height, r.width);
+        goto cleanup;
+    }
+    if ((rc = find_instances(&plane, &maps, &instances, &r, &removed, cancel, err)) != BS_OK)
+        goto cleanup;
+    r.objects = calloc((size_t)r.count + 1, sizeof *r.objects);
+    if (!r.objects) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the table of %u objects", r.count);
+        goto cleanup;
+    }
+    if ((rc = bs_objects_measure(r.labels, r.height, r.width, r.count, NULL, r.objects, err)) != BS_OK ||
+        (rc = measure_intensity(&plane, &r, &contrast, err)) != BS_OK ||
+        (want_maps && (rc = keep_maps(&maps, &r, err)) != BS_OK))
+        goto cleanup;
+    r.seconds_instances = now() - start;
+    add_warnings(&r, info, params, &layout, &plane, &stats, &contrast, removed, instances.min_size, scale,
+                 not_square);
+    *result = r;
+    memset(&r, 0, sizeof r);
+cleanup:
+    bs_segment_result_free(&r);
+    bs__maps_destroy(&maps);
+    bs__plane_close(&plane);
+    return rc;
+}
+
+void bs_segment_result_free(struct bs_segment_result *r)
+{
+    if (!r)
+        return;
+    if (r->maps)
+        bs_pages_free(r->maps, map_bytes(r->channels, r->height, r->width));
+    if (r->labels)
+        bs_pages_free(r->labels, r->height * r->width * sizeof *r->labels);
+    free(r->objects);
+    memset(r, 0, sizeof *r);
+}
+
+bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t width,
+                                   const struct bs_segment_params *params, size_t *bytes, struct bs_err *err)
+{
+    const struct bs_model_info *info = bs_model_info_get(model);
+    struct bs__layout l;
+    double scale = params->scale > 0 ? params->scale : 1;
+    size_t h = (size_t)round((double)height * scale), w = (size_t)round((double)width * scale), labels,
+           windows;
+    bs_status rc;
+    if (height == 0 || width == 0 || h == 0 || w == 0 || h > INT32_MAX / 2 || w > INT32_MAX / 2)
+        return BS_FAIL(err, BS_EINVAL, "an image of %zu x %zu pixels at scale %g cannot be segmented", height,
+                       width, scale);
+    if ((rc = bs__params_validate(info, params, err)) != BS_OK ||
+        (rc = bs__layout_choose(model, h, w, params, &l, err)) != BS_OK)
+        return rc;
+    if (!bs_mul(height, width, &labels) || !bs_mul(labels, sizeof(uint32_t), &labels) ||
+        !bs_mul((size_t)(l.window_h * l.window_w), (size_t)l.batch * sizeof(float), &windows) ||
+        !bs_mul(windows, (size_t)(info->arch.unet.in_channels + 2 * info->arch.unet.out_channels), &windows))
+        return BS_FAIL(err, BS_ELIMIT, "an image of %zu x %zu pixels is too large", height, width);
+    size_t maps = map_bytes(info->arch.unet.out_channels, h, w);
+    if (maps > MAPS_IN_MEMORY)
+        maps = 0; /* in a file */
+    size_t network = l.arena_bytes + windows;
+    /* To measure the norms of the network, tiles first take up to the budget (norm_statistics.c). */
+    if (l.tiled && !l.blocks && bs__has_spatial_norm(&info->arch) && network < l.budget)
+        network = l.budget;
+    size_t watershed = labels + bs_instances_planned_bytes(h, w, &params->instances, 0.05);
+    if (scale != 1)
+        watershed += h * w * sizeof(uint32_t);
+    /* Large images give the arena back before the watershed. */
+    *bytes = maps + (h * w > LARGE_IMAGE ? (network > watershed ? network : watershed) : network + watershed);
+    return BS_OK;
+}
