@@ -120,6 +120,11 @@ struct bs_device *bs_model_device(const struct bs_model *m)
     return m->dev;
 }
 
+struct bs_params *bs_model_params(const struct bs_model *m)
+{
+    return m->params;
+}
+
 /* The slot that holds this shape, else a free one, else the least recently used one. */
 static struct cached *find_slot(struct bs_model *m, int64_t batch, int64_t h, int64_t w,
                                 enum bs_precision precision)

@@ -43,6 +43,9 @@ struct bs_device *bs_model_device(const struct bs_model *m);
    small number). Borrowed: valid until the next call or close. */
 bs_status bs_model_executable(struct bs_model *m, int64_t batch, int64_t h, int64_t w, enum bs_precision precision,
                               struct bs_executable **out, struct bs_err *err) BS_NODISCARD;
+/* Its parameters (borrowed): tiled prediction compiles graphs of its own over them. */
+struct bs_params *bs_model_params(const struct bs_model *m);
+
 /* Bytes held: packed weights plus arenas. */
 size_t bs_model_resident_bytes(struct bs_model *m);
 
