@@ -25,7 +25,7 @@ struct place {
 
 static bs_value param(const struct place *p, const char *prefix, const char *suffix, struct bs_shape shape)
 {
-    char name[128];
+    char name[160];
     snprintf(name, sizeof name, "%s.%s", prefix, suffix);
     return bs_graph_param(p->g, name, shape);
 }
@@ -74,7 +74,7 @@ static bs_value block(const struct place *p, const char *prefix, bs_value x, int
 {
     const int stride = p->cfg->norm == BS_NORM_NONE ? 2 : 3; /* modules of the nn.Sequential per half */
     for (int half = 0; half < 2; half++) {
-        char at[64];
+        char at[96];
         snprintf(at, sizeof at, "%s.block.%d", prefix, half * stride);
         x = norm(p, at, x);
         snprintf(at, sizeof at, "%s.block.%d", prefix, half * stride + stride - 2);
@@ -85,7 +85,7 @@ static bs_value block(const struct place *p, const char *prefix, bs_value x, int
 
 static bs_value upsample(const struct place *p, const char *prefix, bs_value x, int64_t features)
 {
-    char at[64];
+    char at[96];
     if (x == BS_NO_VALUE)
         return x;
     if (p->cfg->upsampling == BS_UPSAMPLING_TRANSPOSED) {

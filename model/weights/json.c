@@ -146,7 +146,7 @@ static bs_status parse_string(struct parser *p, const char **out)
         return OUT_OF_MEMORY(p);
     *out = to;
     while (p->text[p->at] != '"') {
-        size_t n;
+        size_t n = 0;
         if (p->text[p->at] == '\\') {
             p->at++;
             bs_status rc = parse_escape(p, to, &n);

@@ -1,0 +1,339 @@
+/* Checkpoint to model file; see convert.h. Both kinds of input become one list of named tensors (struct input); the
+   architecture is recovered from it before any tensor is read. */
+#include "model/weights/convert.h"
+
+#include "model/weights/file_io.h"
+#include "model/weights/safetensors.h"
+#include "model/weights/torch_checkpoint.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct input {
+    struct bs_safetensors *st; /* one of these two */
+    struct bs_torch_checkpoint *torch;
+    size_t count;
+    struct bs_safetensors_item *item; /* as they will be written: floating point types become f32 */
+    struct bs_state_entry *state;
+};
+
+static enum bs_dtype source_dtype(const struct input *in, size_t i)
+{
+#ifdef BS_HAVE_TORCH_CONVERT
+    if (in->torch)
+        return bs_torch_checkpoint_dtype(in->torch, i);
+#endif
+    return bs_safetensors_entry(in->st, i)->dtype;
+}
+
+static bool is_float(enum bs_dtype t)
+{
+    return t == BS_F32 || t == BS_F16 || t == BS_BF16 || t == BS_F64;
+}
+
+/* Is byte 8 the brace that begins a safetensors header? */
+static bs_status looks_like_safetensors(const char *path, bool *yes, struct bs_err *err)
+{
+    int fd;
+    uint64_t size;
+    char begin[9] = "";
+    bs_status rc = bs__file_open(path, &fd, err);
+    if (rc != BS_OK)
+        return rc;
+    rc = bs__file_size(fd, &size, err);
+    if (rc == BS_OK && size >= sizeof begin)
+        rc = bs__file_read_at(fd, 0, begin, sizeof begin, err);
+    close(fd);
+    *yes = begin[8] == '{' && begin[0] != 'P';
+    return rc;
+}
+
+static bs_status open_torch(const char *path, struct input *in, struct bs_convert_report *report,
+                            struct bs_err *err)
+{
+#ifdef BS_HAVE_TORCH_CONVERT
+    bs_status rc = bs_torch_checkpoint_open(path, &in->torch, err);
+    if (rc != BS_OK)
+        return rc;
+    in->count = bs_torch_checkpoint_count(in->torch);
+    snprintf(report->format, sizeof report->format, "PyTorch");
+    snprintf(report->key, sizeof report->key, "%s", bs_torch_checkpoint_key(in->torch));
+    report->nskipped = bs_torch_checkpoint_skipped_count(in->torch);
+    for (size_t i = 0; i < report->nskipped && i < BS_CONVERT_MAX_SKIPPED; i++)
+        snprintf(report->skipped[i], sizeof report->skipped[i], "%s",
+                 bs_torch_checkpoint_skipped(in->torch, i));
+    return BS_OK;
+#else
+    (void)path, (void)in, (void)report;
+    return BS_FAIL(err, BS_EUNSUPPORTED,
+                   "this build cannot read PyTorch checkpoints (BS_WITH_TORCH_CONVERT is off)");
+#endif
+}
+
+static bs_status open_input(const char *path, struct input *in, struct bs_convert_report *report,
+                            struct bs_err *err)
+{
+    bool plain = false;
+    bs_status rc = looks_like_safetensors(path, &plain, err);
+    if (rc != BS_OK)
+        return rc;
+    if (plain) {
+        if ((rc = bs_safetensors_open(path, &in->st, err)) != BS_OK)
+            return rc;
+        in->count = bs_safetensors_count(in->st);
+        snprintf(report->format, sizeof report->format, "safetensors");
+    } else if ((rc = open_torch(path, in, report, err)) != BS_OK) {
+        return rc;
+    }
+    in->item = calloc(in->count ? in->count : 1, sizeof *in->item);
+    in->state = calloc(in->count ? in->count : 1, sizeof *in->state);
+    if (!in->item || !in->state)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for %zu tensors", in->count);
+    for (size_t i = 0; i < in->count; i++) {
+        struct bs_safetensors_item *item = &in->item[i];
+#ifdef BS_HAVE_TORCH_CONVERT
+        if (in->torch) {
+            item->name = bs_torch_checkpoint_name(in->torch, i);
+            item->shape = *bs_torch_checkpoint_shape(in->torch, i);
+        }
+#endif
+        if (in->st) {
+            item->name = bs_safetensors_entry(in->st, i)->name;
+            item->shape = bs_safetensors_entry(in->st, i)->shape;
+        }
+        item->dtype = is_float(source_dtype(in, i)) ? BS_F32 : source_dtype(in, i);
+        in->state[i] = (struct bs_state_entry){item->name, item->shape};
+    }
+    return BS_OK;
+}
+
+static void close_input(struct input *in)
+{
+    bs_safetensors_close(in->st);
+#ifdef BS_HAVE_TORCH_CONVERT
+    bs_torch_checkpoint_close(in->torch);
+#endif
+    free(in->item);
+    free(in->state);
+}
+
+/* The description. */
+
+static void note(struct bs_model_info *info, const char *key, const char *value)
+{
+    const size_t n = strlen(info->assumed);
+    snprintf(info->assumed + n, sizeof info->assumed - n, "%s%s=%s", n ? "," : "", key, value);
+}
+
+static bs_status set_activation(struct bs_model_info *info, const struct bs_convert_options *o,
+                                const struct bs_torch_hints *hints, struct bs_err *err)
+{
+    if (o->has_final_activation) {
+        info->arch.unet.sigmoid = o->sigmoid;
+        return BS_OK;
+    }
+    if (!hints->has_activation) {
+        info->arch.unet.sigmoid = true;
+        note(info, "final_activation", "Sigmoid");
+        return BS_OK;
+    }
+    info->arch.unet.sigmoid = !strcmp(hints->final_activation, "Sigmoid");
+    if (!info->arch.unet.sigmoid && strcmp(hints->final_activation, "none") != 0)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "the final activation is %s, supported are Sigmoid and none",
+                       hints->final_activation);
+    return BS_OK;
+}
+
+static bs_status set_recipe(struct bs_model_info *info, const struct bs_convert_options *o,
+                            const struct bs_torch_hints *hints, struct bs_err *err)
+{
+    const int channels = info->arch.unet.out_channels;
+    if (channels != 2 && channels != 3)
+        return BS_FAIL(
+            err, BS_EUNSUPPORTED,
+            "the network has %d output channels; there are recipes for 2 (foreground, boundary) and 3 "
+            "(foreground, centre and boundary distance)",
+            channels);
+    info->recipe = channels == 2 ? BS_RECIPE_BOUNDARIES : BS_RECIPE_DISTANCES;
+    if (o->has_recipe && o->recipe != info->recipe)
+        return BS_FAIL(err, BS_EINVAL, "recipe %s needs %d output channels, the network has %d",
+                       o->recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances",
+                       o->recipe == BS_RECIPE_BOUNDARIES ? 2 : 3, channels);
+    const char *known =
+        info->recipe == BS_RECIPE_BOUNDARIES ? "BoundaryTransform" : "PerObjectDistanceTransform";
+    if (!o->has_recipe && strcmp(hints->label_transform, known) != 0)
+        note(info, "recipe", info->recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances");
+    return BS_OK;
+}
+
+static bs_status copy_text(char *to, size_t size, const char *what, const char *text, struct bs_err *err)
+{
+    if (!text)
+        return BS_OK;
+    if (strlen(text) >= size)
+        return BS_FAIL(err, BS_ELIMIT, "the %s has %zu bytes, at most %zu are accepted", what, strlen(text),
+                       size - 1);
+    memcpy(to, text, strlen(text) + 1);
+    return BS_OK;
+}
+
+/* From scratch, for a file that says nothing of itself. */
+static bs_status describe(const struct input *in, const struct bs_convert_options *o,
+                          struct bs_model_info *info, struct bs_err *err)
+{
+    struct bs_torch_hints hints = {0};
+    bs_status rc;
+#ifdef BS_HAVE_TORCH_CONVERT
+    if (in->torch)
+        hints = *bs_torch_checkpoint_hints(in->torch);
+#endif
+    *info = (struct bs_model_info){.trained = true};
+    /* What keys and shapes leave open is decided below. */
+    if ((rc = bs_arch_recover(in->state, in->count, &info->arch, info->assumed, sizeof info->assumed, err)) !=
+        BS_OK)
+        return rc;
+    info->assumed[0] = 0;
+    if ((rc = set_activation(info, o, &hints, err)) != BS_OK ||
+        (rc = set_recipe(info, o, &hints, err)) != BS_OK)
+        return rc;
+    info->normalisation = BS_NORMALISE_STANDARDISE;
+    if (!o->has_normalisation && strcmp(hints.normaliser, "standardize") != 0)
+        note(info, "normalisation", "standardise");
+    info->training_patch = (int)hints.patch;
+    info->defaults = bs_instance_params_default(info->recipe);
+    return bs_arch_parameter_count(&info->arch, &info->parameters, err);
+}
+
+/* A model file of ours keeps what it says unless the caller knows better. */
+static bs_status redescribe(const struct input *in, const char *text, struct bs_model_info *info,
+                            const struct bs_convert_options *o, struct bs_err *err)
+{
+    struct bs_arch_config recovered;
+    char assumed[256];
+    bs_status rc;
+    if ((rc = bs_model_info_from_json(text, strlen(text), info, err)) != BS_OK ||
+        (rc = bs_arch_recover(in->state, in->count, &recovered, assumed, sizeof assumed, err)) != BS_OK)
+        return rc;
+    if (o->has_recipe && o->recipe != info->recipe)
+        return BS_FAIL(err, BS_EINVAL, "the model's recipe is another one");
+    if (o->has_final_activation)
+        info->arch.unet.sigmoid = o->sigmoid;
+    return BS_OK;
+}
+
+static bs_status apply_options(struct bs_model_info *info, const struct bs_convert_options *o,
+                               struct bs_err *err)
+{
+    bs_status rc;
+    if (o->has_normalisation)
+        info->normalisation = o->normalisation;
+    if (o->has_min_size) {
+        if (o->min_size < 0)
+            return BS_FAIL(err, BS_EINVAL, "the minimum size is %lld pixels, accepted is 0 or more",
+                           (long long)o->min_size);
+        info->defaults.min_size = o->min_size;
+    }
+    if (o->training_patch < 0 || o->training_patch > 1 << 16)
+        return BS_FAIL(err, BS_EINVAL, "the training patch is %d pixels, accepted is 1 to %d",
+                       o->training_patch, 1 << 16);
+    if (o->training_patch)
+        info->training_patch = o->training_patch;
+    if (!(o->pixel_size_um >= 0 && o->pixel_size_um <= 1e6))
+        return BS_FAIL(err, BS_EINVAL, "the pixel size is %g um, accepted is above 0 up to 1e6",
+                       o->pixel_size_um);
+    if (o->pixel_size_um > 0)
+        info->pixel_size_um = o->pixel_size_um;
+    if ((rc = copy_text(info->description, sizeof info->description, "description", o->description, err)) !=
+            BS_OK ||
+        (rc = copy_text(info->licence, sizeof info->licence, "licence", o->licence, err)) != BS_OK)
+        return rc;
+    return copy_text(info->source, sizeof info->source, "source", o->source, err);
+}
+
+/* The tensors. */
+
+static bs_status read_raw(struct input *in, size_t i, void *dst, size_t bytes, struct bs_err *err)
+{
+#ifdef BS_HAVE_TORCH_CONVERT
+    if (in->torch)
+        return bs_torch_checkpoint_read(in->torch, i, dst, bytes, err);
+#endif
+    return bs_safetensors_read(in->st, bs_safetensors_entry(in->st, i), dst, bytes, err);
+}
+
+static void to_f32(enum bs_dtype from, const unsigned char *src, float *dst, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half;
+        double wide;
+        if (from == BS_F64) {
+            memcpy(&wide, src + 8 * i, sizeof wide);
+            dst[i] = (float)wide;
+        } else {
+            memcpy(&half, src + 2 * i, sizeof half);
+            dst[i] = from == BS_BF16 ? bs_bf16_to_f32(half) : bs_f16_to_f32(half);
+        }
+    }
+}
+
+static bs_status fill(void *ctx, size_t i, void *dst, size_t bytes, struct bs_err *err)
+{
+    struct input *in = ctx;
+    const enum bs_dtype from = source_dtype(in, i);
+    const size_t count = bs_shape_count(&in->item[i].shape);
+    bs_status rc;
+    if (!is_float(from))
+        return read_raw(in, i, dst, bytes, err);
+    if (from == BS_F32) {
+        rc = read_raw(in, i, dst, bytes, err);
+    } else {
+        const size_t raw_bytes = count * bs_dtype_size(from);
+        unsigned char *raw = malloc(raw_bytes ? raw_bytes : 1);
+        if (!raw)
+            return BS_FAIL(err, BS_ENOMEM, "no memory for a tensor of %zu bytes", raw_bytes);
+        rc = read_raw(in, i, raw, raw_bytes, err);
+        if (rc == BS_OK)
+            to_f32(from, raw, dst, count);
+        free(raw);
+    }
+    for (size_t k = 0; rc == BS_OK && k < count; k++)
+        if (!isfinite(((const float *)dst)[k]))
+            rc = BS_FAIL(err, BS_EINVAL, "%.120s is not finite at element %zu; did its training diverge?",
+                         in->item[i].name, k);
+    return rc;
+}
+
+bs_status bs_convert_checkpoint(const char *in_path, const char *out_path,
+                                const struct bs_convert_options *options, struct bs_convert_report *report,
+                                struct bs_err *err)
+{
+    bs_status rc;
+    struct input in = {0};
+    char *json = NULL;
+    struct bs_model_info check;
+    *report = (struct bs_convert_report){0};
+    if ((rc = open_input(in_path, &in, report, err)) != BS_OK)
+        goto cleanup;
+    const char *said = in.st ? bs_safetensors_metadata(in.st, "bioseg") : NULL;
+    rc = said ? redescribe(&in, said, &report->info, options, err)
+              : describe(&in, options, &report->info, err);
+    if (rc != BS_OK || (rc = apply_options(&report->info, options, err)) != BS_OK ||
+        (rc = bs_model_info_to_json(&report->info, &json, err)) != BS_OK)
+        goto cleanup;
+    /* Never write what cannot be opened again, e.g. text that is not UTF-8. */
+    if ((rc = bs_model_info_from_json(json, strlen(json), &check, err)) != BS_OK)
+        goto cleanup;
+    const struct bs_safetensors_pair metadata[] = {{"format", "pt"}, {"bioseg", json}};
+    if ((rc = bs_safetensors_write(out_path, metadata, 2, in.item, in.count, fill, &in, err)) != BS_OK)
+        goto cleanup;
+    report->tensors = in.count;
+    for (size_t i = 0; i < in.count; i++)
+        report->bytes += bs_shape_count(&in.item[i].shape) * bs_dtype_size(in.item[i].dtype);
+cleanup:
+    free(json);
+    close_input(&in);
+    return rc;
+}
