@@ -9,7 +9,7 @@
 #include "model/instances/blockwise.h"
 #include "model/instances/instances_internal.h"
 
-#include "kernels/base/checked.h"
+#include "kernels/base/pages.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ struct run {
 
 static void close_run(struct run *r)
 {
-    free(r->level);
+    bs_pages_free(r->level, r->pixels * sizeof *r->level);
     free(r->kernel.tap);
     free(r->in);
     free(r->row);
@@ -71,7 +71,7 @@ static bs_status open_run(struct run *r, struct bs_err *err)
     size_t around;
     strip_rows(r->h, r->w, (size_t)r->kernel.radius, &r->strip, &around);
     size_t strip = r->strip * r->w;
-    r->level = malloc(r->pixels * sizeof *r->level);
+    r->level = bs_pages_alloc(r->pixels * sizeof *r->level);
     r->foreground = malloc(strip * sizeof(float));
     r->first = malloc(strip * sizeof(float));
     r->second = distances ? malloc(strip * sizeof(float)) : NULL;
@@ -220,7 +220,7 @@ bs_status bs_instances_from_source(const struct bs_map_source *source, int chann
     r.in = r.foreground = r.first = r.second = NULL;
     if ((rc = bs__flood(r.level, height, width, labels, cancel, err)) != BS_OK)
         goto cleanup;
-    free(r.level);
+    bs_pages_free(r.level, r.pixels * sizeof *r.level);
     r.level = NULL;
     rc = bs__size_filter(labels, r.pixels, seeds, params->min_size, &result->count, &result->removed_by_size,
                          cancel, err);

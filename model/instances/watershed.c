@@ -12,6 +12,8 @@
    pixel), not the image. Pure; any thread. */
 #include "model/instances/instances_internal.h"
 
+#include "kernels/base/pages.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -230,7 +232,7 @@ bs_status bs_watershed(const float *height_map, size_t h, size_t w, const uint8_
 
     if ((rc = bs__pixels(h, w, &pixels, err)) != BS_OK || pixels == 0)
         goto cleanup;
-    if (!(level = malloc(pixels * sizeof *level))) {
+    if (!(level = bs_pages_alloc(pixels * sizeof *level))) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the levels of %zu x %zu pixels", h, w);
         goto cleanup;
     }
@@ -253,6 +255,7 @@ bs_status bs_watershed(const float *height_map, size_t h, size_t w, const uint8_
         if (labels[i] == BS__OUTSIDE)
             labels[i] = 0;
 cleanup:
-    free(level);
+    if (level)
+        bs_pages_free(level, pixels * sizeof *level);
     return rc;
 }

@@ -1,5 +1,6 @@
 /* Time and peak memory of the recipes on made-up cells of any size; maps are computed strip by strip and never held.
    Also the time of the flooding alone, on maps in memory, when the image is small enough. Not a test. */
+#include "kernels/base/pages.h"
 #include "tests/unit/instances/synthetic.h"
 
 #include <stdio.h>
@@ -69,7 +70,7 @@ int main(int argc, char **argv)
     struct bs_err err;
 
     long idle = status_kib("VmHWM:");
-    uint32_t *labels = malloc(h * w * sizeof *labels);
+    uint32_t *labels = bs_pages_alloc(h * w * sizeof *labels);
     if (!labels)
         return 1;
     double start = now();
@@ -110,6 +111,6 @@ int main(int argc, char **argv)
         free(flags);
         free(mask);
     }
-    free(labels);
+    bs_pages_free(labels, h * w * sizeof *labels);
     return 0;
 }

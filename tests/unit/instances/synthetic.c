@@ -11,35 +11,36 @@ double synthetic_random(uint64_t seed, uint64_t a, uint64_t b)
     return (double)((z ^ z >> 31) >> 40) * 0x1p-24;
 }
 
-/* One cell's disc; radius 0: none. */
+/* One cell's disc. */
 struct disc {
-    double y, x, radius;
+    double y, x;
+    double inverse; /* 1 / radius^2; huge when there is none */
 };
 
 static struct disc disc_of(const struct synthetic *s, int64_t row, int64_t column)
 {
     double c = s->cell;
     uint64_t a = (uint64_t)(row + 1), b = (uint64_t)(column + 1);
+    double radius = c * (0.25 + 0.25 * synthetic_random(s->seed + 2, a, b));
     struct disc d = {((double)row + 0.3 + 0.4 * synthetic_random(s->seed, a, b)) * c,
                      ((double)column + 0.3 + 0.4 * synthetic_random(s->seed + 1, a, b)) * c,
-                     c * (0.25 + 0.25 * synthetic_random(s->seed + 2, a, b))};
+                     1 / (radius * radius)};
     if (synthetic_random(s->seed + 3, a, b) < 0.1)
-        d.radius = 0;
+        d.inverse = 1e30;
     return d;
 }
 
-/* 1 in the middle of the nearest disc, 0 on its rim, negative outside. */
+/* 1 in the middle of the nearest disc, 0 on its rim, negative outside, -1 far away. */
 static double depth_at(const struct disc around[3][3], double y, double x)
 {
-    double deepest = -1;
+    double nearest = 4;
     for (int i = 0; i < 3; i++)
         for (int k = 0; k < 3; k++) {
             const struct disc *d = &around[i][k];
-            double dy = y - d->y, dx = x - d->x, squared = dy * dy + dx * dx;
-            if (d->radius > 0 && squared < 4 * d->radius * d->radius)
-                deepest = fmax(deepest, 1 - sqrt(squared) / d->radius);
+            double dy = y - d->y, dx = x - d->x, squared = (dy * dy + dx * dx) * d->inverse;
+            nearest = squared < nearest ? squared : nearest;
         }
-    return deepest;
+    return 1 - sqrt(nearest);
 }
 
 static double value(const struct synthetic *s, int channel, double depth, double noise)

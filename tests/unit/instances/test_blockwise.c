@@ -107,9 +107,9 @@ static void very_wide_images_equal_the_whole_image(void **state)
     compare(BS_RECIPE_DISTANCES, 37, 40000, 16);
 }
 
-/* A source that fails, or asks to stop, at one of its calls. */
+/* A source of nothing that fails, or asks to stop, at one of its calls. */
 struct fragile {
-    struct bs_map_source inner;
+    size_t width;
     int calls, fails_at, cancels_at;
     struct bs_cancel cancel;
 };
@@ -122,21 +122,22 @@ static bs_status fragile_rows(void *ctx, int channel, size_t top, size_t rows, f
         return BS_FAIL(err, BS_EIO, "the disk is gone");
     if (f->calls == f->cancels_at)
         bs_cancel_request(&f->cancel);
-    return f->inner.rows(f->inner.ctx, channel, top, rows, out, err);
+    (void)channel, (void)top;
+    memset(out, 0, rows * f->width * sizeof *out);
+    return BS_OK;
 }
 
 static void a_failing_source_or_a_cancel_ends_it_at_every_call(void **state)
 {
     (void)state;
     enum { H = 700, W = 4000 };
-    struct synthetic s = {BS_RECIPE_DISTANCES, W, 43, 1};
-    struct bs_instance_params params = bs_instance_params_default(s.recipe);
+    struct bs_instance_params params = bs_instance_params_default(BS_RECIPE_DISTANCES);
     struct bs_instance_result result;
     uint32_t *labels = malloc((size_t)H * W * sizeof *labels);
     struct bs_err err;
     assert_non_null(labels);
     for (int at = 1;; at++) {
-        struct fragile f = {synthetic_source(&s), 0, at % 2 ? at : 0, at % 2 ? 0 : at, {false}};
+        struct fragile f = {W, 0, at % 2 ? at : 0, at % 2 ? 0 : at, {false}};
         struct bs_map_source source = {&f, fragile_rows, NULL};
         bs_status rc = bs_instances_from_source(&source, 3, H, W, &params, labels, &result, &f.cancel, &err);
         if (f.calls < at) {
