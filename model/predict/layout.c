@@ -6,6 +6,8 @@
 #include "kernels/base/checked.h"
 #include "kernels/base/machine.h"
 
+/* The reference pads to multiples of 16 whatever the network's depth; instance norms see the padding, so it matters. */
+#define PADDING 16
 /* Larger windows gain nothing (the halo is a small part of them by then) and make cancel and progress coarse. */
 #define LARGEST_CORE  2048
 #define SMALLEST_CORE 64
@@ -79,7 +81,8 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
                             struct bs_err *err)
 {
     const struct bs_model_info *info = bs_model_info_get(model);
-    int64_t divisor = bs_arch_divisor(&info->arch);
+    int64_t divisor = bs_arch_divisor(&info->arch); /* a power of two */
+    divisor = divisor > PADDING ? divisor : PADDING;
     int64_t halo =
         round_up(params->halo >= 0 ? params->halo : bs_arch_receptive_radius(&info->arch), divisor);
     bool blocks = params->statistics == BS_STATISTICS_BLOCK;

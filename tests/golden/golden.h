@@ -36,6 +36,7 @@ void golden_skip_unread(struct golden *g, const char *folder, const char *ending
 /* Checks of one area. folder is below the run's directory and exists. */
 typedef void golden_check_fn(struct golden *g, const char *folder);
 golden_check_fn check_labels;
+golden_check_fn check_predict;
 golden_check_fn check_primitives;
 
 #endif

@@ -22,7 +22,7 @@ static const struct area {
     {"labels", check_labels, NULL},
     {"small", NULL, "no check of the small networks is built in"},
     {"full", NULL, "no check of the full-size networks is built in"},
-    {"predict", NULL, "no check of whole-image inference is built in"},
+    {"predict", check_predict, NULL},
     {"checkpoints", NULL, "no check of checkpoint files is built in"},
     {"scan", NULL, "needs the selective scan of the ViM-UNet networks"},
     {"losses", NULL, "needs the losses of training"},
