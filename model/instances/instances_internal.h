@@ -1,5 +1,17 @@
-/* What the files of this folder share: size checks, the pieces of the recipes that work on rows, and the flooding itself.
-   The public functions of instances.h are thin covers of these. All pure; any thread. */
+/* What the files of model/instances share. Data passes in this order:
+
+       recipes.c              parameters; maps in memory as a source of strips
+       blockwise.c            either recipe, strip by strip: seeds and mask by thresholds, heights to levels
+         gaussian.c           smooths the distance maps, the same in strips as at once
+         components.c         seeds get ids
+         watershed.c          ids flood the mask; defines the order of ties
+         size_filter.c        small objects go, ids close up
+       objects.c              the table of objects
+       targets.c              the other way round: labels to the maps that a network learns, with
+         distance_transform.c and find_boundaries.c
+       evaluate.c             agreement of two label images
+
+   The public functions of instances.h are thin covers of what is declared here. All pure; any thread. */
 #ifndef BS_MODEL_INSTANCES_INTERNAL_H
 #define BS_MODEL_INSTANCES_INTERNAL_H
 

@@ -1,5 +1,6 @@
-/* primitives/: smoothing, distance transform, components, boundaries, watershed by its invariants. */
+/* primitives/: smoothing, distance transform, components, boundaries, standardisation, watershed by its invariants. */
 #include "model/instances/instances.h"
+#include "model/predict/predict_internal.h"
 #include "tests/golden/golden.h"
 
 #include <math.h>
@@ -155,6 +156,16 @@ static bs_status inner_boundaries(const struct operator_check *c, const struct p
     return bs_find_boundaries(in->u32, in->h, in->w, BS_BOUNDARY_INNER, result, err);
 }
 
+static bs_status standardised(const struct operator_check *c, const struct plane *in, void *result,
+                              struct bs_err *err)
+{
+    (void)c, (void)err;
+    size_t n = in->h * in->w;
+    memcpy(result, in->f32, n * sizeof(float));
+    bs__standardise(result, n, bs__statistics_of(in->f32, n));
+    return BS_OK;
+}
+
 /* Every sigma of which there is a result: gauss_sigma1.6.npy and so on. */
 static void check_smoothing(struct golden *g, const char *folder, const char *stem, const char *in_file)
 {
@@ -262,6 +273,8 @@ void check_primitives(struct golden *g, const char *folder)
         {"cc_multilabel_in.npy", "cc_multilabel_out.npy", 'u', 'u', components_of_labels, 0, 0},
         {"cc_multilabel_in.npy", "find_boundaries_thick.npy", 'u', 'b', thick_boundaries, 0, 0},
         {"cc_multilabel_in.npy", "find_boundaries_inner.npy", 'u', 'b', inner_boundaries, 0, 0},
+        /* The reference adds up in single precision, this in double. */
+        {"standardize_in.npy", "standardize_out.npy", 'f', 'f', standardised, 0, 1e-6},
     };
     check_smoothing(g, folder, "gauss", "gauss_in.npy");
     check_smoothing(g, folder, "impulse", "impulse_in.npy");

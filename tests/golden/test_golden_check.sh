@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Promises of golden_check itself: test_golden_check.sh GOLDEN_CHECK FIXTURES
+#   no argument or no folder is wrong usage (2); an empty folder fails (1); a damaged fixture fails (1) and is named;
+#   a subset passes (0); what no check knows is reported as skipped.
+set -u
+check=$1 fixtures=$2
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+failures=0
+
+expect() { # status pattern arguments...
+    local status=$1 pattern=$2 got
+    shift 2
+    "$check" "$@" >"$dir/out" 2>&1
+    got=$?
+    if [ "$got" -ne "$status" ] || ! grep -qE "$pattern" "$dir/out"; then
+        echo "golden_check $*: status $got for $status, or no line like: $pattern"
+        tail -5 "$dir/out"
+        failures=$((failures + 1))
+    fi
+}
+
+expect 2 '^usage:'
+expect 2 'No such file' "$dir/nothing"
+mkdir -p "$dir/empty" "$dir/some/primitives" "$dir/some/strange"
+expect 1 '^0 passed, 0 failed, 0 skipped$' "$dir/empty"
+
+cp "$fixtures"/primitives/cc_in.npy "$fixtures"/primitives/cc_out.npy "$dir/some/primitives"
+expect 0 '^1 passed, 0 failed, 1 skipped$' "$dir/some"
+expect 0 '^SKIP strange ' "$dir/some"
+cp "$fixtures"/primitives/cc_in.npy "$dir/some/primitives/unheard_of.npy"
+expect 0 '^SKIP primitives/unheard_of.npy ' "$dir/some"
+
+printf '\377' | dd of="$dir/some/primitives/cc_out.npy" bs=1 seek=2000 conv=notrunc 2>/dev/null
+expect 1 '^FAIL primitives/cc_out 1 of 2304 pixels differ' "$dir/some"
+head -c 1000 "$fixtures/primitives/cc_out.npy" >"$dir/some/primitives/cc_out.npy"
+expect 1 '^FAIL primitives/cc_out .*bytes of values' "$dir/some"
+rm "$dir/some/primitives/cc_in.npy"
+expect 1 '^FAIL primitives/cc_out .*No such file' "$dir/some"
+
+[ "$failures" -eq 0 ]
