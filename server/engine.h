@@ -17,6 +17,9 @@ struct bs_engine_options {
     int threads;             /* 0: automatic */
     size_t model_budget;     /* bytes of resident models; 0: automatic */
     bool winograd;
+    /* Told when a worker ended unasked, for the log; on the engine's thread. NULL: nobody. */
+    void (*worker_died)(void *ctx, const char *how, int restart_in_ms);
+    void *worker_died_ctx;
 };
 
 /* Work for the worker. Descriptors are duplicated; the caller keeps its own. */
@@ -34,6 +37,11 @@ struct bs_engine_request {
     struct bs_segment_params params;
     bool want_maps, want_objects;
     bool interactive; /* goes before batch work */
+    const char
+        *owner; /* who asked: interactive requests take turns between owners; NULL: nobody in particular */
+    /* For durable jobs, which count the deaths themselves: the first death of the worker already ends the task, with
+       BS_EUNAVAILABLE, a status no other end has. Else it is retried once and fails with BS_EINTERNAL. */
+    bool report_death;
 };
 
 /* What comes back. Descriptors are sealed memfds that the receiver of the callback owns. */
@@ -53,6 +61,7 @@ struct bs_engine_callbacks {
                  const struct bs_engine_result *result);
 };
 
+/* Starts the worker and waits until its device is open; what it says against it is the error. */
 bs_status bs_engine_create(const struct bs_engine_options *opt, struct bs_engine **out,
                            struct bs_err *err) BS_NODISCARD;
 /* Cancels everything, ends the worker, waits. Accepts NULL. */
@@ -66,7 +75,7 @@ void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task);
 /* The handle is valid until released, also after done. */
 void bs_engine_task_release(struct bs_engine_task *task);
 
-/* Resident models: load ahead, drop, list. */
+/* Resident models: load ahead, drop, list. These and bs_engine_plan wait for the worker; never from a callback. */
 bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_fd,
                          struct bs_err *err) BS_NODISCARD;
 bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs_err *err) BS_NODISCARD;
@@ -84,6 +93,8 @@ struct bs_engine_state {
     struct bs_device_info device;
     int waiting, running;
     unsigned restarts;
+    int worker_pid;  /* 0: none at this moment */
+    size_t resident; /* bytes of loaded models */
 };
 void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state);
 

@@ -1,0 +1,340 @@
+/* The engine's calls: tasks in, state out. What happens to a task afterwards stands in engine_thread.c. Any thread. */
+#include "server/engine_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define MAX_WAITING        4096
+#define INSPECT_TIMEOUT_MS 25000 /* a little more than its own limit of processor time */
+
+void bs__engine_wake(struct bs_engine *e)
+{
+    uint64_t one = 1;
+    ssize_t ignored = write(e->wake, &one, sizeof one);
+    (void)ignored;
+}
+
+void bs__task_unref(struct bs_engine_task *t)
+{
+    if (!t || atomic_fetch_sub(&t->refs, 1) != 1)
+        return;
+    bs_worker_message_release(&t->message);
+    free(t);
+}
+
+void bs_engine_task_release(struct bs_engine_task *task)
+{
+    bs__task_unref(task);
+}
+
+bs_status bs_engine_create(const struct bs_engine_options *opt, struct bs_engine **out, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    struct bs_engine *e = calloc(1, sizeof *e);
+    *out = NULL;
+    if (!e)
+        return BS_FAIL(err, BS_ENOMEM, "out of memory while starting the engine");
+    e->worker.sock = -1;
+    e->opt = *opt;
+    e->worker_path = strdup(opt->worker_path);
+    e->device = strdup(opt->device ? opt->device : "auto");
+    e->in = calloc(1, sizeof *e->in);
+    e->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    pthread_mutex_init(&e->mu, NULL);
+    pthread_cond_init(&e->changed, NULL);
+    if (!e->worker_path || !e->device || !e->in || e->wake < 0 ||
+        pthread_create(&e->thread, NULL, bs__engine_thread, e) != 0) {
+        rc = BS_FAIL(err, BS_ENOMEM, "out of memory while starting the engine");
+        goto free_all;
+    }
+    pthread_mutex_lock(&e->mu);
+    while (!e->settled)
+        pthread_cond_wait(&e->changed, &e->mu);
+    if (!e->ready && e->refusal.code != BS_OK) {
+        rc = e->refusal.code;
+        if (err)
+            *err = e->refusal;
+    }
+    pthread_mutex_unlock(&e->mu);
+    if (rc != BS_OK) {
+        bs_engine_destroy(e);
+        return rc;
+    }
+    *out = e;
+    return BS_OK;
+free_all:
+    if (e->wake >= 0)
+        close(e->wake);
+    free(e->in);
+    free(e->device);
+    free(e->worker_path);
+    free(e);
+    return rc;
+}
+
+void bs_engine_destroy(struct bs_engine *e)
+{
+    if (!e)
+        return;
+    pthread_mutex_lock(&e->mu);
+    e->closing = true;
+    pthread_mutex_unlock(&e->mu);
+    bs__engine_wake(e);
+    pthread_join(e->thread, NULL);
+    close(e->wake);
+    pthread_cond_destroy(&e->changed);
+    pthread_mutex_destroy(&e->mu);
+    free(e->in);
+    free(e->device);
+    free(e->worker_path);
+    free(e);
+}
+
+static bs_status duplicate(struct bs_engine_task *t, int fd, struct bs_err *err)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return BS_FAIL(err, BS_EIO, "no descriptor for a task: %s", strerror(errno));
+    t->message.fd[t->message.nfd++] = copy;
+    return BS_OK;
+}
+
+static bs_status new_task(enum bs_worker_type type, struct bs_engine_task **out, struct bs_err *err)
+{
+    struct bs_engine_task *t = calloc(1, sizeof *t);
+    if (!t)
+        return BS_FAIL(err, BS_ENOMEM, "out of memory for a task");
+    atomic_init(&t->refs, 1);
+    t->message.type = type;
+    t->interactive = true;
+    *out = t;
+    return BS_OK;
+}
+
+/* Puts the task into the queue, which gets a reference of its own. */
+static bs_status enqueue(struct bs_engine *e, struct bs_engine_task *t, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    pthread_mutex_lock(&e->mu);
+    if (e->closing) {
+        rc = BS_FAIL(err, BS_EUNAVAILABLE, "the service is stopping");
+    } else if (e->nwaiting >= MAX_WAITING) {
+        rc = BS_FAIL(err, BS_ELIMIT, "%d requests are waiting already; try again later", MAX_WAITING);
+    } else {
+        struct bs_engine_task **at = &e->waiting;
+        while (*at)
+            at = &(*at)->next;
+        *at = t;
+        e->nwaiting++;
+        t->message.task = ++e->last_task;
+        atomic_fetch_add(&t->refs, 1);
+    }
+    pthread_mutex_unlock(&e->mu);
+    if (rc == BS_OK)
+        bs__engine_wake(e);
+    return rc;
+}
+
+static bs_status check_key(const char *key, struct bs_err *err)
+{
+    if (!key || !*key || strnlen(key, BS_WORKER_KEY_LEN + 1) > BS_WORKER_KEY_LEN)
+        return BS_FAIL(err, BS_EINVAL, "a model key has 1 to %d characters", BS_WORKER_KEY_LEN);
+    return BS_OK;
+}
+
+bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *req,
+                           const struct bs_engine_callbacks *cb, struct bs_engine_task **task,
+                           struct bs_err *err)
+{
+    struct bs_engine_task *t = NULL;
+    bs_status rc = check_key(req->model_key, err);
+    *task = NULL;
+    if (rc != BS_OK || (rc = new_task(BS_WORKER_SEGMENT, &t, err)) != BS_OK)
+        return rc;
+    struct bs_worker_segment *s = &t->message.body.segment;
+    snprintf(s->model_key, sizeof s->model_key, "%s", req->model_key);
+    s->image_bytes = req->image_bytes;
+    s->raw = req->raw;
+    if (req->raw) {
+        if (req->ndim < 1 || req->ndim > BS_IMAGE_MAX_DIM) {
+            rc = BS_FAIL(err, BS_EINVAL, "an image has 2 to %d axes, not %d", BS_IMAGE_MAX_DIM, req->ndim);
+            goto cleanup;
+        }
+        s->sample = (uint32_t)req->sample;
+        s->ndim = (uint32_t)req->ndim;
+        memcpy(s->axes, req->axes, sizeof s->axes);
+        for (int i = 0; i < req->ndim; i++)
+            s->dim[i] = req->dim[i];
+    }
+    s->pixel_size = req->pixel_size;
+    s->params = req->params;
+    s->want_maps = req->want_maps;
+    s->want_objects = req->want_objects;
+    s->interactive = req->interactive;
+    t->interactive = req->interactive;
+    t->report_death = req->report_death;
+    if (req->owner)
+        snprintf(t->owner, sizeof t->owner, "%s", req->owner);
+    t->cb = *cb;
+    if ((rc = duplicate(t, req->model_fd, err)) != BS_OK ||
+        (rc = duplicate(t, req->image_fd, err)) != BS_OK || (rc = enqueue(e, t, err)) != BS_OK)
+        goto cleanup;
+    *task = t;
+    t = NULL;
+cleanup:
+    bs__task_unref(t);
+    return rc;
+}
+
+void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task)
+{
+    pthread_mutex_lock(&e->mu);
+    task->cancel_requested = true;
+    pthread_mutex_unlock(&e->mu);
+    bs__engine_wake(e);
+}
+
+/* Queues a task that has no callbacks and waits for its end. Takes the caller's reference. */
+static bs_status run_and_wait(struct bs_engine *e, struct bs_engine_task *t, uint64_t *planned,
+                              struct bs_err *err)
+{
+    bs_status rc = enqueue(e, t, err);
+    if (rc == BS_OK) {
+        pthread_mutex_lock(&e->mu);
+        while (!t->finished)
+            pthread_cond_wait(&e->changed, &e->mu);
+        rc = t->status;
+        if (rc != BS_OK && err)
+            *err = t->err;
+        if (planned)
+            *planned = t->planned_bytes;
+        pthread_mutex_unlock(&e->mu);
+    }
+    bs__task_unref(t);
+    return rc;
+}
+
+bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_fd, struct bs_err *err)
+{
+    struct bs_engine_task *t;
+    bs_status rc = check_key(model_key, err);
+    if (rc != BS_OK || (rc = new_task(BS_WORKER_LOAD, &t, err)) != BS_OK)
+        return rc;
+    snprintf(t->message.body.model.model_key, sizeof t->message.body.model.model_key, "%s", model_key);
+    if ((rc = duplicate(t, model_fd, err)) != BS_OK) {
+        bs__task_unref(t);
+        return rc;
+    }
+    return run_and_wait(e, t, NULL, err);
+}
+
+bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs_err *err)
+{
+    struct bs_engine_task *t;
+    bs_status rc = check_key(model_key, err);
+    if (rc != BS_OK || (rc = new_task(BS_WORKER_UNLOAD, &t, err)) != BS_OK)
+        return rc;
+    snprintf(t->message.body.model.model_key, sizeof t->message.body.model.model_key, "%s", model_key);
+    return run_and_wait(e, t, NULL, err);
+}
+
+bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_fd, size_t height,
+                         size_t width, const struct bs_segment_params *params, size_t *bytes,
+                         struct bs_err *err)
+{
+    struct bs_engine_task *t;
+    uint64_t planned = 0;
+    bs_status rc = check_key(model_key, err);
+    if (rc != BS_OK || (rc = new_task(BS_WORKER_PLAN, &t, err)) != BS_OK)
+        return rc;
+    struct bs_worker_plan *p = &t->message.body.plan;
+    snprintf(p->model_key, sizeof p->model_key, "%s", model_key);
+    p->height = height;
+    p->width = width;
+    p->params = *params;
+    if ((rc = duplicate(t, model_fd, err)) != BS_OK) {
+        bs__task_unref(t);
+        return rc;
+    }
+    rc = run_and_wait(e, t, &planned, err);
+    *bytes = (size_t)planned;
+    return rc;
+}
+
+bool bs_engine_is_loaded(struct bs_engine *e, const char *model_key)
+{
+    bool found = false;
+    pthread_mutex_lock(&e->mu);
+    for (struct bs__loaded *l = e->loaded; l; l = l->next)
+        found |= strcmp(l->key, model_key) == 0;
+    pthread_mutex_unlock(&e->mu);
+    return found;
+}
+
+void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state)
+{
+    memset(state, 0, sizeof *state);
+    pthread_mutex_lock(&e->mu);
+    state->ready = e->ready;
+    state->device = e->info;
+    state->waiting = e->nwaiting;
+    state->running = e->running != NULL;
+    state->restarts = e->restarts;
+    state->worker_pid = (int)e->worker.pid;
+    for (struct bs__loaded *l = e->loaded; l; l = l->next)
+        state->resident += l->bytes;
+    pthread_mutex_unlock(&e->mu);
+}
+
+bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info, struct bs_err *err)
+{
+    static const char *const args[] = {"--inspect", NULL};
+    struct bs_worker_process p = {.sock = -1};
+    struct bs_worker_message *m = calloc(1, sizeof *m);
+    char how[80];
+    bool answered = false;
+    if (!m)
+        return BS_FAIL(err, BS_ENOMEM, "out of memory while inspecting a model");
+    bs_status rc = bs_worker_spawn(e->worker_path, args, &p, err);
+    if (rc != BS_OK)
+        goto cleanup;
+    m->type = BS_WORKER_INSPECT;
+    m->nfd = 1;
+    m->fd[0] = model_fd;
+    rc = bs_worker_send(p.sock, m, true, err);
+    m->nfd = 0;
+    if (rc == BS_OK) {
+        struct pollfd wait = {.fd = p.sock, .events = POLLIN};
+        int got;
+        do
+            got = poll(&wait, 1, INSPECT_TIMEOUT_MS);
+        while (got < 0 && errno == EINTR);
+        answered =
+            got > 0 && bs_worker_receive(p.sock, false, m, err) == BS_OK && m->type == BS_WORKER_INSPECTED;
+    }
+    bs_worker_reap(&p, answered ? 2000 : 0, how, sizeof how);
+    if (!answered) {
+        rc = BS_FAIL(err, BS_ECORRUPT,
+                     "the model file could not be read: the process that tried ended with %s", how);
+        goto cleanup;
+    }
+    const struct bs_worker_inspected *r = &m->body.inspected;
+    if (r->failure.status != BS_OK)
+        rc = BS_FAIL(err, r->failure.status <= BS_EINTERNAL ? (bs_status)r->failure.status : BS_ECORRUPT,
+                     "%s", r->failure.text);
+    else if (r->bytes >= sizeof r->info)
+        rc = BS_FAIL(err, BS_ECORRUPT, "the model's description is too long");
+    else
+        rc = bs_model_info_from_json(r->info, r->bytes, info, err);
+cleanup:
+    if (m)
+        bs_worker_message_release(m);
+    free(m);
+    return rc;
+}

@@ -1,0 +1,76 @@
+/* What the files of the engine share: engine.c has the calls, engine_thread.c the thread that owns the worker. */
+#ifndef BS_SERVER_ENGINE_INTERNAL_H
+#define BS_SERVER_ENGINE_INTERNAL_H
+
+#include "server/engine.h"
+#include "server/worker/protocol.h"
+#include "server/worker/spawn.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct bs_engine_task {
+    atomic_int refs;
+    struct bs_worker_message message; /* what is sent, with our duplicates of the descriptors */
+    struct bs_engine_callbacks cb;
+    bool interactive, report_death;
+    char owner[64];
+    /* guarded by bs_engine.mu */
+    bool cancel_requested, cancel_sent;
+    int64_t cancel_deadline_ms; /* when a worker that does not stop is killed */
+    int deaths;
+    bool finished;
+    struct bs_engine_task *next;
+    /* what a waiting caller reads once finished */
+    bs_status status;
+    struct bs_err err;
+    uint64_t planned_bytes;
+};
+
+struct bs__loaded {
+    char key[BS_WORKER_KEY_LEN + 1];
+    size_t bytes;
+    struct bs__loaded *next;
+};
+
+/* When an owner was served last: who waits longest goes next. */
+struct bs__share {
+    char owner[64];
+    uint64_t served;
+};
+#define BS__SHARES 64
+
+struct bs_engine {
+    char *worker_path;
+    char *device;
+    struct bs_engine_options opt; /* pointers inside are not used */
+    pthread_t thread;
+    int wake; /* eventfd: something below changed */
+
+    pthread_mutex_t mu;     /* guards everything below; never held over a callback or a wait for the worker */
+    pthread_cond_t changed; /* a task finished, or the first worker said hello or refused */
+    struct bs_engine_task *waiting;
+    struct bs_engine_task *running;
+    int nwaiting;
+    bool closing;
+    bool ready;
+    bool settled; /* the first worker has answered */
+    struct bs_err refusal;
+    struct bs_device_info info;
+    unsigned restarts;
+    struct bs__loaded *loaded;
+    struct bs__share share[BS__SHARES];
+    uint64_t served, last_task;
+
+    /* the engine thread's own, but for pid, which state_get reads under mu */
+    struct bs_worker_process worker;
+    int64_t hello_deadline_ms, next_start_ms, started_ms;
+    int backoff_ms;
+    struct bs_worker_message *in; /* what arrives */
+};
+
+void *bs__engine_thread(void *engine);
+void bs__engine_wake(struct bs_engine *e);
+void bs__task_unref(struct bs_engine_task *t);
+
+#endif

@@ -1,0 +1,33 @@
+/* Reads one model file's description in a process of its own, so that whatever the file does happens to nobody else. */
+#include "server/worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int bs__inspect_main(int sock)
+{
+    static struct bs_worker_message m, reply; /* static: too large for a small stack; one thread, one call */
+    struct bs_model_info info;
+    struct bs_err err = {.msg = ""};
+    char path[64], *json = NULL;
+    if (bs_worker_receive(sock, true, &m, &err) != BS_OK || m.type != BS_WORKER_INSPECT)
+        return 1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", m.fd[0]);
+    bs_status rc = bs_model_info_read(path, &info, &err);
+    if (rc == BS_OK)
+        rc = bs_model_info_to_json(&info, &json, &err);
+    if (rc == BS_OK && strlen(json) >= sizeof reply.body.inspected.info)
+        rc = BS_FAIL(&err, BS_ELIMIT, "the model's description is longer than %zu bytes",
+                     sizeof reply.body.inspected.info - 1);
+    reply.type = BS_WORKER_INSPECTED;
+    if (rc == BS_OK) {
+        reply.body.inspected.bytes = (uint32_t)strlen(json);
+        memcpy(reply.body.inspected.info, json, strlen(json));
+    }
+    bs__set_failure(&reply.body.inspected.failure, rc, &err);
+    bs__tell(sock, &reply);
+    free(json);
+    bs_worker_message_release(&m);
+    return 0;
+}

@@ -1,0 +1,127 @@
+/* What biosegd and biosegd-worker say to each other: one message per packet of a SOCK_SEQPACKET Unix socket, a fixed
+   header and a body whose size the type fixes, pixels and models as descriptors beside it. Both programs come from one
+   build, so numbers are in host order; the version is checked all the same. What comes from the worker is treated as
+   hostile: it handles files from outside. A message may be sent from several threads; it arrives whole. */
+#ifndef BS_SERVER_WORKER_PROTOCOL_H
+#define BS_SERVER_WORKER_PROTOCOL_H
+
+#include "kernels/executable.h"
+#include "model/predict/segment.h"
+
+#define BS_WORKER_PROTOCOL  1u
+#define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
+#define BS_WORKER_MAX_FDS   3
+#define BS_WORKER_KEY_LEN   64
+#define BS_WORKER_INFO_LEN  16384 /* JSON of a model's description */
+
+enum bs_worker_type {
+    /* daemon to worker */
+    BS_WORKER_SEGMENT = 1, /* fds: model, image */
+    BS_WORKER_LOAD,        /* fds: model */
+    BS_WORKER_UNLOAD,
+    BS_WORKER_PLAN, /* fds: model */
+    BS_WORKER_CANCEL,
+    BS_WORKER_STOP,
+    BS_WORKER_INSPECT, /* fds: model */
+    /* worker to daemon */
+    BS_WORKER_HELLO,   /* the device is open */
+    BS_WORKER_REFUSED, /* it could not be opened; the worker ends */
+    BS_WORKER_STARTED,
+    BS_WORKER_PROGRESS,
+    BS_WORKER_DONE, /* fds on success of SEGMENT: labels, maps and objects as announced */
+    BS_WORKER_LOADED,
+    BS_WORKER_DROPPED,
+    BS_WORKER_INSPECTED,
+    BS_WORKER_TYPES
+};
+
+struct bs_worker_segment {
+    char model_key[BS_WORKER_KEY_LEN + 1];
+    uint64_t image_bytes;
+    uint32_t raw, sample, ndim;
+    char axes[BS_IMAGE_MAX_DIM + 1];
+    uint64_t dim[BS_IMAGE_MAX_DIM];
+    double pixel_size;
+    uint32_t want_maps, want_objects, interactive;
+    struct bs_segment_params params;
+};
+
+struct bs_worker_model {
+    char model_key[BS_WORKER_KEY_LEN + 1];
+    uint64_t bytes; /* LOADED: resident */
+};
+
+struct bs_worker_plan {
+    char model_key[BS_WORKER_KEY_LEN + 1];
+    uint64_t height, width;
+    struct bs_segment_params params;
+};
+
+struct bs_worker_hello {
+    char name[96], backend[16], libraries[128], isa[64];
+    int32_t threads;
+    uint32_t fast_bf16;
+};
+
+struct bs_worker_failure {
+    uint32_t status;
+    char text[sizeof((struct bs_err *)0)->msg];
+};
+
+struct bs_worker_progress {
+    int32_t done, total;
+};
+
+struct bs_worker_done {
+    struct bs_worker_failure failure; /* status BS_OK: the rest counts */
+    uint64_t planned_bytes;           /* PLAN */
+    uint64_t height, width;
+    int32_t channels;
+    uint32_t count;
+    double pixel_size;
+    uint32_t tiled, has_maps, has_objects;
+    int64_t tile, halo;
+    int32_t nwarning;
+    struct bs_warning warning[BS_MAX_WARNINGS];
+    double seconds_network, seconds_instances;
+    uint64_t plan_hash;
+    char algorithms[256];
+};
+
+struct bs_worker_inspected {
+    struct bs_worker_failure failure;
+    uint32_t bytes; /* of info, without NUL */
+    char info[BS_WORKER_INFO_LEN];
+};
+
+struct bs_worker_message {
+    enum bs_worker_type type;
+    uint64_t task;
+    int nfd;
+    int fd[BS_WORKER_MAX_FDS];
+    union {
+        struct bs_worker_segment segment;
+        struct bs_worker_model model;
+        struct bs_worker_plan plan;
+        struct bs_worker_hello hello;
+        struct bs_worker_failure failure;
+        struct bs_worker_progress progress;
+        struct bs_worker_done done;
+        struct bs_worker_inspected inspected;
+    } body;
+};
+
+/* Borrows m. wait false: BS_ELIMIT when the socket is full. BS_EUNAVAILABLE when the other side is gone. */
+bs_status bs_worker_send(int sock, const struct bs_worker_message *m, bool wait,
+                         struct bs_err *err) BS_NODISCARD;
+/* The receiver owns the descriptors of m. BS_EUNAVAILABLE at the end of the other side, BS_ENOTFOUND when nothing is
+   there and wait is false, BS_ECORRUPT for what no worker of ours would send. */
+bs_status bs_worker_receive(int sock, bool wait, struct bs_worker_message *m,
+                            struct bs_err *err) BS_NODISCARD;
+/* Closes the descriptors that are left (set one to -1 to keep it). */
+void bs_worker_message_release(struct bs_worker_message *m);
+
+/* Checks a finished task's message and its sealed descriptors before anybody maps them. */
+bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err *err) BS_NODISCARD;
+
+#endif

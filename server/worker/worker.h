@@ -1,0 +1,57 @@
+/* The parts of biosegd-worker: one control thread reads messages, one executor thread owns the device and the models. */
+#ifndef BS_SERVER_WORKER_WORKER_H
+#define BS_SERVER_WORKER_WORKER_H
+
+#include "model/model.h"
+#include "server/worker/protocol.h"
+
+struct bs__worker_options {
+    const char *device;
+    struct bs_device_options device_options;
+    size_t model_budget; /* 0: half of what the machine has free at the start */
+    int sock;
+};
+
+/* harden.c: what the process gives up before it reads its first message. The strict form is for a process that only
+   reads one model file. */
+void bs__harden(int parent, bool strict);
+
+/* models.c: models by key under a budget. Executor thread only. */
+struct bs__models;
+struct bs__models *bs__models_create(struct bs_device *dev, size_t budget, int sock); /* NULL: no memory */
+void bs__models_destroy(struct bs__models *m);
+/* The model of that key, opened from fd when it is not there yet. Borrowed until the next call. Makes room by dropping
+   the least recently used ones. */
+bs_status bs__models_get(struct bs__models *m, const char *key, int fd, struct bs_model **out,
+                         struct bs_err *err) BS_NODISCARD;
+/* BS_ENOTFOUND when it is not loaded. */
+bs_status bs__models_drop(struct bs__models *m, const char *key, struct bs_err *err) BS_NODISCARD;
+/* Drops the least recently used ones but `keep` (NULL: none is spared) until `more` bytes fit under the budget beside what
+   is left, or nothing is left to drop; true when one went. */
+bool bs__models_make_room(struct bs__models *m, const char *keep, size_t budget, size_t more);
+/* Meets the budget after work that may have compiled executables. */
+void bs__models_settle(struct bs__models *m, const char *current);
+
+/* task.c: one request from start to its DONE message. Executor thread only. */
+void bs__task_run(struct bs__models *models, int sock, struct bs_worker_message *m,
+                  const struct bs_cancel *cancel);
+
+/* executor.c */
+struct bs__executor;
+/* Starts the executor thread, which opens the device and says HELLO or REFUSED. */
+bs_status bs__executor_start(const struct bs__worker_options *opt, struct bs__executor **out,
+                             struct bs_err *err) BS_NODISCARD;
+/* Takes the descriptors of m. */
+void bs__executor_push(struct bs__executor *x, const struct bs_worker_message *m);
+void bs__executor_cancel(struct bs__executor *x, uint64_t task);
+/* Cancels everything, waits for the thread, frees. */
+void bs__executor_stop(struct bs__executor *x);
+
+/* inspect.c: answers one INSPECT message; yields the exit status. */
+int bs__inspect_main(int sock);
+
+/* Sends and, when the daemon is gone, ends the process: there is nobody left to work for. */
+void bs__tell(int sock, const struct bs_worker_message *m);
+void bs__set_failure(struct bs_worker_failure *f, bs_status rc, const struct bs_err *err);
+
+#endif
