@@ -64,7 +64,7 @@ static void strip_rows(size_t h, size_t w, size_t radius, size_t *strip, size_t 
 static bs_status open_run(struct run *r, struct bs_err *err)
 {
     bs_status rc;
-    bool distances = r->params->recipe == BS_RECIPE_DISTANCES;
+    bool distances = r->params->recipe != BS_RECIPE_BOUNDARIES;
     if (distances && r->params->distance_smoothing > 0 &&
         (rc = bs__gaussian_kernel(r->params->distance_smoothing, &r->kernel, err)) != BS_OK)
         return rc;

@@ -105,7 +105,7 @@ bs_status bs__distance_transform(const uint8_t *in, size_t h, size_t w, float *o
     if (h > (1u << 30) || w > (1u << 30))
         return BS_FAIL(err, BS_ELIMIT, "distance transform of %zu x %zu: sides may have at most %u pixels", h,
                        w, 1u << 30);
-    g = malloc(pixels * sizeof *g);
+    g = calloc(pixels, sizeof *g);
     e.apex = malloc(w * sizeof *e.apex);
     e.start = malloc(w * sizeof *e.start);
     if (!g || !e.apex || !e.start) {

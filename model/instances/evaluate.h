@@ -10,12 +10,13 @@
 #define BS_IOU_THRESHOLDS 10
 
 struct bs_accuracy {
-    double msa;                             /* mean of at[] */
-    double at[BS_IOU_THRESHOLDS];           /* TP / (TP + FP + FN) at 0.50, 0.55, ... 0.95; SA50 = at[0], SA75 = at[5] */
+    double msa; /* mean of at[] */
+    double
+        at[BS_IOU_THRESHOLDS]; /* TP / (TP + FP + FN) at 0.50, 0.55, ... 0.95; SA50 = at[0], SA75 = at[5] */
     double precision50, recall50, f1_50;
-    uint32_t predicted, expected;           /* objects */
-    bool both_empty;                        /* the reference scores it 0; callers count such images apart */
-    double size_ceiling;                    /* mSA of the expected labels themselves without objects below min_size */
+    uint32_t predicted, expected; /* objects */
+    bool both_empty;              /* the reference scores it 0; callers count such images apart */
+    double size_ceiling;          /* mSA of the expected labels themselves without objects below min_size */
     uint32_t expected_below_min_size;
 };
 

@@ -30,7 +30,11 @@
 
 /* Pixels of an image, within BS__MAX_PIXELS. */
 bs_status bs__pixels(size_t h, size_t w, size_t *pixels, struct bs_err *err) BS_NODISCARD;
-bs_status bs__cancelled(struct bs_err *err);
+
+static inline bs_status bs__cancelled(struct bs_err *err)
+{
+    return BS_FAIL(err, BS_ECANCELLED, "cancelled");
+}
 
 /* Components of the nonzero pixels, in place: flags on entry, ids 1..count on return. */
 bs_status bs__components_in_place(uint32_t *labels, size_t h, size_t w, uint32_t *count,

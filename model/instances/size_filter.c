@@ -1,5 +1,5 @@
 /* The size filter that ends both recipes: objects below the minimum vanish (nothing grows into their place) and the ids of
-   the others close up. Also the two small checks that every file of this folder needs. Pure; any thread. */
+   the others close up. Also the check of sizes that every file of this folder needs. Pure; any thread. */
 #include "model/instances/instances_internal.h"
 
 #include "kernels/base/checked.h"
@@ -14,11 +14,6 @@ bs_status bs__pixels(size_t h, size_t w, size_t *pixels, struct bs_err *err)
         return BS_FAIL(err, BS_ELIMIT, "image of %zu x %zu pixels: at most %zu pixels are accepted", h, w,
                        BS__MAX_PIXELS);
     return BS_OK;
-}
-
-bs_status bs__cancelled(struct bs_err *err)
-{
-    return BS_FAIL(err, BS_ECANCELLED, "cancelled");
 }
 
 bs_status bs__size_filter(uint32_t *labels, size_t pixels, uint32_t max_id, int64_t min_size, uint32_t *count,

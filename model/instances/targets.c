@@ -39,7 +39,7 @@ struct target {
 
 static bs_status make_room(struct target *t, size_t pixels, struct bs_err *err)
 {
-    if (pixels <= t->room)
+    if (t->inside && t->distance && pixels <= t->room)
         return BS_OK;
     free(t->inside);
     free(t->distance);
