@@ -33,12 +33,14 @@ struct bs_executable {
     uint64_t plan_hash;
 };
 
+#define BACKENDS 2
+
 /* Best first: the order in which "auto" tries. */
-static int available(const struct bs_backend_i *list[2])
+static int available(const struct bs_backend_i *list[BACKENDS])
 {
+    const struct bs_backend_i *all[BACKENDS] = {bs_backend_cpu(), bs_backend_ref()};
     int n = 0;
-    const struct bs_backend_i *all[] = {bs_backend_cpu(), bs_backend_ref()};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    for (int i = 0; i < BACKENDS; i++)
         if (all[i] && all[i]->abi == BS_BACKEND_ABI)
             list[n++] = all[i];
     return n;
@@ -49,7 +51,7 @@ bs_status bs_device_open(const char *spec, const struct bs_device_options *opt, 
 {
     *out = NULL;
     static const struct bs_device_options defaults = {.threads = 0, .allow_winograd = true};
-    const struct bs_backend_i *list[2];
+    const struct bs_backend_i *list[BACKENDS];
     int n = available(list);
     bool any = strcmp(spec, "auto") == 0;
     if (!opt)

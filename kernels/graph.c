@@ -64,7 +64,7 @@ static bs_value append(struct bs_graph *g, const struct bs_node *proto)
     }
     if (g->nnode == g->capacity) {
         int capacity = g->capacity ? 2 * g->capacity : 64;
-        struct bs_node **grown = realloc(g->node, (size_t)capacity * sizeof *grown);
+        struct bs_node **grown = realloc(g->node, (size_t)capacity * sizeof(void *));
         if (!grown)
             goto no_memory;
         g->node = grown;

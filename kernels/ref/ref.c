@@ -220,18 +220,16 @@ static bs_status ref_run_step(void *dev, struct bs_program *program, int step, c
     const struct step *s = &p->step[step];
     struct bs_tensor in[BS_MAX_INPUTS], out = tensor(program, &p->value[s->value], run);
     size_t count = bs_shape_count(&out.shape);
-    switch (s->kind) {
-    case STEP_LOAD:
+    if (s->kind == STEP_STORE) {
+        memcpy(run->output[s->host].data, out.data, count * sizeof(float));
+        return BS_OK;
+    }
+    if (s->kind == STEP_LOAD) {
         memcpy(out.data, run->input[s->host].data, count * sizeof(float));
-        break;
-    case STEP_COMPUTE:
+    } else {
         for (int i = 0; i < s->ninput; i++)
             in[i] = tensor(program, &p->value[s->input[i]], run);
         bs_op_def(s->op)->reference(&s->attr, in, s->ninput, &out);
-        break;
-    case STEP_STORE:
-        memcpy(run->output[s->host].data, out.data, count * sizeof(float));
-        return BS_OK;
     }
     if (p->bf16)
         round_to_bf16(out.data, count);

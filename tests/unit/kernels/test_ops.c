@@ -264,8 +264,10 @@ static void bilinear_gradient_is_the_adjoint(void **state)
     (void)state;
     struct numbers r = {4};
     for (int round = 0; round < 30; round++) {
-        struct bs_tensor x = random_tensor(&r, BS_SHAPE(2, 2, next_int(&r, 1, 7), next_int(&r, 1, 7)));
-        struct bs_attr attr = {.out_h = next_int(&r, 1, 15), .out_w = next_int(&r, 1, 15), .shape = x.shape};
+        int h = next_int(&r, 1, 7), w = next_int(&r, 1, 7), out_h = next_int(&r, 1, 15),
+            out_w = next_int(&r, 1, 15);
+        struct bs_tensor x = random_tensor(&r, BS_SHAPE(2, 2, h, w));
+        struct bs_attr attr = {.out_h = out_h, .out_w = out_w, .shape = x.shape};
         struct bs_tensor y = apply(BS_OP_RESIZE_BILINEAR, attr, &x, 1);
         struct bs_tensor gy = random_tensor(&r, y.shape);
         struct bs_tensor gx = apply(BS_OP_RESIZE_BILINEAR_GRAD, attr, &gy, 1);

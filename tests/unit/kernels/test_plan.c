@@ -194,7 +194,8 @@ static void random_lives_never_collide_and_stay_near_the_lower_bound(void **stat
         int count = next_int(&r, 1, 61);
         for (int i = 0; i < count; i++) {
             int first = next_int(&r, 0, 50);
-            b[i] = buffer((size_t)next_int(&r, 0, 5000), first, first + next_int(&r, -1, 12));
+            int steps = next_int(&r, -1, 12);
+            b[i] = buffer((size_t)next_int(&r, 0, 5000), first, first + steps);
             int p = i ? next_int(&r, 0, i) : 0;
             if (i && next_int(&r, 0, 4) == 0 && b[p].bytes > 1) {
                 b[i].parent = p;
