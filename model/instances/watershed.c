@@ -43,7 +43,9 @@ struct slab {
 
 struct front {
     struct level_queue *level; /* BS__LEVELS */
-    struct chunk *spare;       /* chunks to use again */
+    uint64_t
+        waiting[BS__LEVELS / 64]; /* a bit for every level that has had entries since it was last served */
+    struct chunk *spare;          /* chunks to use again */
     struct slab *slabs;
     size_t used; /* chunks handed out of the newest slab */
 };
@@ -79,8 +81,10 @@ static inline bool enter(struct front *f, size_t level, size_t pixel)
             return false;
         if (c)
             c->next = fresh;
-        else
+        else {
             q->first = fresh;
+            f->waiting[level / 64] |= (uint64_t)1 << level % 64;
+        }
         q->last = c = fresh;
     }
     c->low[c->count] = (uint32_t)pixel;
@@ -214,9 +218,13 @@ bs_status bs__flood(const uint16_t *level, size_t h, size_t w, uint32_t *labels,
     }
     if ((rc = enter_seeds(&f, cancel, err)) != BS_OK)
         goto cleanup;
-    for (size_t l = 0; l < BS__LEVELS; l++)
-        if ((rc = serve_level(&f, l, cancel, err, &served)) != BS_OK)
-            goto cleanup;
+    for (size_t word = 0; word < BS__LEVELS / 64; word++)
+        while (f.front.waiting[word]) { /* entries never go below the level being served */
+            size_t lowest = word * 64 + (size_t)__builtin_ctzll(f.front.waiting[word]);
+            if ((rc = serve_level(&f, lowest, cancel, err, &served)) != BS_OK)
+                goto cleanup;
+            f.front.waiting[word] &= ~((uint64_t)1 << lowest % 64);
+        }
 cleanup:
     free_front(&f.front);
     return rc;
