@@ -9,10 +9,11 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define SMALL_PAGE ((size_t)4096)
 
+/* To small pages: what does not fill a huge page at the end stays on small ones and costs no more than it needs. */
 static size_t rounded(size_t bytes)
 {
     size_t r = 0;
-    return bs_round_up(bytes ? bytes : 1, bytes >= HUGE_PAGE ? HUGE_PAGE : SMALL_PAGE, &r) ? r : 0;
+    return bs_round_up(bytes ? bytes : 1, SMALL_PAGE, &r) ? r : 0;
 }
 
 void *bs_pages_alloc(size_t bytes)

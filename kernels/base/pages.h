@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* bytes of zeroed memory aligned to 2 MiB (64 bytes below that size); NULL when there is none. Release with bs_pages_free. */
+/* bytes of zeroed memory aligned to 2 MiB (to a page below that size); NULL when there is none. Release with bs_pages_free. */
 void *bs_pages_alloc(size_t bytes);
 void bs_pages_free(void *p, size_t bytes);
 
