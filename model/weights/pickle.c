@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FIRST_STACK    256
 #define MAX_LINE       256 /* characters of a text argument (protocol 0, names of globals) */
 #define MAX_MARKS      65536
 #define MAX_GLOBAL_OPS 65536 /* occurrences */
@@ -32,7 +33,7 @@ struct machine {
     value **stack;
     size_t depth, stack_cap;
     size_t *mark; /* stack depths */
-    size_t marks;
+    size_t marks, mark_cap;
     value **memo;               /* NULL: nothing there */
     size_t memo_cap, memo_next; /* memo_next: what MEMOIZE uses */
     size_t global_ops;
@@ -72,7 +73,7 @@ static bs_status push(struct machine *m, value *v)
         if (m->stack_cap == BS__PICKLE_MAX_STACK)
             return BS_FAIL(m->err, BS_ELIMIT, "pickle: more than %zu values on its stack",
                            BS__PICKLE_MAX_STACK);
-        size_t cap = m->stack_cap ? 2 * m->stack_cap : 256;
+        const size_t cap = 2 * m->stack_cap;
         value **grown = realloc(m->stack, cap * sizeof *grown);
         if (!grown)
             return BS_FAIL(m->err, BS_ENOMEM, "no memory for the pickle's stack");
@@ -467,9 +468,9 @@ static bs_status op_int_line(struct machine *m, bool is_long)
     const long long i = strtoll(line, &end, 10);
     if (is_long && *end == 'L')
         end++;
-    if (errno || end == line || *end)
+    if (end == line || *end)
         return BAD(m, "not an integer", m->at);
-    return push_int(m, i);
+    return errno ? push_text(m, BS__PICKLE_BIG_INT, line, strlen(line)) : push_int(m, i);
 }
 
 static bs_status op_float_line(struct machine *m)
@@ -554,8 +555,16 @@ static bs_status op_persistent_line(struct machine *m)
 
 static bs_status op_mark(struct machine *m)
 {
-    if (m->marks == MAX_MARKS)
-        return BS_FAIL(m->err, BS_ELIMIT, "pickle: nested deeper than %d", MAX_MARKS);
+    if (m->marks == m->mark_cap) {
+        if (m->marks >= MAX_MARKS)
+            return BS_FAIL(m->err, BS_ELIMIT, "pickle: nested deeper than %d", MAX_MARKS);
+        const size_t cap = 2 * m->mark_cap;
+        size_t *grown = realloc(m->mark, cap * sizeof *grown);
+        if (!grown)
+            return BS_FAIL(m->err, BS_ENOMEM, "no memory for the pickle's marks");
+        m->mark = grown;
+        m->mark_cap = cap;
+    }
     m->mark[m->marks++] = m->depth;
     return BS_OK;
 }
@@ -738,9 +747,13 @@ bs_status bs__pickle_parse(const unsigned char *data, size_t len, struct bs__pic
     struct machine m = {.data = data, .len = len, .err = err};
     *out = NULL;
     m.pickle = calloc(1, sizeof *m.pickle);
-    m.mark = calloc(MAX_MARKS, sizeof *m.mark);
+    m.mark = calloc(FIRST_STACK, sizeof *m.mark);
+    m.mark_cap = FIRST_STACK;
+    m.stack = calloc(FIRST_STACK, sizeof *m.stack);
+    m.stack_cap = FIRST_STACK;
     m.plain = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    if (!m.pickle || !m.mark || !m.plain || !(m.pickle->arena = bs_arena_create(BS__PICKLE_MAX_MEMORY)) ||
+    if (!m.pickle || !m.mark || !m.stack || !m.plain ||
+        !(m.pickle->arena = bs_arena_create(BS__PICKLE_MAX_MEMORY)) ||
         !(m.pickle->global = calloc(BS__PICKLE_MAX_GLOBALS, sizeof *m.pickle->global))) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for a pickle");
         goto cleanup;

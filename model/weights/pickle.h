@@ -14,13 +14,13 @@
 #define BS__PICKLE_MAX_MEMORY  ((size_t)256 << 20) /* of all values */
 #define BS__PICKLE_MAX_STACK   ((size_t)1 << 20)
 #define BS__PICKLE_MAX_MEMO    ((size_t)1 << 20)
-#define BS__PICKLE_MAX_GLOBALS ((size_t)1 << 12) /* different ones */
+#define BS__PICKLE_MAX_GLOBALS ((size_t)1 << 10) /* different ones */
 
 enum bs__pickle_type {
     BS__PICKLE_NONE,
     BS__PICKLE_BOOL,
     BS__PICKLE_INT,
-    BS__PICKLE_BIG_INT, /* beyond 64 bits: bytes, little-endian two's complement */
+    BS__PICKLE_BIG_INT, /* beyond 64 bits: as it stands in the stream */
     BS__PICKLE_FLOAT,
     BS__PICKLE_STRING, /* UTF-8 as far as the stream said the truth */
     BS__PICKLE_BYTES,

@@ -128,9 +128,13 @@ static bs_status check_bounds(const struct bs__torch_tensor *t, uint64_t first, 
         if (!bs_mul(n ? n - 1 : 0, (size_t)t->stride[i], &reach) || !bs_add(last, reach, &last))
             return BS_FAIL(err, BS_ECORRUPT, "a tensor's strides do not fit 64 bits");
     }
+#ifndef BS_FUZZ_PLANT /* see tests/fuzz/fuzz.cmake */
     if (!empty && last >= available)
         return BS_FAIL(err, BS_ECORRUPT, "a tensor reaches element %zu of storage %s, which has %llu", last,
                        t->storage.key, (unsigned long long)available);
+#else
+    (void)empty, (void)available;
+#endif
     return BS_OK;
 }
 
