@@ -11,17 +11,17 @@
 enum bs_precision { BS_PRECISION_F32, BS_PRECISION_BF16 };
 
 struct bs_device_options {
-    int threads;            /* 0: what affinity and cgroup allow */
-    bool allow_winograd;    /* false: direct convolutions only (exactness tests) */
+    int threads;         /* 0: what affinity and cgroup allow */
+    bool allow_winograd; /* false: direct convolutions only (exactness tests) */
 };
 
 struct bs_device_info {
-    char name[96];          /* e.g. "CPU, AMD EPYC" */
+    char name[96]; /* e.g. "CPU, AMD EPYC" */
     char backend[16];
-    char libraries[128];    /* e.g. "oneDNN 2.6.3 (Winograd)" */
-    char isa[64];           /* e.g. "avx512_bf16" */
+    char libraries[128]; /* e.g. "oneDNN 2.6.3 (Winograd)" */
+    char isa[64];        /* e.g. "avx512_bf16" */
     int threads;
-    bool fast_bf16;         /* hardware multiplies bf16 */
+    bool fast_bf16; /* hardware multiplies bf16 */
 };
 
 struct bs_device;
@@ -36,7 +36,8 @@ void bs_device_describe(const struct bs_device *dev, struct bs_device_info *info
 
 /* Compiles; the graph is not needed afterwards, params gets a reference. */
 bs_status bs_executable_create(struct bs_device *dev, const struct bs_graph *g, struct bs_params *params,
-                               enum bs_precision precision, struct bs_executable **out, struct bs_err *err) BS_NODISCARD;
+                               enum bs_precision precision, struct bs_executable **out,
+                               struct bs_err *err) BS_NODISCARD;
 void bs_executable_destroy(struct bs_executable *exe);
 
 /* Bytes of the arena (workspace included, shared packed weights not). */

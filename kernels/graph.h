@@ -9,12 +9,12 @@
 
 #include "kernels/tensor.h"
 
-typedef int32_t bs_value;   /* index of the node that makes it */
-#define BS_NO_VALUE ((bs_value)-1)
+typedef int32_t bs_value; /* index of the node that makes it */
+#define BS_NO_VALUE   ((bs_value)-1)
 #define BS_MAX_INPUTS 6
 /* Limits of one graph; BS_ELIMIT beyond. (BS_MAX_ELEMENTS of tensor.h holds for every value.) */
-#define BS_MAX_NODES 65536
-#define BS_MAX_ATTRIBUTE 4096   /* stride, pad, kernel */
+#define BS_MAX_NODES     65536
+#define BS_MAX_ATTRIBUTE 4096 /* stride, pad, kernel */
 
 enum bs_op {
     BS_OP_INPUT,            /* bound at run time, by name */
@@ -26,20 +26,20 @@ enum bs_op {
     BS_OP_BATCH_NORM,       /* x, w, b, running mean, running var (all (C)); eps. Evaluation mode */
     BS_OP_RELU,
     BS_OP_SIGMOID,
-    BS_OP_MAX_POOL2D,       /* x; kernel = stride */
-    BS_OP_RESIZE_BILINEAR,  /* x; out_h, out_w; half-pixel centres (align_corners=False), no antialias */
-    BS_OP_CONCAT,           /* two tensors along the channel axis */
-    BS_OP_ADD,              /* same shape */
-    BS_OP_MUL,              /* same shape */
+    BS_OP_MAX_POOL2D,      /* x; kernel = stride */
+    BS_OP_RESIZE_BILINEAR, /* x; out_h, out_w; half-pixel centres (align_corners=False), no antialias */
+    BS_OP_CONCAT,          /* two tensors along the channel axis */
+    BS_OP_ADD,             /* same shape */
+    BS_OP_MUL,             /* same shape */
     /* Backward operators; grad.c emits them. gy is the gradient of the forward output. */
-    BS_OP_CONV2D_GRAD_X,    /* gy, w; stride, pad -> shape of x (attribute shape) */
-    BS_OP_CONV2D_GRAD_W,    /* x, gy; stride, pad -> shape of w (attribute shape) */
-    BS_OP_SUM_TO_CHANNEL,   /* gy (N,C,H,W) -> (C): gradient of a bias */
-    BS_OP_RELU_GRAD,        /* y, gy */
-    BS_OP_SIGMOID_GRAD,     /* y, gy */
-    BS_OP_INSTANCE_NORM_GRAD, /* x, gy; eps */
-    BS_OP_SLICE_CHANNEL,    /* x; channels [start, start+count): gradient of concat */
-    BS_OP_MAX_POOL2D_GRAD,  /* x, gy; kernel. The first largest pixel of a window takes it all */
+    BS_OP_CONV2D_GRAD_X,        /* gy, w; stride, pad -> shape of x (attribute shape) */
+    BS_OP_CONV2D_GRAD_W,        /* x, gy; stride, pad -> shape of w (attribute shape) */
+    BS_OP_SUM_TO_CHANNEL,       /* gy (N,C,H,W) -> (C): gradient of a bias */
+    BS_OP_RELU_GRAD,            /* y, gy */
+    BS_OP_SIGMOID_GRAD,         /* y, gy */
+    BS_OP_INSTANCE_NORM_GRAD,   /* x, gy; eps */
+    BS_OP_SLICE_CHANNEL,        /* x; channels [start, start+count): gradient of concat */
+    BS_OP_MAX_POOL2D_GRAD,      /* x, gy; kernel. The first largest pixel of a window takes it all */
     BS_OP_RESIZE_BILINEAR_GRAD, /* gy -> shape of x (attribute shape) */
     BS_OP_COUNT
 };
@@ -58,8 +58,8 @@ struct bs_node {
     int ninput;
     bs_value input[BS_MAX_INPUTS];
     struct bs_attr attr;
-    struct bs_shape shape;      /* of the value it makes; element type is the precision chosen at compile time */
-    const char *name;           /* INPUT, PARAM: binding name; others: NULL or a debugging label. Owned by the graph */
+    struct bs_shape shape; /* of the value it makes; element type is the precision chosen at compile time */
+    const char *name; /* INPUT, PARAM: binding name; others: NULL or a debugging label. Owned by the graph */
 };
 
 struct bs_graph;
@@ -76,8 +76,8 @@ bs_value bs_graph_conv2d(struct bs_graph *g, bs_value x, bs_value w, bs_value b,
 bs_value bs_graph_conv_transpose2d(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int stride);
 bs_value bs_graph_instance_norm(struct bs_graph *g, bs_value x, float eps);
 bs_value bs_graph_group_norm(struct bs_graph *g, bs_value x, bs_value w, bs_value b, int groups, float eps);
-bs_value bs_graph_batch_norm(struct bs_graph *g, bs_value x, bs_value w, bs_value b, bs_value mean, bs_value var,
-                             float eps);
+bs_value bs_graph_batch_norm(struct bs_graph *g, bs_value x, bs_value w, bs_value b, bs_value mean,
+                             bs_value var, float eps);
 bs_value bs_graph_relu(struct bs_graph *g, bs_value x);
 bs_value bs_graph_sigmoid(struct bs_graph *g, bs_value x);
 bs_value bs_graph_max_pool2d(struct bs_graph *g, bs_value x, int kernel);
@@ -86,7 +86,8 @@ bs_value bs_graph_concat(struct bs_graph *g, bs_value a, bs_value b);
 bs_value bs_graph_add(struct bs_graph *g, bs_value a, bs_value b);
 bs_value bs_graph_mul(struct bs_graph *g, bs_value a, bs_value b);
 /* Any operator by table; what the functions above and grad.c are made of. */
-bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *inputs, int ninput, struct bs_attr attr);
+bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *inputs, int ninput,
+                        struct bs_attr attr);
 
 /* Marks a value as an output under a name, in order of the calls. */
 void bs_graph_output(struct bs_graph *g, const char *name, bs_value v);

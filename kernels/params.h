@@ -19,13 +19,16 @@ struct bs_param_source {
 struct bs_params;
 
 /* Takes the source, also on failure. */
-bs_status bs_params_create(struct bs_param_source source, struct bs_params **out, struct bs_err *err) BS_NODISCARD;
+bs_status bs_params_create(struct bs_param_source source, struct bs_params **out,
+                           struct bs_err *err) BS_NODISCARD;
 struct bs_params *bs_params_ref(struct bs_params *p);
 /* Accepts NULL. */
 void bs_params_unref(struct bs_params *p);
 
-bs_status bs_params_shape(struct bs_params *p, const char *name, struct bs_shape *shape, struct bs_err *err) BS_NODISCARD;
-bs_status bs_params_read(struct bs_params *p, const char *name, float *dst, size_t count, struct bs_err *err) BS_NODISCARD;
+bs_status bs_params_shape(struct bs_params *p, const char *name, struct bs_shape *shape,
+                          struct bs_err *err) BS_NODISCARD;
+bs_status bs_params_read(struct bs_params *p, const char *name, float *dst, size_t count,
+                         struct bs_err *err) BS_NODISCARD;
 
 /* A packed form under a key such as "cpu/wino/encoder.blocks.0.block.1.weight". The first caller builds it: it gets
    `bytes` of 64-byte aligned memory to fill; everybody gets the same memory afterwards, valid until the set goes. */

@@ -36,8 +36,9 @@ struct bs_shape {
     int64_t dim[BS_MAX_DIM];
 };
 
-#define BS_SHAPE(...)                                                                                                  \
-    ((struct bs_shape){.ndim = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}})
+#define BS_SHAPE(...)                                                                                        \
+    ((struct bs_shape){.ndim = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                    \
+                       .dim = {__VA_ARGS__}})
 
 bool bs_shape_equal(const struct bs_shape *a, const struct bs_shape *b);
 /* Is it a shape that we handle: at most BS_MAX_DIM dimensions, each at least 1 (BS_EINVAL), at most BS_MAX_ELEMENTS

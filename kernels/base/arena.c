@@ -8,15 +8,15 @@
 #include <string.h>
 
 #define BLOCK_BYTES ((size_t)64 << 10)
-#define ALIGN 16u
+#define ALIGN       16u
 
 struct block {
     struct block *next;
-    size_t used, size;  /* bytes of data behind this header */
+    size_t used, size; /* bytes of data behind this header */
 };
 
 struct bs_arena {
-    struct block *blocks;   /* newest first */
+    struct block *blocks; /* newest first */
     size_t cap, used;
 };
 
@@ -49,7 +49,8 @@ static unsigned char *block_data(struct block *b)
 void *bs_arena_alloc(struct bs_arena *arena, size_t bytes)
 {
     size_t need, total;
-    if (!bs_round_up(bytes ? bytes : 1, ALIGN, &need) || !bs_add(arena->used, need, &total) || total > arena->cap)
+    if (!bs_round_up(bytes ? bytes : 1, ALIGN, &need) || !bs_add(arena->used, need, &total) ||
+        total > arena->cap)
         return NULL;
     struct block *b = arena->blocks;
     if (!b || b->size - b->used < need) {

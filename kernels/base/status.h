@@ -9,32 +9,32 @@
 /* What kind of failure it is. server/rpc maps each to one gRPC status, in exactly one function. */
 typedef enum bs_status {
     BS_OK = 0,
-    BS_EINVAL,          /* an argument is wrong: the message names it, its value and what is accepted */
-    BS_ECORRUPT,        /* a file or message is malformed */
-    BS_ENOTFOUND,       /* nothing of that name */
-    BS_EEXIST,          /* the name is taken, or the idempotency key was used with another payload */
-    BS_ELIMIT,          /* a stated limit is exceeded: the message names the limit */
-    BS_ENOMEM,          /* memory (host or device) ran out */
-    BS_EUNSUPPORTED,    /* understood, but not implemented here */
-    BS_ECANCELLED,      /* the caller gave up */
-    BS_EDEADLINE,       /* the caller's deadline passed */
-    BS_EPRECONDITION,   /* the state of the system does not allow it now (model in use, directory locked, ...) */
-    BS_EUNAVAILABLE,    /* try again later: draining, worker restarting */
-    BS_EUNAUTHENTICATED,/* no or wrong credentials */
-    BS_EPERMISSION,     /* known caller, not allowed */
-    BS_EIO,             /* the operating system failed us: disk full, read error */
-    BS_EINTERNAL,       /* our own bug, reported instead of crashing */
+    BS_EINVAL,        /* an argument is wrong: the message names it, its value and what is accepted */
+    BS_ECORRUPT,      /* a file or message is malformed */
+    BS_ENOTFOUND,     /* nothing of that name */
+    BS_EEXIST,        /* the name is taken, or the idempotency key was used with another payload */
+    BS_ELIMIT,        /* a stated limit is exceeded: the message names the limit */
+    BS_ENOMEM,        /* memory (host or device) ran out */
+    BS_EUNSUPPORTED,  /* understood, but not implemented here */
+    BS_ECANCELLED,    /* the caller gave up */
+    BS_EDEADLINE,     /* the caller's deadline passed */
+    BS_EPRECONDITION, /* the state of the system does not allow it now (model in use, directory locked, ...) */
+    BS_EUNAVAILABLE,  /* try again later: draining, worker restarting */
+    BS_EUNAUTHENTICATED, /* no or wrong credentials */
+    BS_EPERMISSION,      /* known caller, not allowed */
+    BS_EIO,              /* the operating system failed us: disk full, read error */
+    BS_EINTERNAL,        /* our own bug, reported instead of crashing */
 } bs_status;
 
 /* Caller-owned error record; the text is for the person who will read it and never holds an internal path. */
 struct bs_err {
     bs_status code;
-    int line;           /* where it was raised, for the log only */
-    const char *file;   /* string literal; for the log only */
+    int line;         /* where it was raised, for the log only */
+    const char *file; /* string literal; for the log only */
     char msg[512];
 };
 
-#define BS_NODISCARD __attribute__((warn_unused_result))
+#define BS_NODISCARD                    __attribute__((warn_unused_result))
 #define BS_PRINTF(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
 
 /* Raises an error: fills *err (which may be NULL) and yields the code, so that a function can `return BS_FAIL(...)`. */
@@ -49,7 +49,8 @@ static inline bs_status bs_fail_as_told(bs_status raised, bs_status code)
     return code;
 }
 #undef BS_FAIL
-#define BS_FAIL(err, code, ...) bs_fail_as_told(bs_fail_at((err), (code), __FILE__, __LINE__, __VA_ARGS__), (code))
+#define BS_FAIL(err, code, ...)                                                                              \
+    bs_fail_as_told(bs_fail_at((err), (code), __FILE__, __LINE__, __VA_ARGS__), (code))
 #endif
 
 /* Puts "prefix: " in front of the message of an error that passes through; returns err->code (BS_EINTERNAL if err is NULL). */
