@@ -1,0 +1,352 @@
+/* bioseg convert: a checkpoint that someone made with PyTorch becomes a model file. The checkpoint is parsed in a child
+   process that is locked in first, because files come from anywhere; only the report comes back through a pipe. */
+#include "clients/cli/cli.h"
+#include "clients/cli/interrupt.h"
+#include "clients/cli/output.h"
+
+#include "model/weights/convert.h"
+#include "model/weights/sandbox.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A checkpoint holds a model several times over (optimizer state); all of it may be mapped or copied once. */
+#define MEMORY_BASE   ((uint64_t)4 << 30)
+#define MEMORY_FACTOR 4
+#define CPU_SECONDS   600
+
+struct arguments {
+    struct bs__cli *cli;
+    struct bs_convert_options convert;
+    const char *in, *out;
+    bool overwrite, without_sandbox;
+};
+
+enum {
+    OPT_RECIPE = 0x600,
+    OPT_ACTIVATION,
+    OPT_NORMALISATION,
+    OPT_MIN_SIZE,
+    OPT_PATCH,
+    OPT_PIXEL_SIZE,
+    OPT_DESCRIPTION,
+    OPT_LICENCE,
+    OPT_SOURCE,
+    OPT_OVERWRITE,
+    OPT_WITHOUT_SANDBOX
+};
+
+static const struct argp_option options[] = {
+    {"output", 'o', "FILE", 0, "the model file to write, *.safetensors", 10},
+    {"overwrite", OPT_OVERWRITE, NULL, 0, "replace it if it is there", 10},
+    {NULL, 0, NULL, 0,
+     "What you know of the model (what is not given is recovered, or assumed and recorded as such):", 20},
+    {"recipe", OPT_RECIPE, "boundaries|distances", 0, "what the output channels mean", 21},
+    {"activation", OPT_ACTIVATION, "sigmoid|none", 0, "after the last layer", 21},
+    {"normalisation", OPT_NORMALISATION, "standardise|none", 0, "of the images it was trained on", 21},
+    {"min-size", OPT_MIN_SIZE, "PIXELS", 0, "default of the size filter", 21},
+    {"training-patch", OPT_PATCH, "PIXELS", 0, "side of a training patch", 21},
+    {"pixel-size", OPT_PIXEL_SIZE, "UM", 0, "side of a pixel of the training images in micrometres", 21},
+    {"description", OPT_DESCRIPTION, "TEXT", 0, "what it is for", 21},
+    {"licence", OPT_LICENCE, "TEXT", 0, "of the weights", 21},
+    {"source", OPT_SOURCE, "TEXT", 0, "where they come from", 21},
+    {"without-sandbox", OPT_WITHOUT_SANDBOX, NULL, 0,
+     "go on where the system cannot lock the parsing process in", 30},
+    {0}};
+
+static const char doc[] = "Turns a checkpoint (torch_em trainer checkpoint or plain state_dict, zip or "
+                          "legacy format, or plain safetensors) into "
+                          "a model file that describes itself. Nothing in the checkpoint is ever executed.\v"
+                          "Examples:\n"
+                          "  bioseg convert best.pt -o nuclei.safetensors\n"
+                          "  bioseg convert best.pt -o nuclei.safetensors --recipe distances --min-size 25\n"
+                          "  bioseg models import nuclei.safetensors --name nuclei\n";
+
+static long whole(struct argp_state *state, const char *option, const char *arg, long min, long max)
+{
+    char *end;
+    errno = 0;
+    long v = strtol(arg, &end, 10);
+    if (!isdigit((unsigned char)arg[0]) || *end || errno || v < min || v > max)
+        argp_error(state, "%s %s is not a whole number from %ld to %ld", option, arg, min, max);
+    return v;
+}
+
+/* True for the first of two words, false for the second, an error for all others. */
+static bool either(struct argp_state *state, const char *option, const char *arg, const char *yes,
+                   const char *no)
+{
+    if (strcmp(arg, yes) != 0 && strcmp(arg, no) != 0)
+        argp_error(state, "%s %s is neither %s nor %s", option, arg, yes, no);
+    return strcmp(arg, yes) == 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    struct arguments *a = state->input;
+    struct bs_convert_options *o = &a->convert;
+    char *end;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = a->cli;
+        return 0;
+    case 'o':
+        a->out = arg;
+        return 0;
+    case OPT_OVERWRITE:
+        a->overwrite = true;
+        return 0;
+    case OPT_WITHOUT_SANDBOX:
+        a->without_sandbox = true;
+        return 0;
+    case OPT_RECIPE:
+        o->has_recipe = true;
+        o->recipe = either(state, "--recipe", arg, "boundaries", "distances") ? BS_RECIPE_BOUNDARIES
+                                                                              : BS_RECIPE_DISTANCES;
+        return 0;
+    case OPT_ACTIVATION:
+        o->has_final_activation = true;
+        o->sigmoid = either(state, "--activation", arg, "sigmoid", "none");
+        return 0;
+    case OPT_NORMALISATION:
+        o->has_normalisation = true;
+        o->normalisation = either(state, "--normalisation", arg, "standardise", "none")
+                               ? BS_NORMALISE_STANDARDISE
+                               : BS_NORMALISE_NONE;
+        return 0;
+    case OPT_MIN_SIZE:
+        o->has_min_size = true;
+        o->min_size = whole(state, "--min-size", arg, 0, 1 << 30);
+        return 0;
+    case OPT_PATCH:
+        o->training_patch = (int)whole(state, "--training-patch", arg, 1, 65536);
+        return 0;
+    case OPT_PIXEL_SIZE:
+        o->pixel_size_um = strtod(arg, &end);
+        if (end == arg || *end || !(o->pixel_size_um > 0 && o->pixel_size_um < 1e6))
+            argp_error(state, "--pixel-size %s is not a number of micrometres above 0", arg);
+        return 0;
+    case OPT_DESCRIPTION:
+        o->description = arg;
+        return 0;
+    case OPT_LICENCE:
+        o->licence = arg;
+        return 0;
+    case OPT_SOURCE:
+        o->source = arg;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (a->in)
+            argp_error(state, "'%s' is one checkpoint too many", arg);
+        a->in = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->in)
+            argp_error(state, "no checkpoint given");
+        if (!a->out)
+            argp_error(state, "where does the model file go? give -o FILE.safetensors");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* What the child says; both ends are this program, so the bytes of the struct will do. */
+struct answer {
+    bs_status status;
+    char message[512];
+    bool unlocked; /* the system could not filter system calls */
+    struct bs_convert_report report;
+};
+
+static void convert_here(const struct arguments *a, uint64_t file_bytes, struct answer *answer)
+{
+    struct bs_err err = {0};
+    bs_status rc = bs_sandbox_enter(MEMORY_BASE + MEMORY_FACTOR * file_bytes, CPU_SECONDS, &err);
+    if (rc == BS_EUNSUPPORTED) {
+        answer->unlocked = true;
+        if (a->without_sandbox)
+            rc = BS_OK;
+    }
+    if (rc == BS_OK)
+        rc = bs_convert_checkpoint(a->in, a->out, &a->convert, &answer->report, &err);
+    answer->status = rc;
+    memcpy(answer->message, err.msg, sizeof answer->message);
+}
+
+static void child(int fd, const struct arguments *a, uint64_t file_bytes)
+{
+    struct answer *answer = calloc(1, sizeof *answer);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    if (!answer)
+        _exit(1);
+    convert_here(a, file_bytes, answer);
+    const char *bytes = (const char *)answer;
+    for (size_t n = 0; n < sizeof *answer;) {
+        ssize_t put = write(fd, bytes + n, sizeof *answer - n);
+        if (put <= 0)
+            _exit(1);
+        n += (size_t)put;
+    }
+    _exit(0);
+}
+
+static bool read_answer(int fd, struct answer *answer)
+{
+    char *bytes = (char *)answer;
+    for (size_t n = 0; n < sizeof *answer;) {
+        ssize_t got = read(fd, bytes + n, sizeof *answer - n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        n += (size_t)got;
+    }
+    /* The child has parsed a stranger's file: its texts end where we say. */
+    struct bs_convert_report *r = &answer->report;
+    answer->message[sizeof answer->message - 1] = '\0';
+    r->format[sizeof r->format - 1] = r->key[sizeof r->key - 1] = '\0';
+    r->info.assumed[sizeof r->info.assumed - 1] = '\0';
+    for (size_t i = 0; i < BS_CONVERT_MAX_SKIPPED; i++)
+        r->skipped[i][sizeof r->skipped[i] - 1] = '\0';
+    return true;
+}
+
+static void kill_child(void *ctx)
+{
+    kill((pid_t)atomic_load((atomic_int *)ctx), SIGKILL);
+}
+
+static bs_status convert_in_child(const struct arguments *a, uint64_t file_bytes, struct answer *answer,
+                                  struct bs_err *err)
+{
+    int ends[2], status = 0;
+    atomic_int pid_shared;
+    if (pipe(ends) != 0)
+        return BS_FAIL(err, BS_EIO, "cannot make a pipe: %s", strerror(errno));
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid < 0) {
+        close(ends[0]);
+        close(ends[1]);
+        return BS_FAIL(err, BS_EIO, "cannot start a process: %s", strerror(errno));
+    }
+    if (pid == 0) {
+        close(ends[0]);
+        child(ends[1], a, file_bytes);
+    }
+    atomic_init(&pid_shared, pid);
+    bs__interrupt_notify(a->cli->interrupt, kill_child, &pid_shared);
+    close(ends[1]);
+    bool complete = read_answer(ends[0], answer);
+    close(ends[0]);
+    bs__interrupt_notify(a->cli->interrupt, NULL, NULL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (bs__interrupted(a->cli->interrupt))
+        return BS_FAIL(err, BS_ECANCELLED, "interrupted");
+    if (!complete && WIFSIGNALED(status))
+        return BS_FAIL(err, BS_ELIMIT,
+                       "reading %s took more memory or time than it may (signal %d), or did what it must not",
+                       a->in, WTERMSIG(status));
+    if (!complete)
+        return BS_FAIL(err, BS_EINTERNAL, "the process that reads %s ended without an answer", a->in);
+    if (answer->status != BS_OK)
+        return BS_FAIL(err, answer->status, "%s", answer->message);
+    return BS_OK;
+}
+
+static json_t *json_of_report(const struct arguments *a, const struct bs_convert_report *r,
+                              struct bs_err *err)
+{
+    char *text = NULL;
+    json_t *skipped = json_array(), *info = NULL;
+    if (bs_model_info_to_json(&r->info, &text, err) == BS_OK)
+        info = json_loads(text, 0, NULL);
+    free(text);
+    for (size_t i = 0; i < r->nskipped && i < BS_CONVERT_MAX_SKIPPED; i++)
+        json_array_append_new(skipped, bs__json_text(r->skipped[i]));
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:I, s:o}", "input", bs__json_text(a->in),
+                     "output", bs__json_text(a->out), "format", bs__json_text(r->format), "found_at",
+                     bs__json_text(r->key), "tensors", (json_int_t)r->tensors, "bytes", (json_int_t)r->bytes,
+                     "model", info ? info : json_null(), "assumed", bs__json_text(r->info.assumed),
+                     "placeholders_count", (json_int_t)r->nskipped, "placeholders", skipped);
+}
+
+static void print_report(FILE *out, const json_t *report, const struct bs_convert_report *r)
+{
+    char size[16];
+    fprintf(out, "read a %s checkpoint%s%s: %zu tensors, %s\n", r->format, r->key[0] ? ", model at " : "",
+            r->key, r->tensors, bs__human_bytes((double)r->bytes, size));
+    fprintf(out, "\nrecovered:\n");
+    bs__print_fields(out, json_object_get(report, "model"), 2);
+    if (r->info.assumed[0])
+        fprintf(out, "\nassumed, because the checkpoint does not say (check these): %s\n", r->info.assumed);
+    else
+        fprintf(out, "\nnothing had to be assumed\n");
+    if (r->nskipped) {
+        fprintf(out, "\nnames in the checkpoint that were left alone, never imported or called (%zu):\n",
+                r->nskipped);
+        for (size_t i = 0; i < r->nskipped && i < BS_CONVERT_MAX_SKIPPED; i++)
+            fprintf(out, "  %s\n", r->skipped[i]);
+        if (r->nskipped > BS_CONVERT_MAX_SKIPPED)
+            fprintf(out, "  ... and %zu more\n", r->nskipped - BS_CONVERT_MAX_SKIPPED);
+    }
+    fprintf(out, "\nwrote %s\n", json_string_value(json_object_get(report, "output")));
+}
+
+int bs__convert_main(struct bs__cli *cli, int argc, char **argv)
+{
+    struct arguments args = {.cli = cli};
+    const struct argp_child children[] = {
+        {.argp = &bs__cli_argp, .header = "Of these only --json matters here:"}, {0}};
+    const struct argp argp = {
+        .options = options, .parser = parse, .args_doc = "CHECKPOINT", .doc = doc, .children = children};
+    struct answer *answer = calloc(1, sizeof *answer);
+    struct bs_err err = {0};
+    struct stat in, out;
+    int code = BS__EXIT_OK;
+    argp_parse(&argp, argc, argv, 0, NULL, &args);
+
+    bs_status rc = BS_OK;
+    if (!answer)
+        rc = BS_FAIL(&err, BS_ENOMEM, "no memory for a report");
+    else if (stat(args.in, &in) != 0)
+        rc = BS_FAIL(&err, BS_ENOTFOUND, "cannot read %s: %s", args.in, strerror(errno));
+    else if (!S_ISREG(in.st_mode))
+        rc = BS_FAIL(&err, BS_EINVAL, "%s is not a regular file", args.in);
+    else if (stat(args.out, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+        rc = BS_FAIL(&err, BS_EEXIST, "%s is the checkpoint itself: give another name", args.out);
+    else if (stat(args.out, &out) == 0 && !args.overwrite)
+        rc = BS_FAIL(&err, BS_EEXIST, "%s exists; --overwrite replaces it", args.out);
+    if (rc != BS_OK) {
+        code = bs__complain(cli, &err, bs__exit_of_local(rc));
+        goto cleanup;
+    }
+    rc = convert_in_child(&args, (uint64_t)in.st_size, answer, &err);
+    if (rc != BS_OK) {
+        if (answer->unlocked && rc == BS_EUNSUPPORTED)
+            fprintf(stderr, "bioseg: this system cannot lock the parsing process in; --without-sandbox goes "
+                            "on all the same\n");
+        code = bs__complain(cli, &err, rc == BS_ECANCELLED ? BS__EXIT_INTERRUPTED : BS__EXIT_LOCAL);
+        goto cleanup;
+    }
+    json_t *report = json_of_report(&args, &answer->report, &err);
+    if (cli->json)
+        bs__print_json(cli->out, report);
+    else
+        print_report(cli->out, report, &answer->report);
+    json_decref(report);
+cleanup:
+    free(answer);
+    return code;
+}

@@ -1,0 +1,22 @@
+/* What the files of `bioseg jobs` share. */
+#ifndef BS_CLIENTS_CLI_JOBS_H
+#define BS_CLIENTS_CLI_JOBS_H
+
+#include "clients/cli/subcommand.h"
+
+#include "bioseg/v1/jobs.pb-c.h"
+
+struct bs__jobs_options {
+    Bioseg__V1__JobState state; /* list: only these; unspecified: all */
+    const char *folder;         /* fetch */
+    bool png, overwrite;
+};
+
+void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job);
+/* Follows a job until it is finished; the state it ended in. */
+bs_status bs__job_watch(struct bs__cli *cli, struct bs__rpc_client *client, const char *id,
+                        Bioseg__V1__JobState *final_state, struct bs_err *err) BS_NODISCARD;
+/* argv[0] is "submit". */
+int bs__jobs_submit_main(struct bs__cli *cli, int argc, char **argv);
+
+#endif

@@ -1,0 +1,314 @@
+/* bioseg models: what the server has, and changing it. */
+#include "clients/cli/interrupt.h"
+#include "clients/cli/message.h"
+#include "clients/cli/output.h"
+#include "clients/cli/progress.h"
+#include "clients/cli/spec_args.h"
+#include "clients/cli/subcommand.h"
+#include "clients/cli/upload.h"
+
+#include "bioseg/v1/models.pb-c.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAGE_SIZE 200
+
+struct options {
+    const char *name; /* --name of an import */
+};
+
+static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)args, (void)nargs, (void)ctx;
+    static const struct bs__column columns[] = {{"NAME", "name", false},
+                                                {"VERSION", "version", true},
+                                                {"ARCHITECTURE", "architecture", false},
+                                                {"RECIPE", "recipe", false},
+                                                {"SIZE", "size", true},
+                                                {"LOADED", "loaded", false},
+                                                {"DESCRIPTION", "description", false}};
+    json_t *rows = json_array();
+    char *token = NULL;
+    int code = BS__EXIT_OK;
+    do {
+        ProtobufCMessage *message = NULL;
+        Bioseg__V1__Page page = BIOSEG__V1__PAGE__INIT;
+        Bioseg__V1__ListModelsRequest request = BIOSEG__V1__LIST_MODELS_REQUEST__INIT;
+        page.size = PAGE_SIZE;
+        page.token = token ? token : (char *)protobuf_c_empty_string;
+        request.page = &page;
+        bs_status rc = bs__ask(cli, client, BS__METHOD("Models", "List"), cli->timeout, &request.base,
+                               &bioseg__v1__list_models_response__descriptor, &message, &code);
+        free(token);
+        token = NULL;
+        if (rc != BS_OK)
+            goto cleanup;
+        const Bioseg__V1__ListModelsResponse *r = (const Bioseg__V1__ListModelsResponse *)message;
+        for (size_t i = 0; i < r->n_models; i++) {
+            json_t *row = bs__json_of_message(&r->models[i]->base);
+            char size[16];
+            if (!cli->json)
+                json_object_set_new(row, "size",
+                                    json_string(bs__human_bytes((double)r->models[i]->file_bytes, size)));
+            json_array_append_new(rows, row);
+        }
+        if (r->next_page_token && r->next_page_token[0])
+            token = strdup(r->next_page_token);
+        protobuf_c_message_free_unpacked(message, NULL);
+    } while (token);
+    if (cli->json)
+        bs__print_json(cli->out, rows);
+    else if (json_array_size(rows) == 0)
+        fprintf(cli->out, "no models yet; `bioseg models import FILE --name NAME` adds one\n");
+    else
+        bs__print_table(cli->out, rows, columns, sizeof columns / sizeof *columns);
+cleanup:
+    json_decref(rows);
+    return code;
+}
+
+static const char *type_name(const json_t *spec)
+{
+    const char *type = json_string_value(json_object_get(spec, "type"));
+    const char *prefix = "PARAMETER_TYPE_";
+    return type && strncmp(type, prefix, strlen(prefix)) == 0 ? type + strlen(prefix) : "?";
+}
+
+static void print_parameter(FILE *out, const json_t *p)
+{
+    const json_t *choices = json_object_get(p, "choices");
+    const char *unit = json_string_value(json_object_get(p, "unit"));
+    const char *type = type_name(p);
+    double value = json_number_value(json_object_get(p, "default_value"));
+    fprintf(out, "  %s", json_string_value(json_object_get(p, "name")));
+    if (strcmp(type, "BOOL") == 0)
+        fprintf(out, " = %s   (true or false)", value != 0 ? "true" : "false");
+    else if (strcmp(type, "ENUM") == 0) {
+        const char *chosen = json_string_value(json_array_get(choices, (size_t)value));
+        fprintf(out, " = %s   (", chosen ? chosen : "?");
+        for (size_t i = 0; i < json_array_size(choices); i++)
+            fprintf(out, "%s%s", i ? ", " : "", json_string_value(json_array_get(choices, i)));
+        fprintf(out, ")");
+    } else
+        fprintf(out, " = %.10g%s%s   (%.10g to %.10g)", value, unit && unit[0] ? " " : "", unit ? unit : "",
+                json_number_value(json_object_get(p, "minimum")),
+                json_number_value(json_object_get(p, "maximum")));
+    const char *help = json_string_value(json_object_get(p, "help"));
+    fprintf(out, "\n      %s\n", help ? help : "");
+}
+
+static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
+{
+    json_t *m = bs__json_of_message(&model->base);
+    if (cli->json) {
+        bs__print_json(cli->out, m);
+    } else {
+        json_t *parameters = json_incref(json_object_get(m, "parameters"));
+        json_object_del(m, "parameters");
+        bs__print_fields(cli->out, m, 0);
+        if (json_array_size(parameters))
+            fprintf(cli->out, "\nparameters (bioseg segment --set NAME=VALUE):\n");
+        for (size_t i = 0; i < json_array_size(parameters); i++)
+            print_parameter(cli->out, json_array_get(parameters, i));
+        json_decref(parameters);
+    }
+    json_decref(m);
+}
+
+static int describe(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs, (void)ctx;
+    Bioseg__V1__GetModelResponse *response = NULL;
+    struct bs_err err = {0};
+    if (bs__model_get(client, args[0], cli->timeout, &response, &err) != BS_OK)
+        return bs__complain_server(cli, &err);
+    print_model(cli, response->model);
+    bioseg__v1__get_model_response__free_unpacked(response, NULL);
+    return BS__EXIT_OK;
+}
+
+struct sending {
+    struct bs__progress *progress;
+    struct bs__progress_item item;
+};
+
+static void on_sent(void *ctx, uint64_t done, uint64_t total)
+{
+    struct sending *s = ctx;
+    bs__progress_set(s->progress, &s->item, (double)done / (double)total);
+}
+
+static int import(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    struct bs__rpc_call *call = NULL;
+    struct sending sending = {.item = {.name = args[0]}};
+    ProtobufCMessage *response = NULL;
+    struct bs_err err = {0};
+    char sha256[BS__SHA256_TEXT], *stem = NULL;
+    uint64_t bytes = 0;
+    int fd = -1, code = BS__EXIT_OK;
+    bs_status rc = bs__upload_open(args[0], &fd, &bytes, &err);
+    if (rc == BS_OK)
+        rc = bs__progress_create(stderr, bs__progress_style_for(stderr, cli->quiet), 1, &sending.progress,
+                                 &err);
+    if (rc == BS_OK && !(stem = bs__stem_of(args[0])))
+        rc = BS_FAIL(&err, BS_ENOMEM, "no memory for a name");
+    if (rc != BS_OK) {
+        code = bs__complain(cli, &err, bs__exit_of_local(rc));
+        goto cleanup;
+    }
+    Bioseg__V1__ImportModelStart start = BIOSEG__V1__IMPORT_MODEL_START__INIT;
+    Bioseg__V1__ImportModelRequest first = BIOSEG__V1__IMPORT_MODEL_REQUEST__INIT;
+    struct bs__upload_progress progress = {.ctx = &sending, .sent = on_sent};
+    start.name = options->name ? (char *)options->name : stem;
+    start.total_bytes = bytes;
+    first.part_case = BIOSEG__V1__IMPORT_MODEL_REQUEST__PART_START;
+    first.start = &start;
+    rc = bs__rpc_call_start(client, BS__METHOD("Models", "Import"), 0, &call, &err);
+    if (rc == BS_OK)
+        rc = bs__message_send(call, &first.base, false, &err);
+    if (rc == BS_OK)
+        rc = bs__upload(call, fd, bytes, args[0], &progress, sha256, &err);
+    if (rc == BS_OK)
+        rc = bs__message_receive_only(call, &bioseg__v1__import_model_response__descriptor, &response, &err);
+    bs__progress_destroy(sending.progress);
+    sending.progress = NULL;
+    if (rc != BS_OK) {
+        code = rc == BS_EIO ? bs__complain(cli, &err, BS__EXIT_LOCAL) : bs__complain_server(cli, &err);
+        goto cleanup;
+    }
+    const Bioseg__V1__Model *model = ((const Bioseg__V1__ImportModelResponse *)response)->model;
+    if (model && cli->json)
+        print_model(cli, model);
+    else if (model)
+        fprintf(cli->out, "imported %s version %lld\n", model->name, (long long)model->version);
+cleanup:
+    bs__rpc_call_destroy(call);
+    bs__progress_destroy(sending.progress);
+    if (response)
+        protobuf_c_message_free_unpacked(response, NULL);
+    free(stem);
+    if (fd >= 0)
+        close(fd);
+    return code;
+}
+
+/* The three that take a model's name and answer little. */
+static int act(struct bs__cli *cli, struct bs__rpc_client *client, const char *text, const char *method,
+               const ProtobufCMessageDescriptor *answer, const char *done, bool needs_version)
+{
+    char name[65];
+    Bioseg__V1__ModelRef ref;
+    struct bs_err err = {0};
+    ProtobufCMessage *response = NULL;
+    int code;
+    bs_status rc = bs__model_ref_parse(text, name, &ref, &err);
+    if (rc == BS_OK && needs_version && ref.selector_case != BIOSEG__V1__MODEL_REF__SELECTOR_VERSION)
+        rc = BS_FAIL(&err, BS_EINVAL, "which version of %s? give NAME@VERSION", name);
+    if (rc != BS_OK)
+        return bs__complain(cli, &err, BS__EXIT_USAGE);
+    /* The requests of Load, Unload and Delete are the same but for their names. */
+    Bioseg__V1__LoadModelRequest request = BIOSEG__V1__LOAD_MODEL_REQUEST__INIT;
+    request.model = &ref;
+    rc = bs__ask(cli, client, method, 0, &request.base, answer, &response, &code);
+    if (rc != BS_OK)
+        return code;
+    if (cli->json) {
+        json_t *j = bs__json_of_message(response);
+        bs__print_json(cli->out, j);
+        json_decref(j);
+    } else {
+        fprintf(cli->out, "%s %s\n", text, done);
+    }
+    protobuf_c_message_free_unpacked(response, NULL);
+    return BS__EXIT_OK;
+}
+
+static int load(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs, (void)ctx;
+    return act(cli, client, args[0], BS__METHOD("Models", "Load"),
+               &bioseg__v1__load_model_response__descriptor, "is loaded", false);
+}
+
+static int unload(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs, (void)ctx;
+    return act(cli, client, args[0], BS__METHOD("Models", "Unload"),
+               &bioseg__v1__unload_model_response__descriptor, "is not loaded any more", false);
+}
+
+static int delete_model(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs, (void)ctx;
+    return act(cli, client, args[0], BS__METHOD("Models", "Delete"),
+               &bioseg__v1__delete_model_response__descriptor, "is deleted", true);
+}
+
+static const struct argp_option import_options[] = {
+    {"name", 'n', "NAME", 0, "name on the server (default: the file's); an existing name gets a new version",
+     10},
+    {0}};
+
+static error_t import_option(int key, char *arg, struct argp_state *state, void *ctx)
+{
+    (void)state;
+    if (key != 'n')
+        return ARGP_ERR_UNKNOWN;
+    ((struct options *)ctx)->name = arg;
+    return 0;
+}
+
+static const struct bs__subcommand commands[] = {
+    {.name = "list",
+     .args_doc = "",
+     .summary = "every version of every model",
+     .run = list,
+     .examples = "  bioseg models list\n  bioseg models list --json\n"},
+    {.name = "describe",
+     .args_doc = "NAME[@VERSION]",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "all that is known of a model, and its parameters",
+     .run = describe,
+     .examples = "  bioseg models describe unet-nuclei\n  bioseg models describe unet-nuclei@1 --json\n"},
+    {.name = "import",
+     .args_doc = "FILE",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "add a model file (what `bioseg convert` writes)",
+     .run = import,
+     .options = import_options,
+     .option = import_option,
+     .examples = "  bioseg models import unet-nuclei.safetensors --name nuclei\n"},
+    {.name = "load",
+     .args_doc = "NAME[@VERSION]",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "put a model into the device's memory ahead of its use",
+     .run = load},
+    {.name = "unload",
+     .args_doc = "NAME[@VERSION]",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "drop a model from the device's memory",
+     .run = unload},
+    {.name = "delete",
+     .args_doc = "NAME@VERSION",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "remove a version from the server",
+     .run = delete_model,
+     .examples = "  bioseg models delete unet-nuclei@1\n"},
+};
+
+int bs__models_main(struct bs__cli *cli, int argc, char **argv)
+{
+    struct options options = {0};
+    return bs__subcommand_main(cli, argc, argv, "models", "The models of the server.", commands,
+                               sizeof commands / sizeof *commands, &options);
+}
