@@ -25,14 +25,12 @@ static uint64_t parabola(const uint32_t *g, size_t x, size_t apex)
     return square(x > apex ? x - apex : apex - x) + square(g[apex]);
 }
 
-/* Where the parabola of column u, right of i, becomes lower than that of i: the last column where i still holds. Column
-   distances are capped by the caller so that nothing overflows. */
+/* The last column where the parabola of i is not above that of u, right of it. The caller has made sure that there is one
+   from column 0 on, so the division rounds down. */
 static int64_t separation(const uint32_t *g, size_t i, size_t u)
 {
     int64_t a = (int64_t)(square(u) + square(g[u])), b = (int64_t)(square(i) + square(g[i]));
-    int64_t run = 2 * (int64_t)(u - i), rise = a - b;
-    int64_t quotient = rise / run;
-    return rise % run < 0 ? quotient - 1 : quotient;
+    return (a - b) / (2 * (int64_t)(u - i));
 }
 
 static void row_distances(const uint32_t *g, size_t w, struct envelope e, float *out)

@@ -49,6 +49,27 @@ static void an_object_in_two_parts_is_two_objects(void **state)
     assert_true(distance[7 + 1] == 0 && distance[7 + 5] == 0);
 }
 
+/* A horse-shoe's centroid lies between its legs; the pixel farthest from the boundary takes its place. */
+static void the_centre_of_an_object_lies_inside_it(void **state)
+{
+    (void)state;
+    enum { H = 11, W = 11, N = H * W };
+    uint32_t labels[N];
+    float distance[3 * N];
+    struct bs_err err;
+    int centres = 0;
+    for (int i = 0; i < N; i++)
+        labels[i] = i / W < 3 || i % W < 2 || i % W > 8;
+    assert_int_equal(bs_target_distances(labels, H, W, 0, distance, &err), BS_OK);
+    for (int i = 0; i < N; i++)
+        if (distance[N + i] == 0) {
+            centres++;
+            assert_int_equal(labels[i], 1);
+            assert_true(distance[2 * N + i] == 0); /* the deepest pixel */
+        }
+    assert_int_equal(centres, 1);
+}
+
 static void one_object_that_fills_the_image_has_finite_distances(void **state)
 {
     (void)state;
@@ -89,6 +110,7 @@ int main(void)
         cmocka_unit_test(an_image_without_objects_is_background_at_distance_one),
         cmocka_unit_test(objects_below_the_minimum_leave_the_distances_but_not_the_boundaries),
         cmocka_unit_test(an_object_in_two_parts_is_two_objects),
+        cmocka_unit_test(the_centre_of_an_object_lies_inside_it),
         cmocka_unit_test(one_object_that_fills_the_image_has_finite_distances),
         cmocka_unit_test(a_single_pixel_is_its_own_centre),
         cmocka_unit_test(a_negative_minimum_is_refused),
