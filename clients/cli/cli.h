@@ -38,6 +38,8 @@ struct bs__cli {
 
 /* Child parser for the options above; its input is a struct bs__cli. */
 extern const struct argp bs__cli_argp;
+/* Of them only --json and --quiet: for commands that work on this machine alone. */
+extern const struct argp bs__output_argp;
 
 struct bs__command {
     const char *name;

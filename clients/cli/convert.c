@@ -261,7 +261,7 @@ static bs_status convert_in_child(const struct arguments *a, uint64_t file_bytes
     if (!complete)
         return BS_FAIL(err, BS_EINTERNAL, "the process that reads %s ended without an answer", a->in);
     if (answer->status != BS_OK)
-        return BS_FAIL(err, answer->status, "%s", answer->message);
+        return BS_FAIL(err, answer->status, "%s: %s", a->in, answer->message);
     return BS_OK;
 }
 
@@ -307,8 +307,7 @@ static void print_report(FILE *out, const json_t *report, const struct bs_conver
 int bs__convert_main(struct bs__cli *cli, int argc, char **argv)
 {
     struct arguments args = {.cli = cli};
-    const struct argp_child children[] = {
-        {.argp = &bs__cli_argp, .header = "Of these only --json matters here:"}, {0}};
+    const struct argp_child children[] = {{.argp = &bs__output_argp}, {0}};
     const struct argp argp = {
         .options = options, .parser = parse, .args_doc = "CHECKPOINT", .doc = doc, .children = children};
     struct answer *answer = calloc(1, sizeof *answer);

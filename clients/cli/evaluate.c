@@ -294,8 +294,7 @@ static void print_human(const struct arguments *a, const json_t *rows, const jso
 int bs__evaluate_main(struct bs__cli *cli, int argc, char **argv)
 {
     struct arguments args = {.cli = cli, .min_size = DEFAULT_MIN_SIZE};
-    const struct argp_child children[] = {
-        {.argp = &bs__cli_argp, .header = "Of these only --json matters here:"}, {0}};
+    const struct argp_child children[] = {{.argp = &bs__output_argp}, {0}};
     const struct argp argp = {.options = options,
                               .parser = parse,
                               .args_doc = "PREDICTION TRUTH",

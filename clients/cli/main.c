@@ -4,6 +4,7 @@
 
 #include <locale.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The C library looks for this symbol, so it must be visible to it. */
@@ -80,6 +81,8 @@ int main(int argc, char **argv)
 
     setlocale(LC_CTYPE, "");
     signal(SIGPIPE, SIG_IGN);
+    /* Room for our longer words, and no sentence that explains what everyone knows. */
+    setenv("ARGP_HELP_FMT", "rmargin=100,opt-doc-col=32,no-dup-args-note", 0);
     argp_err_exit_status = BS__EXIT_USAGE;
     argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &choice);
 

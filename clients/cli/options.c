@@ -12,7 +12,7 @@
 
 enum { OPT_TOKEN_FILE = 0x100, OPT_TLS, OPT_TLS_CA, OPT_TLS_NAME, OPT_JSON, OPT_TIMEOUT };
 
-static const struct argp_option options[] = {
+static const struct argp_option connection_options[] = {
     {"server", 's', "ADDRESS", 0,
      "unix:PATH or HOST:PORT (default: $BIOSEG_SERVER, else the socket of this account's own daemon)", 90},
     {"token-file", OPT_TOKEN_FILE, "FILE", 0,
@@ -25,6 +25,9 @@ static const struct argp_option options[] = {
     {"tls-name", OPT_TLS_NAME, "NAME", 0, "the server's certificate names this host", 90},
     {"timeout", OPT_TIMEOUT, "SECONDS", 0,
      "give up a single request after this time (default: 60; never for images)", 90},
+    {0},
+};
+static const struct argp_option output_options[] = {
     {"json", OPT_JSON, NULL, 0, "print results as JSON", 91},
     {"quiet", 'q', NULL, 0, "no progress; errors and results only", 91},
     {0},
@@ -35,6 +38,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     struct bs__cli *cli = state->input;
     char *end;
     switch (key) {
+    case ARGP_KEY_INIT:
+        if (state->child_inputs)
+            state->child_inputs[0] = cli;
+        return 0;
     case 's':
         cli->server = arg;
         return 0;
@@ -66,7 +73,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-const struct argp bs__cli_argp = {.options = options, .parser = parse};
+const struct argp bs__output_argp = {.options = output_options, .parser = parse};
+static const struct argp_child output_child[] = {{.argp = &bs__output_argp}, {0}};
+const struct argp bs__cli_argp = {.options = connection_options, .parser = parse, .children = output_child};
 
 bs_status bs__cli_connect(const struct bs__cli *cli, struct bs__rpc_client **out, struct bs_err *err)
 {

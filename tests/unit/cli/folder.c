@@ -10,7 +10,7 @@
 
 int enter_folder(void **state)
 {
-    char *name = strdup("/tmp/bioseg-test-XXXXXX");
+    char *name = strdup(P_tmpdir "/bioseg-test-XXXXXX");
     if (!name || !mkdtemp(name) || chdir(name) != 0)
         return -1;
     *state = name;

@@ -59,9 +59,9 @@ static void without_an_option_the_environment_decides_and_then_the_default_folde
     (void)state;
     struct bs__address a;
     struct bs_err err = {0};
-    setenv("BIOSEG_SERVER", "unix:/tmp/other.sock", 1);
+    setenv("BIOSEG_SERVER", "unix:/run/other.sock", 1);
     assert_int_equal(bs__address_parse(NULL, &a, &err), BS_OK);
-    assert_string_equal(a.target, "unix:/tmp/other.sock");
+    assert_string_equal(a.target, "unix:/run/other.sock");
     unsetenv("BIOSEG_SERVER");
     setenv("XDG_DATA_HOME", "/data/xdg", 1);
     assert_int_equal(bs__address_parse(NULL, &a, &err), BS_OK);
