@@ -35,8 +35,12 @@ void golden_skip_unread(struct golden *g, const char *folder, const char *ending
 
 /* Checks of one area. folder is below the run's directory and exists. */
 typedef void golden_check_fn(struct golden *g, const char *folder);
+golden_check_fn check_checkpoints;
+golden_check_fn check_formula;
+golden_check_fn check_full;
 golden_check_fn check_labels;
 golden_check_fn check_predict;
 golden_check_fn check_primitives;
+golden_check_fn check_small;
 
 #endif

@@ -17,13 +17,13 @@ static const struct area {
     golden_check_fn *check;
     const char *reason;
 } areas[] = {
-    {"formula_check", NULL, "no check of the formula rule is built in"},
+    {"formula_check", check_formula, NULL},
     {"primitives", check_primitives, NULL},
     {"labels", check_labels, NULL},
-    {"small", NULL, "no check of the small networks is built in"},
-    {"full", NULL, "no check of the full-size networks is built in"},
+    {"small", check_small, NULL},
+    {"full", check_full, NULL},
     {"predict", check_predict, NULL},
-    {"checkpoints", NULL, "no check of checkpoint files is built in"},
+    {"checkpoints", check_checkpoints, NULL},
     {"scan", NULL, "needs the selective scan of the ViM-UNet networks"},
     {"losses", NULL, "needs the losses of training"},
 };

@@ -5,9 +5,6 @@
 
 #include "model/model.h"
 
-/* Values of one parameter of a U-Net: count elements of shape. */
-bs_status bs_formula_values(const char *name, const struct bs_shape *shape, uint64_t seed, float *out,
-                            struct bs_err *err) BS_NODISCARD;
 /* Writes a model file for info->arch with formula weights. */
 bs_status bs_formula_model_write(const char *path, const struct bs_model_info *info, uint64_t seed,
                                  struct bs_err *err) BS_NODISCARD;

@@ -1,0 +1,262 @@
+/* Full-size networks with formula weights: sampled outputs, logits and module outputs. Weights and image follow from
+   info.json and the formula rule. 100 GFLOP per run: only devices that are fast enough are asked. */
+#include "tests/golden/golden.h"
+
+#include "tests/golden/network.h"
+#include "tests/support/formula.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Values at sampled positions; false when a position lies outside. */
+static bool differences(const int64_t *index, const float *want, size_t n, const float *have, size_t count,
+                        double *max, double *rms)
+{
+    double sum = 0;
+    *max = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (index[i] < 0 || (uint64_t)index[i] >= count)
+            return false;
+        const double d = fabs((double)have[index[i]] - want[i]);
+        *max = d <= *max ? *max : d;
+        sum += d * d;
+    }
+    *rms = n ? sqrt(sum / (double)n) : 0;
+    return true;
+}
+
+/* golden/README.md: full-size logits max 2e-4, rms 2e-5; with Winograd max 1e-3, rms 1e-4. Probabilities are four times
+   flatter than logits at least. */
+static void check_samples(struct golden *g, const char *folder, const char *tag, const char *what,
+                          const struct golden_way *way, const float *have, size_t count)
+{
+    struct bs_npy index = {0}, value = {0};
+    struct bs_err err = {0};
+    char file[64], name[160];
+    double max, rms;
+    const double most = way->winograd ? 1e-3 : 2e-4, most_rms = way->winograd ? 1e-4 : 2e-5;
+    snprintf(name, sizeof name, "%s/%s_%s %s", folder, tag, what, way->name);
+    snprintf(file, sizeof file, "%s_%s_idx.npy", tag, what);
+    if (golden_npy(g, folder, file, &index, &err) != BS_OK) {
+        golden_error(g, name, &err);
+        goto cleanup;
+    }
+    snprintf(file, sizeof file, "%s_%s_val.npy", tag, what);
+    if (golden_npy(g, folder, file, &value, &err) != BS_OK) {
+        golden_error(g, name, &err);
+        goto cleanup;
+    }
+    if (index.type != BS_NPY_I8 || value.type != BS_NPY_F4 || index.count != value.count ||
+        !differences(index.data, value.data, index.count, have, count, &max, &rms))
+        golden_fail(g, name, NULL, "positions or values of another form");
+    else
+        golden_verdict(g, name, max <= most && rms <= most_rms,
+                       way->winograd ? "max 1e-3, rms 1e-4" : "max 2e-4, rms 2e-5", "max %.2g, rms %.2g", max,
+                       rms);
+cleanup:
+    bs_npy_free(&index);
+    bs_npy_free(&value);
+}
+
+/* The rows of TAG_acts.tsv: names of modules. */
+static int read_taps(struct golden *g, const char *folder, const char *tag, char names[GOLDEN_MAX_TAPS][64])
+{
+    char file[64], line[512];
+    int n = 0;
+    snprintf(file, sizeof file, "%s_acts.tsv", tag);
+    if (!golden_has(g, folder, file))
+        return 0;
+    FILE *f = fopen(golden_path(g, folder, file), "r");
+    if (!f)
+        return 0;
+    if (fgets(line, sizeof line, f)) /* the header */
+        while (n < GOLDEN_MAX_TAPS && fgets(line, sizeof line, f))
+            if (sscanf(line, "%*d %63s", names[n]) == 1)
+                n++;
+    fclose(f);
+    return n;
+}
+
+/* Module outputs have the size of activations (up to 11), so the tolerance is relative to that: 2e-5 of the largest. */
+static void check_taps(struct golden *g, const char *folder, const char *tag, const struct golden_way *way,
+                       char names[GOLDEN_MAX_TAPS][64], const struct golden_result *r)
+{
+    struct bs_npy index = {0}, value = {0};
+    struct bs_err err = {0};
+    char file[64], name[200];
+    snprintf(name, sizeof name, "%s/%s_acts %s", folder, tag, way->name);
+    snprintf(file, sizeof file, "%s_acts_idx.npy", tag);
+    if (golden_npy(g, folder, file, &index, &err) != BS_OK) {
+        golden_error(g, name, &err);
+        goto cleanup;
+    }
+    snprintf(file, sizeof file, "%s_acts_val.npy", tag);
+    if (golden_npy(g, folder, file, &value, &err) != BS_OK) {
+        golden_error(g, name, &err);
+        goto cleanup;
+    }
+    if (index.type != BS_NPY_I8 || value.type != BS_NPY_F4 || index.ndim != 2 ||
+        index.shape[0] != (size_t)r->ntap || value.count != index.count) {
+        golden_fail(g, name, NULL, "positions or values of another form");
+        goto cleanup;
+    }
+    for (int t = 0; t < r->ntap; t++) {
+        const size_t per = index.shape[1], count = bs_shape_count(&r->tap_shape[t]);
+        double max = NAN, rms, largest = 1;
+        for (size_t i = 0; i < count; i++)
+            largest = fmax(largest, fabs((double)r->tap[t][i]));
+        const double most = (way->winograd ? 1e-4 : 2e-5) * largest;
+        snprintf(name, sizeof name, "%s/%s_acts %s %s", folder, tag, names[t], way->name);
+        const bool inside =
+            differences((const int64_t *)index.data + (size_t)t * per,
+                        (const float *)value.data + (size_t)t * per, per, r->tap[t], count, &max, &rms);
+        golden_verdict(g, name, inside && max <= most,
+                       way->winograd ? "1e-4 of the largest" : "2e-5 of the largest", "max %.2g of %.3g", max,
+                       largest);
+    }
+cleanup:
+    bs_npy_free(&index);
+    bs_npy_free(&value);
+}
+
+static void check_run(struct golden *g, const char *folder, const struct golden_way *way,
+                      const struct bs_arch_config *arch, struct bs_params *params, const char *tag,
+                      uint64_t image_seed)
+{
+    struct bs_err err = {0};
+    struct golden_result r = {0};
+    int64_t h = 0, w = 0;
+    float *image = NULL;
+    char names[GOLDEN_MAX_TAPS][64], name[160];
+    const char *taps[GOLDEN_MAX_TAPS];
+    snprintf(name, sizeof name, "%s/%s %s", folder, tag, way->name);
+    if (sscanf(tag, "%" SCNd64 "x%" SCNd64, &h, &w) != 2 || h < 1 || w < 1 || h > 4096 || w > 4096) {
+        golden_fail(g, name, NULL, "the tag is not HEIGHTxWIDTH");
+        return;
+    }
+    const struct bs_shape shape = BS_SHAPE(1, arch->unet.in_channels, h, w);
+    if (!(image = calloc(bs_shape_count(&shape), sizeof *image))) {
+        golden_fail(g, name, NULL, "no memory for the image");
+        return;
+    }
+    bs_formula_image(image_seed, arch->unet.in_channels, h, w, image);
+    const int ntap = read_taps(g, folder, tag, names);
+    for (int i = 0; i < ntap; i++)
+        taps[i] = names[i];
+    if (golden_network_run(way, arch, params, &shape, image, taps, ntap, &r, &err) != BS_OK) {
+        golden_error(g, name, &err);
+    } else {
+        check_samples(g, folder, tag, "logits", way, r.logits, bs_shape_count(&r.shape));
+        check_samples(g, folder, tag, "output", way, r.output, bs_shape_count(&r.shape));
+        if (ntap)
+            check_taps(g, folder, tag, way, names, &r);
+    }
+    golden_result_free(&r);
+    free(image);
+}
+
+/* The manifest is a state dict without values: the architecture follows from it as from a checkpoint. */
+static bs_status recover(struct golden *g, const char *folder, struct bs_arch_config *arch,
+                         struct bs_err *err)
+{
+    static struct {
+        char name[128];
+    } names[512];
+    struct bs_state_entry state[512];
+    char line[512], dims[64], assumed[64];
+    size_t n = 0;
+    FILE *f = fopen(golden_path(g, folder, "manifest.tsv"), "r");
+    if (!f || !fgets(line, sizeof line, f)) {
+        if (f)
+            fclose(f);
+        return BS_FAIL(err, BS_EIO, "manifest.tsv cannot be read");
+    }
+    while (n < 512 && fgets(line, sizeof line, f)) {
+        char *rest = NULL;
+        if (sscanf(line, "%127s %*s %*s %63s", names[n].name, dims) != 2)
+            continue;
+        state[n] = (struct bs_state_entry){.name = names[n].name};
+        for (char *d = strtok_r(dims, ",", &rest); d && state[n].shape.ndim < BS_MAX_DIM;
+             d = strtok_r(NULL, ",", &rest))
+            state[n].shape.dim[state[n].shape.ndim++] = strtoll(d, NULL, 10);
+        n++;
+    }
+    fclose(f);
+    return bs_arch_recover(state, n, arch, assumed, sizeof assumed, err);
+}
+
+static void check_count(struct golden *g, const char *folder, const struct bs_arch_config *arch,
+                        int64_t expected)
+{
+    struct bs_err err = {0};
+    uint64_t count = 0;
+    char name[160];
+    snprintf(name, sizeof name, "%s parameters", folder);
+    if (bs_arch_parameter_count(arch, &count, &err) != BS_OK)
+        golden_error(g, name, &err);
+    else
+        golden_verdict(g, name, count == (uint64_t)expected, "exact", "%" PRIu64 " of %" PRId64, count,
+                       expected);
+}
+
+static void check_case(struct golden *g, const char *folder)
+{
+    struct bs_err err = {0};
+    struct bs_arch_config arch;
+    json_error_t json_error;
+    json_t *info = json_load_file(golden_path(g, folder, "info.json"), 0, &json_error);
+    if (!info) {
+        golden_fail(g, folder, NULL, "info.json: %s", json_error.text);
+        return;
+    }
+    if (recover(g, folder, &arch, &err) != BS_OK) {
+        golden_error(g, folder, &err);
+        goto cleanup;
+    }
+    check_count(g, folder, &arch, json_integer_value(json_object_get(info, "n_params")));
+    const uint64_t seed = (uint64_t)json_integer_value(json_object_get(info, "weight_seed"));
+    for (size_t w = 0; w < sizeof golden_ways / sizeof *golden_ways; w++) {
+        struct bs_params *params = NULL;
+        size_t i;
+        json_t *run;
+        if (!strcmp(golden_ways[w].device, "ref"))
+            continue; /* minutes per run; small/ checks it */
+        if (!golden_way_available(&golden_ways[w])) {
+            golden_skip(g, folder, "%s is not part of this build", golden_ways[w].name);
+            continue;
+        }
+        if (golden_params_formula(&arch, seed, &params, &err) != BS_OK) {
+            golden_error(g, folder, &err);
+            continue;
+        }
+        json_array_foreach(json_object_get(info, "runs"), i, run) check_run(
+            g, folder, &golden_ways[w], &arch, params, json_string_value(json_object_get(run, "tag")),
+            (uint64_t)json_integer_value(json_object_get(run, "image_seed")));
+        bs_params_unref(params);
+    }
+cleanup:
+    json_decref(info);
+}
+
+void check_full(struct golden *g, const char *folder)
+{
+    struct dirent **entry = NULL;
+    const int n = scandir(golden_path(g, folder, ""), &entry, NULL, alphasort);
+    for (int i = 0; i < n; i++) {
+        char sub[96];
+        const char *name = entry[i]->d_name;
+        if (snprintf(sub, sizeof sub, "%s/%s", folder, name) < (int)sizeof sub && name[0] != '.') {
+            if (!strncmp(name, "unet_", 5))
+                check_case(g, sub);
+            else if (golden_has(g, sub, "manifest.tsv"))
+                golden_skip(g, sub, "needs the UNETR and ViM-UNet networks");
+        }
+        free(entry[i]);
+    }
+    free(entry);
+}
