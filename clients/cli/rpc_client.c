@@ -183,8 +183,10 @@ bs_status bs__rpc_call_start(struct bs__rpc_client *c, const char *method, doubl
     grpc_metadata_array_init(&call->initial);
     grpc_metadata_array_init(&call->trailing);
     call->cq = grpc_completion_queue_create_for_pluck(NULL);
-    call->call = grpc_channel_create_call(c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->cq,
-                                          grpc_slice_from_copied_string(method), NULL, deadline, NULL);
+    grpc_slice path = grpc_slice_from_copied_string(method);
+    call->call = grpc_channel_create_call(c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, call->cq, path, NULL,
+                                          deadline, NULL);
+    grpc_slice_unref(path); /* the call has its own reference */
     grpc_op op[2] = {0};
     op[0].op = GRPC_OP_SEND_INITIAL_METADATA;
     if (c->authorization) {
