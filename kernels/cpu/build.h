@@ -1,0 +1,73 @@
+/* Appends steps to a program under construction: one function per kind of step, each choosing task sizes, workspace and
+   packed weights. The first failure sticks (like building a graph). lower.c decides what to append. */
+#ifndef BS_KERNELS_CPU_BUILD_H
+#define BS_KERNELS_CPU_BUILD_H
+
+#include "kernels/cpu/program.h"
+
+/* An image in the arena. */
+struct bs__image_at {
+    int64_t n, h, w;
+    int channels;
+    int buffer;
+    int stats; /* buffer of channel statistics, or BS__NO_BUFFER */
+};
+
+/* What a step reads: up to two images side by side, and the norm to apply on the way. */
+struct bs__operand {
+    int count;
+    struct bs__image_at *image[BS__MAX_SOURCE];
+    int norm;
+};
+
+struct bs__build {
+    struct bs__cpu *cpu;
+    struct bs_params *params;
+    struct bs_program *program;
+    struct bs__cpu_program *self;
+    int step_room, buffer_room;
+    int counts[BS__STEP_KINDS];
+    bs_status rc;
+    struct bs_err *err;
+};
+
+/* A convolution's weights and what follows it. bias: of `out` values, or NULL. */
+struct bs__conv {
+    const char *weights;
+    const float *bias;
+    int out, kernel_h, kernel_w, stride, pad;
+    int64_t out_h, out_w;
+    bool relu, want_stats;
+};
+
+/* Zeroed memory that lives as long as the program; NULL (and a failed build) when there is none. */
+void *bs__own(struct bs__build *b, size_t bytes);
+/* Reads a parameter of `count` values into memory of the program, padded with zeros to `room`. */
+float *bs__own_param(struct bs__build *b, const char *name, size_t count, size_t room);
+int bs__blocks(const struct bs__build *b, int channels);
+
+void bs__add_load(struct bs__build *b, int host, struct bs__image_at *to, bool want_stats);
+void bs__add_store(struct bs__build *b, struct bs__image_at *from, int host, bool sigmoid);
+void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c, int host,
+                  bool sigmoid);
+void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const struct bs__conv *c,
+                      struct bs__image_at *to);
+void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
+                    struct bs__image_at *to);
+void bs__add_pointwise(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
+                       struct bs__image_at *to);
+void bs__add_transposed(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
+                        struct bs__image_at *to);
+/* Also takes a norm, and writes two images side by side where the first ends at a block. */
+void bs__add_apply(struct bs__build *b, const struct bs__operand *from, enum bs__pointwise_op op,
+                   struct bs__image_at *other, struct bs__image_at *to, bool want_stats);
+void bs__add_join(struct bs__build *b, const struct bs__operand *from, struct bs__image_at *to);
+void bs__add_pool(struct bs__build *b, struct bs__image_at *from, int kernel, struct bs__image_at *to,
+                  bool want_stats);
+void bs__add_resize(struct bs__build *b, struct bs__image_at *from, struct bs__image_at *to, bool want_stats);
+/* Makes sure that the image has statistics. */
+void bs__add_moments(struct bs__build *b, struct bs__image_at *image);
+/* k: op, eps, groups and parameters; sources are filled in here. Returns the buffer of the norm. */
+int bs__add_norm(struct bs__build *b, const struct bs__operand *from, struct bs__norm_step k);
+
+#endif

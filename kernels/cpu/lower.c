@@ -1,0 +1,422 @@
+/* From the graph to steps. What is fused:
+   - a norm is not computed where a Winograd convolution follows: the convolution reads mean, scale and shift; the moments
+     were gathered by whoever wrote the image;
+   - a concatenation is not computed where a Winograd convolution follows (through a norm or not): it reads two images;
+   - ReLU goes into the convolution before it, a last sigmoid into the store;
+   - a 1x1 convolution after a bilinear resize is done before it: the weights of an interpolation add up to one, so both
+     orders are the same in exact arithmetic, and this one multiplies a quarter of the pixels;
+   - a last 1x1 convolution to few channels writes the host's tensor.
+   A norm's shift cannot be folded into the convolution's bias: the padding is zero after the norm, not before. */
+#include "kernels/cpu/build.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEAD_CHANNELS 8 /* up to here a row of sums beats the blocked product */
+
+struct value {
+    bool deferred; /* done by its only consumer */
+    bool made;
+    struct bs__image_at image;
+    int uses, consumer;       /* consumer: the last one */
+    int norm[BS__MAX_SOURCE]; /* of a norm node: numbers for one image, for two side by side */
+    bool is_output, feeds_norm;
+};
+
+struct lowering {
+    struct bs__build build;
+    const struct bs_graph *g;
+    struct value *value;
+    int ninput;
+};
+
+static const struct bs_node *node_of(const struct lowering *l, bs_value v)
+{
+    return bs_graph_node(l->g, v);
+}
+
+static bool is_norm(enum bs_op op)
+{
+    return op == BS_OP_INSTANCE_NORM || op == BS_OP_GROUP_NORM || op == BS_OP_BATCH_NORM;
+}
+
+static bool is_pointwise(const struct lowering *l, const struct bs_node *n)
+{
+    const struct bs_shape *w = &node_of(l, n->input[1])->shape;
+    return n->op == BS_OP_CONV2D && w->dim[2] == 1 && w->dim[3] == 1 && n->attr.stride == 1 &&
+           n->attr.pad == 0;
+}
+
+static bool is_winograd(const struct lowering *l, const struct bs_node *n)
+{
+    const struct bs_shape *w = &node_of(l, n->input[1])->shape;
+    return l->build.cpu->allow_winograd && n->op == BS_OP_CONV2D && w->dim[2] == 3 && w->dim[3] == 3 &&
+           n->attr.stride == 1 && n->attr.pad == 1;
+}
+
+/* Inputs of a node that are images, not parameters. */
+static int image_inputs(const struct bs_node *n)
+{
+    switch (n->op) {
+    case BS_OP_INPUT:
+    case BS_OP_PARAM:
+        return 0;
+    case BS_OP_CONCAT:
+    case BS_OP_ADD:
+    case BS_OP_MUL:
+        return 2;
+    default:
+        return 1;
+    }
+}
+
+static bool only_use_is(const struct lowering *l, bs_value v, enum bs_op op)
+{
+    const struct value *x = &l->value[v];
+    return x->uses == 1 && !x->is_output && node_of(l, x->consumer)->op == op;
+}
+
+static bool is_last_sigmoid(const struct lowering *l, bs_value v)
+{
+    return node_of(l, v)->op == BS_OP_SIGMOID && l->value[v].is_output && l->value[v].uses == 0;
+}
+
+/* Is this value made as a part of the node that consumes it? */
+static bool defer(const struct lowering *l, bs_value v)
+{
+    const struct bs_node *n = node_of(l, v);
+    const struct value *x = &l->value[v];
+    if (n->op == BS_OP_CONV2D && only_use_is(l, v, BS_OP_RELU))
+        return true;
+    if (n->op == BS_OP_RESIZE_BILINEAR && only_use_is(l, v, BS_OP_CONV2D) &&
+        is_pointwise(l, node_of(l, x->consumer))) {
+        const struct bs_shape *from = &node_of(l, n->input[0])->shape;
+        return n->attr.out_h * n->attr.out_w >= from->dim[2] * from->dim[3];
+    }
+    if (is_last_sigmoid(l, v))
+        return true;
+    if (n->op == BS_OP_CONV2D && is_pointwise(l, n) && n->shape.dim[1] <= HEAD_CHANNELS &&
+        !l->value[n->input[0]].deferred) {
+        if (x->is_output && x->uses == 0)
+            return true;
+        return x->uses == 1 && !x->is_output && is_last_sigmoid(l, x->consumer);
+    }
+    return is_norm(n->op) || n->op == BS_OP_CONCAT;
+}
+
+static void fail(struct lowering *l, bs_status code, const char *text, const struct bs_node *n)
+{
+    char shape[BS_SHAPE_TEXT];
+    if (l->build.rc == BS_OK)
+        l->build.rc = BS_FAIL(l->build.err, code, "%s (value of shape %s)", text,
+                              bs_shape_text(&n->shape, shape, sizeof shape));
+}
+
+static const char *param_name(struct lowering *l, bs_value v)
+{
+    const struct bs_node *n = node_of(l, v);
+    if (n->op != BS_OP_PARAM) {
+        fail(l, BS_EUNSUPPORTED, "the CPU backend takes weights from parameters only", n);
+        return NULL;
+    }
+    struct bs_shape have;
+    if (l->build.rc == BS_OK)
+        l->build.rc = bs_params_shape(l->build.params, n->name, &have, l->build.err);
+    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
+    if (l->build.rc == BS_OK && !bs_shape_equal(&have, &n->shape))
+        l->build.rc =
+            BS_FAIL(l->build.err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s",
+                    n->name, bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
+    return n->name;
+}
+
+/* The image of a node's shape; nothing made yet. */
+static struct bs__image_at image_of(const struct bs_node *n)
+{
+    return (struct bs__image_at){.n = n->shape.dim[0],
+                                 .channels = (int)n->shape.dim[1],
+                                 .h = n->shape.dim[2],
+                                 .w = n->shape.dim[3],
+                                 .buffer = BS__NO_BUFFER,
+                                 .stats = BS__NO_BUFFER};
+}
+
+static struct bs__image_at *real(struct lowering *l, bs_value v);
+
+/* What to read for a value without making it: a norm's input, a concatenation's parts. */
+static struct bs__operand operand(struct lowering *l, bs_value v)
+{
+    struct value *x = &l->value[v];
+    const struct bs_node *n = node_of(l, v);
+    struct bs__operand r = {.count = 1, .norm = BS__NO_BUFFER};
+    if (!x->made && n->op == BS_OP_CONCAT) {
+        r.count = 2;
+        r.image[0] = real(l, n->input[0]);
+        r.image[1] = real(l, n->input[1]);
+        return r;
+    }
+    if (x->made || !is_norm(n->op)) {
+        r.image[0] = real(l, v);
+        return r;
+    }
+    const struct bs_node *base = node_of(l, n->input[0]);
+    if (base->op == BS_OP_CONCAT)
+        r = operand(l, n->input[0]);
+    else
+        r.image[0] = real(l, n->input[0]);
+    int *norm = &x->norm[r.count - 1];
+    if (*norm == BS__NO_BUFFER && l->build.rc == BS_OK) {
+        const size_t channels = (size_t)n->shape.dim[1];
+        struct bs__norm_step k = {.op = n->op, .eps = n->attr.eps, .groups = n->attr.groups};
+        const float *param[4] = {NULL};
+        for (int i = 1; i < n->ninput; i++)
+            param[i - 1] = bs__own_param(&l->build, param_name(l, n->input[i]), channels, channels);
+        k.weight = param[0];
+        k.bias = param[1];
+        k.mean = param[2];
+        k.var = param[3];
+        *norm = bs__add_norm(&l->build, &r, k);
+    }
+    r.norm = *norm;
+    return r;
+}
+
+/* The value as one image in memory, made now if it was put off. */
+static struct bs__image_at *real(struct lowering *l, bs_value v)
+{
+    struct value *x = &l->value[v];
+    const struct bs_node *n = node_of(l, v);
+    if (x->made || l->build.rc != BS_OK)
+        return &x->image;
+    if (!is_norm(n->op) && n->op != BS_OP_CONCAT) {
+        fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
+        return &x->image;
+    }
+    struct bs__operand from = operand(l, v);
+    bool whole = from.count == 1 || from.image[0]->channels % l->build.cpu->simd->lanes == 0;
+    if (whole) {
+        bs__add_apply(&l->build, &from, BS__COPY, NULL, &x->image, x->feeds_norm);
+    } else if (n->op == BS_OP_CONCAT) {
+        bs__add_join(&l->build, &from, &x->image);
+    } else {
+        real(l, n->input[0]);
+        from = operand(l, v);
+        bs__add_apply(&l->build, &from, BS__COPY, NULL, &x->image, x->feeds_norm);
+    }
+    x->made = true;
+    return &x->image;
+}
+
+static struct bs__conv conv_of(struct lowering *l, const struct bs_node *n, bool relu, bool want_stats)
+{
+    const bool transposed = n->op == BS_OP_CONV_TRANSPOSE2D;
+    const struct bs_shape *w = &node_of(l, n->input[1])->shape;
+    const size_t out = (size_t)n->shape.dim[1], lanes = (size_t)l->build.cpu->simd->lanes;
+    const char *bias = n->ninput > 2 ? param_name(l, n->input[2]) : NULL;
+    return (struct bs__conv){
+        .weights = param_name(l, n->input[1]),
+        .bias = bs__own_param(&l->build, bias, out, (out + lanes - 1) / lanes * lanes),
+        .out = (int)out,
+        .kernel_h = (int)w->dim[2],
+        .kernel_w = (int)w->dim[3],
+        .stride = transposed ? (int)w->dim[2] : n->attr.stride,
+        .pad = n->attr.pad,
+        .out_h = n->shape.dim[2],
+        .out_w = n->shape.dim[3],
+        .relu = relu,
+        .want_stats = want_stats,
+    };
+}
+
+/* Makes value v: convolution `n`, v being the ReLU after it or itself. */
+static void lower_conv(struct lowering *l, const struct bs_node *n, bs_value v, bool relu)
+{
+    struct bs__build *b = &l->build;
+    struct value *x = &l->value[v];
+    struct bs__conv c = conv_of(l, n, relu, x->feeds_norm);
+    if (b->rc != BS_OK)
+        return;
+    bs_value input = n->input[0];
+    if (is_winograd(l, n)) {
+        struct bs__operand from = operand(l, input);
+        bs__add_winograd(b, &from, &c, &x->image);
+    } else if (is_pointwise(l, n) && l->value[input].deferred &&
+               node_of(l, input)->op == BS_OP_RESIZE_BILINEAR) {
+        struct bs__image_at *small = real(l, node_of(l, input)->input[0]);
+        struct bs__image_at product = *small, large = x->image;
+        product.channels = c.out;
+        c.relu = c.want_stats = false;
+        bs__add_pointwise(b, small, &c, &product);
+        bs__add_resize(b, &product, relu ? &large : &x->image, x->feeds_norm && !relu);
+        if (relu) {
+            struct bs__operand from = {.count = 1, .image = {&large}, .norm = BS__NO_BUFFER};
+            bs__add_apply(b, &from, BS__RELU, NULL, &x->image, x->feeds_norm);
+        }
+    } else if (is_pointwise(l, n)) {
+        bs__add_pointwise(b, real(l, input), &c, &x->image);
+    } else {
+        bs__add_direct(b, real(l, input), &c, &x->image);
+        if (x->feeds_norm && b->rc == BS_OK)
+            bs__add_moments(b, &x->image);
+    }
+    x->made = true;
+}
+
+static void lower_node(struct lowering *l, bs_value v)
+{
+    struct bs__build *b = &l->build;
+    struct value *x = &l->value[v];
+    const struct bs_node *n = node_of(l, v);
+    if (n->op == BS_OP_PARAM)
+        return;
+    if (n->op == BS_OP_INPUT) {
+        int host = l->ninput++;
+        if (bs_graph_is_live(l->g, v) && n->shape.ndim == 4) {
+            bs__add_load(b, host, &x->image, x->feeds_norm);
+            x->made = true;
+        }
+        return;
+    }
+    if (!bs_graph_is_live(l->g, v) || x->deferred)
+        return;
+    if (n->shape.ndim != 4) {
+        fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
+        return;
+    }
+    struct bs__operand from = {.count = 1, .norm = BS__NO_BUFFER};
+    switch (n->op) {
+    case BS_OP_CONV2D:
+        lower_conv(l, n, v, false);
+        return;
+    case BS_OP_CONV_TRANSPOSE2D: {
+        struct bs__conv c = conv_of(l, n, false, x->feeds_norm);
+        bs__add_transposed(b, real(l, n->input[0]), &c, &x->image);
+        break;
+    }
+    case BS_OP_RELU:
+        if (l->value[n->input[0]].deferred && node_of(l, n->input[0])->op == BS_OP_CONV2D) {
+            lower_conv(l, node_of(l, n->input[0]), v, true);
+            return;
+        }
+        from.image[0] = real(l, n->input[0]);
+        bs__add_apply(b, &from, BS__RELU, NULL, &x->image, x->feeds_norm);
+        break;
+    case BS_OP_SIGMOID:
+        from.image[0] = real(l, n->input[0]);
+        bs__add_apply(b, &from, BS__SIGMOID, NULL, &x->image, x->feeds_norm);
+        break;
+    case BS_OP_ADD:
+    case BS_OP_MUL:
+        from.image[0] = real(l, n->input[0]);
+        bs__add_apply(b, &from, n->op == BS_OP_ADD ? BS__ADD : BS__MUL, real(l, n->input[1]), &x->image,
+                      x->feeds_norm);
+        break;
+    case BS_OP_MAX_POOL2D:
+        bs__add_pool(b, real(l, n->input[0]), n->attr.kernel, &x->image, x->feeds_norm);
+        break;
+    case BS_OP_RESIZE_BILINEAR:
+        bs__add_resize(b, real(l, n->input[0]), &x->image, x->feeds_norm);
+        break;
+    default:
+        fail(l, BS_EUNSUPPORTED, "the CPU backend has no backward operators; \"ref\" has", n);
+        return;
+    }
+    x->made = true;
+}
+
+static void lower_output(struct lowering *l, int host)
+{
+    struct bs__build *b = &l->build;
+    bs_value v = bs_graph_output_value(l->g, host);
+    const struct bs_node *n = node_of(l, v);
+    bool sigmoid = n->op == BS_OP_SIGMOID && l->value[v].deferred;
+    if (n->shape.ndim != 4 || n->op == BS_OP_PARAM) {
+        fail(l, BS_EUNSUPPORTED, "the CPU backend hands out images only", n);
+        return;
+    }
+    if (sigmoid) {
+        v = n->input[0];
+        n = node_of(l, v);
+    }
+    if (n->op == BS_OP_CONV2D && l->value[v].deferred) {
+        struct bs__conv c = conv_of(l, n, false, false);
+        struct bs__image_at *from = real(l, n->input[0]);
+        if (b->rc == BS_OK)
+            bs__add_head(b, from, &c, host, sigmoid);
+        return;
+    }
+    struct bs__image_at *from = real(l, v);
+    if (b->rc == BS_OK)
+        bs__add_store(b, from, host, sigmoid);
+}
+
+/* Who uses what, and what is put off. */
+static void survey(struct lowering *l, int count)
+{
+    for (bs_value v = 0; v < count; v++) {
+        const struct bs_node *n = node_of(l, v);
+        struct value *x = &l->value[v];
+        x->norm[0] = x->norm[1] = BS__NO_BUFFER;
+        if (n->shape.ndim == 4)
+            x->image = image_of(n);
+        for (int i = 0; i < image_inputs(n) && bs_graph_is_live(l->g, v); i++) {
+            l->value[n->input[i]].uses++;
+            l->value[n->input[i]].consumer = v;
+        }
+    }
+    for (int i = 0; i < bs_graph_output_count(l->g); i++)
+        l->value[bs_graph_output_value(l->g, i)].is_output = true;
+    for (bs_value v = count - 1; v >= 0; v--) {
+        const struct bs_node *n = node_of(l, v);
+        bool reads_moments = n->op == BS_OP_INSTANCE_NORM || n->op == BS_OP_GROUP_NORM;
+        if (!bs_graph_is_live(l->g, v))
+            continue;
+        if (reads_moments || (n->op == BS_OP_CONCAT && l->value[v].feeds_norm))
+            for (int i = 0; i < image_inputs(n); i++)
+                l->value[n->input[i]].feeds_norm = true;
+    }
+    for (bs_value v = 0; v < count; v++)
+        l->value[v].deferred = bs_graph_is_live(l->g, v) && defer(l, v);
+}
+
+bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *params,
+                        enum bs_precision precision, struct bs_program **out, struct bs_err *err)
+{
+    struct bs__cpu *cpu = dev;
+    bs_status rc = BS_OK;
+    const int count = bs_graph_node_count(g);
+    struct lowering l = {.g = g, .value = calloc((size_t)count + 1, sizeof *l.value)};
+    struct bs_program *program = calloc(1, sizeof *program);
+    struct bs__cpu_program *self = calloc(1, sizeof *self);
+    *out = NULL;
+    if (!l.value || !program || !self) {
+        free(self);
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %d values", count);
+        goto cleanup;
+    }
+    program->private = self;
+    self->cpu = cpu;
+    self->bf16 = precision == BS_PRECISION_BF16;
+    self->element = self->bf16 ? sizeof(uint16_t) : sizeof(float);
+    self->type = self->bf16 ? &cpu->simd->bf16 : &cpu->simd->f32;
+    l.build = (struct bs__build){.cpu = cpu, .params = params, .program = program, .self = self, .err = err};
+    survey(&l, count);
+    for (bs_value v = 0; v < count && l.build.rc == BS_OK; v++)
+        lower_node(&l, v);
+    for (int i = 0; i < bs_graph_output_count(g) && l.build.rc == BS_OK; i++)
+        lower_output(&l, i);
+    if ((rc = l.build.rc) != BS_OK)
+        goto cleanup;
+    const int *counts = l.build.counts;
+    snprintf(program->algorithms, sizeof program->algorithms, "winograd %d, direct %d, 1x1 %d, %s %s",
+             counts[BS__STEP_WINOGRAD], counts[BS__STEP_DIRECT],
+             counts[BS__STEP_POINTWISE] + counts[BS__STEP_HEAD], cpu->simd->name,
+             self->bf16 ? "bf16 storage, f32 sums" : "f32");
+    *out = program;
+    program = NULL;
+cleanup:
+    bs__cpu_destroy_program(cpu, program);
+    free(l.value);
+    return rc;
+}

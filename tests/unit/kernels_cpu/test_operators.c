@@ -1,0 +1,226 @@
+/* Every operator and every fused pattern of the CPU backend against the reference backend, over shapes that do not fit
+   blocks, tiles or vectors. */
+#include "tests/unit/kernels_cpu/compare.h"
+
+#include <string.h>
+
+static const int channel[] = {1, 2, 3, 5, 17, 33};
+static const int64_t size[][2] = {{1, 1}, {2, 3}, {5, 7}, {13, 9}, {31, 18}};
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+struct pattern {
+    struct bs_graph *g;
+    int64_t n, h, w;
+    int c;
+};
+
+static void check(struct pattern p, bs_value y, double tolerance, double offset)
+{
+    struct bs_err err;
+    bs_graph_output(p.g, "y", y);
+    if (bs_graph_finish(p.g, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    for (int winograd = 0; winograd < 2; winograd++) {
+        struct difference d =
+            compare(p.g, (struct how){.winograd = winograd, .threads = 2, .offset = offset}, 5);
+        double allowed = tolerance * (d.largest > 1 ? d.largest : 1);
+        if (!(d.max <= allowed))
+            fail_msg("%dx%dx%dx%d winograd %d: differs by %g, allowed %g", (int)p.n, p.c, (int)p.h, (int)p.w,
+                     winograd, d.max, allowed);
+        d = compare(p.g, (struct how){.winograd = winograd, .bf16 = true, .threads = 2, .offset = offset}, 5);
+        if (!(d.max <= 0.06 * (d.largest > 1 ? d.largest : 1)) && offset == 0)
+            fail_msg("%dx%dx%dx%d winograd %d bf16: differs by %g of %g", (int)p.n, p.c, (int)p.h, (int)p.w,
+                     winograd, d.max, d.largest);
+    }
+    bs_graph_destroy(p.g);
+}
+
+typedef bs_value (*make_fn)(struct pattern *p, bs_value x);
+
+/* Builds the pattern for every shape. */
+static void over_shapes(make_fn make, double tolerance, int64_t smallest, double offset)
+{
+    for (size_t c = 0; c < COUNT(channel); c++)
+        for (size_t s = 0; s < COUNT(size); s++) {
+            struct pattern p = {
+                .n = 1 + (int64_t)(c + s) % 3, .c = channel[c], .h = size[s][0], .w = size[s][1]};
+            if (p.h < smallest || p.w < smallest)
+                continue;
+            p.g = bs_graph_create();
+            check(p, make(&p, bs_graph_input(p.g, "x", BS_SHAPE(p.n, p.c, p.h, p.w))), tolerance, offset);
+        }
+}
+
+static bs_value conv(struct pattern *p, bs_value x, const char *name, int in, int out, int k, int stride,
+                     int pad, bool bias)
+{
+    char b[32];
+    strcpy(b, name);
+    strcat(b, ".bias");
+    return bs_graph_conv2d(p->g, x, bs_graph_param(p->g, name, BS_SHAPE(out, in, k, k)),
+                           bias ? bs_graph_param(p->g, b, BS_SHAPE(out)) : BS_NO_VALUE, stride, pad);
+}
+
+static bs_value conv3(struct pattern *p, bs_value x)
+{
+    return conv(p, x, "w", p->c, 18 - p->c % 5, 3, 1, 1, true);
+}
+static bs_value conv3_relu(struct pattern *p, bs_value x)
+{
+    return bs_graph_relu(p->g, conv(p, x, "w", p->c, 3, 3, 1, 1, false));
+}
+static bs_value conv5_stride2(struct pattern *p, bs_value x)
+{
+    return conv(p, x, "w", p->c, 6, 5, 2, 2, true);
+}
+static bs_value conv3_no_padding(struct pattern *p, bs_value x)
+{
+    return conv(p, x, "w", p->c, 6, 3, 1, 0, true);
+}
+static bs_value conv1(struct pattern *p, bs_value x)
+{
+    return bs_graph_relu(p->g, conv(p, x, "w", p->c, 19, 1, 1, 0, true));
+}
+static bs_value conv1_stride2(struct pattern *p, bs_value x)
+{
+    return conv(p, x, "w", p->c, 4, 1, 2, 0, true);
+}
+static bs_value head(struct pattern *p, bs_value x)
+{
+    return bs_graph_sigmoid(p->g, conv(p, x, "w", p->c, 3, 1, 1, 0, true));
+}
+static bs_value transposed(struct pattern *p, bs_value x)
+{
+    return bs_graph_conv_transpose2d(p->g, x, bs_graph_param(p->g, "w", BS_SHAPE(p->c, 7, 2, 2)),
+                                     bs_graph_param(p->g, "w.bias", BS_SHAPE(7)), 2);
+}
+static bs_value transposed_by_3(struct pattern *p, bs_value x)
+{
+    return bs_graph_relu(p->g, bs_graph_conv_transpose2d(p->g, x,
+                                                         bs_graph_param(p->g, "w", BS_SHAPE(p->c, 17, 3, 3)),
+                                                         BS_NO_VALUE, 3));
+}
+static bs_value instance_norm(struct pattern *p, bs_value x)
+{
+    return bs_graph_instance_norm(p->g, x, 1e-5f);
+}
+static bs_value group_norm(struct pattern *p, bs_value x)
+{
+    return bs_graph_group_norm(p->g, x, bs_graph_param(p->g, "weight", BS_SHAPE(p->c)),
+                               bs_graph_param(p->g, "bias", BS_SHAPE(p->c)), p->c % 3 == 0 ? 3 : 1, 1e-5f);
+}
+static bs_value batch_norm(struct pattern *p, bs_value x)
+{
+    return bs_graph_batch_norm(p->g, x, bs_graph_param(p->g, "weight", BS_SHAPE(p->c)),
+                               bs_graph_param(p->g, "bias", BS_SHAPE(p->c)),
+                               bs_graph_param(p->g, "running_mean", BS_SHAPE(p->c)),
+                               bs_graph_param(p->g, "running_var", BS_SHAPE(p->c)), 1e-5f);
+}
+static bs_value norm_conv(struct pattern *p, bs_value x)
+{
+    return conv(p, bs_graph_instance_norm(p->g, x, 1e-5f), "w", p->c, 5, 3, 1, 1, true);
+}
+static bs_value norm_of_a_concatenation(struct pattern *p, bs_value x)
+{
+    bs_value y = conv(p, x, "a", p->c, 6, 3, 1, 1, true);
+    bs_value both = group_norm(&(struct pattern){.g = p->g, .c = p->c + 6}, bs_graph_concat(p->g, y, x));
+    return conv(p, both, "b", p->c + 6, 4, 3, 1, 1, true);
+}
+static bs_value concatenations(struct pattern *p, bs_value x)
+{
+    bs_value y = bs_graph_relu(p->g, x), z = bs_graph_concat(p->g, bs_graph_concat(p->g, x, y), x);
+    return conv(p, bs_graph_concat(p->g, z, conv(p, z, "a", 3 * p->c, 2, 3, 1, 1, true)), "b", 3 * p->c + 2,
+                3, 3, 1, 1, true);
+}
+static bs_value concatenation_as_output(struct pattern *p, bs_value x)
+{
+    return bs_graph_concat(p->g, x, bs_graph_relu(p->g, x));
+}
+static bs_value pool(struct pattern *p, bs_value x)
+{
+    return bs_graph_max_pool2d(p->g, x, 2);
+}
+static bs_value pool_3_norm(struct pattern *p, bs_value x)
+{
+    return bs_graph_instance_norm(p->g, bs_graph_max_pool2d(p->g, x, 3), 1e-5f);
+}
+static bs_value resize(struct pattern *p, bs_value x)
+{
+    return bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w);
+}
+static bs_value resize_odd(struct pattern *p, bs_value x)
+{
+    return bs_graph_resize_bilinear(p->g, x, p->h * 3 / 2 + 1, (p->w + 2) / 2);
+}
+static bs_value resize_conv1_relu(struct pattern *p, bs_value x)
+{
+    return bs_graph_relu(
+        p->g, conv(p, bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w), "w", p->c, 12, 1, 1, 0, true));
+}
+static bs_value arithmetic(struct pattern *p, bs_value x)
+{
+    bs_value s = bs_graph_sigmoid(p->g, x), m = bs_graph_mul(p->g, s, bs_graph_relu(p->g, x));
+    return bs_graph_instance_norm(p->g, bs_graph_add(p->g, m, s), 1e-3f);
+}
+static bs_value the_input_itself(struct pattern *p, bs_value x)
+{
+    (void)p;
+    return x;
+}
+
+static void convolutions_equal_the_reference(void **state)
+{
+    (void)state;
+    over_shapes(conv3, 2e-5, 1, 0);
+    over_shapes(conv3_relu, 2e-5, 1, 0);
+    over_shapes(conv5_stride2, 2e-5, 5, 0);
+    over_shapes(conv3_no_padding, 2e-5, 3, 0);
+    over_shapes(conv1, 1e-5, 1, 0);
+    over_shapes(conv1_stride2, 1e-5, 1, 0);
+    over_shapes(head, 1e-5, 1, 0);
+    over_shapes(transposed, 1e-5, 1, 0);
+    over_shapes(transposed_by_3, 1e-5, 1, 0);
+}
+
+static void norms_equal_the_reference(void **state)
+{
+    (void)state;
+    over_shapes(instance_norm, 1e-5, 2, 0);
+    over_shapes(group_norm, 1e-5, 2, 0);
+    over_shapes(batch_norm, 1e-5, 1, 0);
+    over_shapes(norm_conv, 1e-4, 2, 0);
+    over_shapes(norm_of_a_concatenation, 1e-4, 2, 0);
+}
+
+/* Raw microscope counts: the mean is a hundred times the spread. */
+static void norms_far_from_zero_equal_the_reference(void **state)
+{
+    (void)state;
+    over_shapes(instance_norm, 2e-3, 5, 1000);
+    over_shapes(norm_conv, 5e-3, 5, 1000);
+}
+
+static void the_rest_equals_the_reference(void **state)
+{
+    (void)state;
+    over_shapes(concatenations, 1e-4, 1, 0);
+    over_shapes(concatenation_as_output, 0, 1, 0);
+    over_shapes(pool, 0, 2, 0);
+    over_shapes(pool_3_norm, 1e-4, 9, 0);
+    over_shapes(resize, 1e-6, 1, 0);
+    over_shapes(resize_odd, 1e-6, 2, 0);
+    over_shapes(resize_conv1_relu, 1e-5, 1, 0);
+    over_shapes(arithmetic, 1e-4, 2, 0);
+    over_shapes(the_input_itself, 0, 1, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(convolutions_equal_the_reference),
+        cmocka_unit_test(norms_equal_the_reference),
+        cmocka_unit_test(norms_far_from_zero_equal_the_reference),
+        cmocka_unit_test(the_rest_equals_the_reference),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
