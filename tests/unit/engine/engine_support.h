@@ -27,6 +27,9 @@
 #define SANITIZED 0
 #endif
 
+/* Side of an image whose segmentation in tiles takes about a second: long enough to interfere with. */
+#define LONG_SIDE (SANITIZED ? 512 : 2048)
+
 struct lab {
     char dir[256];
     char model_path[300];

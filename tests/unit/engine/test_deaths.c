@@ -22,8 +22,8 @@ static void a_killed_worker_is_replaced_and_the_task_still_succeeds(void **state
     struct lab *lab = *state;
     struct task undisturbed, t, waiting;
     struct bs_engine_state s;
-    int image = image_file(320);
-    struct bs_engine_request r = raw_request(lab, image, 320, 32);
+    int image = image_file(LONG_SIDE);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
     submit(lab->engine, &undisturbed, &r);
     assert_int_equal(wait_end(&undisturbed), BS_OK);
     submit(lab->engine, &t, &r);
@@ -34,7 +34,7 @@ static void a_killed_worker_is_replaced_and_the_task_still_succeeds(void **state
     if (wait_end(&t) != BS_OK)
         fail_msg("%s", t.err.msg);
     assert_int_equal(t.ended, 1);
-    same_labels(undisturbed.result.labels_fd, t.result.labels_fd, 320 * 320 * 4);
+    same_labels(undisturbed.result.labels_fd, t.result.labels_fd, (size_t)LONG_SIDE * LONG_SIDE * 4);
     assert_int_equal(wait_end(&waiting), BS_OK);
     bs_engine_state_get(lab->engine, &s);
     assert_int_equal(s.restarts, 1);
@@ -60,8 +60,8 @@ static void a_task_that_meets_two_deaths_fails_with_that_reason(void **state)
 {
     struct lab *lab = *state;
     struct task t, waiting;
-    int image = image_file(1024), small = image_file(32);
-    struct bs_engine_request r = raw_request(lab, image, 1024, 32), s = raw_request(lab, small, 32, 0);
+    int image = image_file(LONG_SIDE), small = image_file(32);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16), s = raw_request(lab, small, 32, 0);
     submit(lab->engine, &t, &r);
     submit(lab->engine, &waiting, &s);
     int first = worker_pid(lab->engine);
@@ -83,8 +83,8 @@ static void a_job_hears_of_the_first_death(void **state)
 {
     struct lab *lab = *state;
     struct task t;
-    int image = image_file(1024);
-    struct bs_engine_request r = raw_request(lab, image, 1024, 32);
+    int image = image_file(LONG_SIDE);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
     r.report_death = true;
     r.interactive = false;
     submit(lab->engine, &t, &r);
@@ -101,7 +101,7 @@ static void an_idle_worker_that_dies_is_replaced(void **state)
     for (int i = 0; i < 3; i++) {
         struct bs_engine_state s = {0};
         int pid = worker_pid(lab->engine);
-        kill(pid, SIGSEGV);
+        kill(pid, SIGTERM);
         for (int k = 0; k < 2000 && (s.worker_pid == 0 || s.worker_pid == pid || !s.ready); k++) {
             sleep_ms(5);
             bs_engine_state_get(lab->engine, &s);
@@ -115,8 +115,8 @@ static void a_worker_that_hangs_does_not_hold_up_the_end(void **state)
 {
     struct lab *lab = *state;
     struct task t;
-    int image = image_file(1024), pid = worker_pid(lab->engine);
-    struct bs_engine_request r = raw_request(lab, image, 1024, 32);
+    int image = image_file(LONG_SIDE), pid = worker_pid(lab->engine);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
     submit(lab->engine, &t, &r);
     wait_progress(&t, 1);
     kill(pid, SIGSTOP);

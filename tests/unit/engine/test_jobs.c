@@ -185,7 +185,7 @@ static void a_job_survives_the_death_of_its_worker(void **state)
 {
     struct office *o = *state;
     char id[40];
-    submit_job(o, 512, 32, "", id);
+    submit_job(o, LONG_SIDE, 16, "", id);
     wait_tiles(o, id, 1);
     kill(worker_pid(o->lab->engine), SIGKILL);
     struct bs_job_record j = wait_job(o, id);
@@ -199,7 +199,7 @@ static void the_second_death_fails_the_job_and_the_next_one_runs(void **state)
 {
     struct office *o = *state;
     char id[40], next[40];
-    submit_job(o, 2048, 32, "", id);
+    submit_job(o, LONG_SIDE, 16, "", id);
     submit_job(o, 32, 0, "", next);
     wait_tiles(o, id, 1);
     kill(worker_pid(o->lab->engine), SIGKILL);
@@ -230,7 +230,7 @@ static void a_running_job_is_cancelled_at_once(void **state)
     struct bs_err err;
     struct bs_engine_state s;
     char id[40], next[40];
-    submit_job(o, 2048, 32, "", id);
+    submit_job(o, LONG_SIDE, 16, "", id);
     wait_tiles(o, id, 1);
     submit_job(o, 32, 0, "", next);
     double asked = now_s();
@@ -254,7 +254,7 @@ static void stopping_puts_running_jobs_back_uncounted_and_a_restart_ends_them(vo
 {
     struct office *o = *state;
     char id[40];
-    submit_job(o, 512, 32, "", id);
+    submit_job(o, LONG_SIDE, 16, "", id);
     wait_tiles(o, id, 1);
     bs_jobs_destroy(o->jobs);
     o->jobs = NULL;
@@ -272,10 +272,10 @@ static void draining_ends_what_runs_and_takes_nothing_new(void **state)
 {
     struct office *o = *state;
     char running[40], waiting[3][40];
-    submit_job(o, 256, 32, "", running);
+    submit_job(o, 256, 16, "", running);
     wait_tiles(o, running, 0);
     for (int i = 0; i < 3; i++)
-        submit_job(o, 256, 32, "", waiting[i]);
+        submit_job(o, 256, 16, "", waiting[i]);
     assert_true(bs_jobs_drain(o->jobs, 60000));
     struct bs_job_record j = get(o, running);
     assert_int_equal(j.state, BS_JOB_SUCCEEDED);
@@ -405,7 +405,7 @@ static void acknowledged_jobs_end_after_the_daemon_was_killed(void **state)
         lab.engine = start_engine(0);
         start_jobs(&o);
         for (int i = 0; i < 3; i++) {
-            submit_job(&o, 256, 32, "", id[i]);
+            submit_job(&o, 256, 16, "", id[i]);
             ssize_t ignored = write(pipes[1], id[i], sizeof id[i]);
             (void)ignored;
         }
