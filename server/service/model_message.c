@@ -1,0 +1,111 @@
+/* bioseg.v1.Model from a record of the store, with the table of parameters that clients build their forms from. */
+#include "server/service/service_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#define MAX_SPECS 64
+
+static char *keep(struct bs_arena *arena, const char *text)
+{
+    char *copy = bs_arena_strdup(arena, text ? text : "");
+    return copy ? copy : (char *)(uintptr_t)protobuf_c_empty_string;
+}
+
+static Bioseg__V1__ParameterType parameter_type(enum bs_param_type type)
+{
+    switch (type) {
+    case BS_PARAM_FLOAT:
+        return BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_FLOAT;
+    case BS_PARAM_INT:
+        return BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_INT;
+    case BS_PARAM_BOOL:
+        return BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_BOOL;
+    case BS_PARAM_ENUM:
+        return BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_ENUM;
+    }
+    return BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_UNSPECIFIED;
+}
+
+/* "a|b|c" as an array. */
+static void choices(struct bs_arena *arena, const char *text, Bioseg__V1__ParameterSpec *m)
+{
+    size_t n = 1;
+    if (!text)
+        return;
+    for (const char *p = text; *p; p++)
+        n += *p == '|';
+    m->choices = bs_arena_array(arena, n, sizeof *m->choices);
+    char *copy = bs_arena_strdup(arena, text), *save = NULL;
+    if (!m->choices || !copy)
+        return;
+    for (char *word = strtok_r(copy, "|", &save); word; word = strtok_r(NULL, "|", &save))
+        m->choices[m->n_choices++] = word;
+}
+
+static bool parameters(struct bs_arena *arena, const struct bs_model_info *info, Bioseg__V1__Model *m)
+{
+    struct bs_param_spec specs[MAX_SPECS];
+    int n = bs_segment_param_specs(info, specs, MAX_SPECS);
+    Bioseg__V1__ParameterSpec *messages = bs_arena_array(arena, (size_t)n, sizeof *messages);
+    m->parameters = bs_arena_array(arena, (size_t)n, sizeof *m->parameters);
+    if (!messages || !m->parameters)
+        return false;
+    for (int i = 0; i < n; i++) {
+        const struct bs_param_spec *s = &specs[i];
+        Bioseg__V1__ParameterSpec *p = &messages[i];
+        bioseg__v1__parameter_spec__init(p);
+        p->name = keep(arena, s->name);
+        p->title = keep(arena, s->title);
+        p->help = keep(arena, s->help);
+        p->type = parameter_type(s->type);
+        p->minimum = s->min;
+        p->maximum = s->max;
+        p->step = s->step;
+        p->default_value = s->default_value;
+        p->unit = keep(arena, s->unit);
+        choices(arena, s->choices, p);
+        p->advanced = s->advanced;
+        m->parameters[m->n_parameters++] = p;
+    }
+    return true;
+}
+
+Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
+                                     const struct bs_model_record *record, bool with_parameters)
+{
+    struct bs_model_info info;
+    struct bs_err err;
+    Bioseg__V1__Model *m = bs_arena_alloc(arena, sizeof *m);
+    if (!m)
+        return NULL;
+    bioseg__v1__model__init(m);
+    m->name = keep(arena, record->name);
+    m->version = record->version;
+    m->owner = keep(arena, record->owner);
+    m->created_ms = record->created_ms;
+    m->file_bytes = record->bytes;
+    m->sha256 = keep(arena, record->blob);
+    m->loaded = bs_engine_is_loaded(s->engine, record->blob);
+    if (bs__model_info(record, &info, &err) !=
+        BS_OK) { /* written by a newer bioseg: what we do not know stays empty */
+        m->description = bs__format(arena, "(description not readable by this version: %s)", err.msg);
+        return m;
+    }
+    m->description = keep(arena, info.description);
+    m->licence = keep(arena, info.licence);
+    m->source = keep(arena, info.source);
+    m->architecture = keep(arena, bs_arch_name(info.arch.kind));
+    m->input_channels = (uint32_t)info.arch.unet.in_channels;
+    m->output_channels = (uint32_t)info.arch.unet.out_channels;
+    m->recipe = keep(arena, info.recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances");
+    m->normalisation = keep(arena, info.normalisation == BS_NORMALISE_NONE ? "none" : "standardise");
+    m->training_patch_px = (uint32_t)info.training_patch;
+    m->pixel_size_um = info.pixel_size_um;
+    m->trained = info.trained;
+    m->weight_count = info.parameters;
+    m->assumed = keep(arena, info.assumed);
+    if (with_parameters && !parameters(arena, &info, m))
+        return NULL;
+    return m;
+}

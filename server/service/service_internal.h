@@ -1,0 +1,130 @@
+/* What the files of this folder share. */
+#ifndef BS_SERVER_SERVICE_INTERNAL_H
+#define BS_SERVER_SERVICE_INTERNAL_H
+
+#include "proto/wire/chunks.h"
+#include "server/service/service.h"
+
+#include "bioseg/v1/common.pb-c.h"
+#include "bioseg/v1/jobs.pb-c.h"
+#include "bioseg/v1/models.pb-c.h"
+#include "bioseg/v1/segmentation.pb-c.h"
+
+#include <openssl/evp.h>
+
+#define BS__METHODS(table) (table), sizeof(table) / sizeof((table)[0])
+#define BS__LATER          " come in a later version of bioseg; this server's features are in bioseg.v1.Server.GetInfo"
+
+/* Each service registers itself. */
+void bs__health_register(struct bs_services *s, struct bs_rpc *rpc);
+bs_status bs__reflection_register(struct bs_services *s, struct bs_rpc *rpc, struct bs_err *err) BS_NODISCARD;
+void bs__reflection_free(struct bs_services *s);
+void bs__server_register(struct bs_services *s, struct bs_rpc *rpc);
+void bs__segmentation_register(struct bs_services *s, struct bs_rpc *rpc);
+void bs__models_register(struct bs_services *s, struct bs_rpc *rpc);
+void bs__jobs_register(struct bs_services *s, struct bs_rpc *rpc);
+
+/* A string of the arena by format; "" when the arena is exhausted (the message is then merely shorter). */
+char *bs__format(struct bs_arena *arena, const char *fmt, ...) BS_PRINTF(2, 3);
+/* Page size and token within limits. */
+bs_status bs__page(const struct bs_services *s, const Bioseg__V1__Page *page, int *size, const char **token,
+                   struct bs_err *err) BS_NODISCARD;
+/* Refuses project names that are no names. Empty is fine. */
+bs_status bs__check_name(const char *what, const char *name, struct bs_err *err) BS_NODISCARD;
+
+/* ---- inbox.c: bytes that arrive ---- */
+
+/* Counts bytes of images held in memory against the limit; give back with bs__release. */
+bs_status bs__hold(struct bs_services *s, uint64_t bytes, struct bs_err *err) BS_NODISCARD;
+void bs__release(struct bs_services *s, uint64_t bytes);
+
+/* Receives one sequence of bytes into a memfd (images) or a blob (jobs, models), hashing on the way. */
+struct bs__inbox {
+    struct bs_services *services;
+    struct bs_chunks books;
+    int fd;                      /* memfd, or -1 */
+    struct bs_blob_writer *blob; /* or a blob; NULL after commit */
+    uint64_t held;               /* bytes counted with bs__hold */
+    uint64_t limit;              /* of a unary request's pixels */
+    EVP_MD_CTX *sha256;
+    uint32_t crc;   /* of the piece that is arriving */
+    uint64_t piece; /* its bytes so far */
+    char hash[65];  /* after bs__inbox_finish */
+};
+bs_status bs__inbox_open_memory(struct bs__inbox *b, struct bs_services *s, uint64_t total,
+                                struct bs_err *err) BS_NODISCARD;
+bs_status bs__inbox_open_blob(struct bs__inbox *b, struct bs_services *s, uint64_t total,
+                              struct bs_err *err) BS_NODISCARD;
+void bs__inbox_close(struct bs__inbox *b); /* accepts one that was zeroed with fd -1, or closed */
+
+/* Looks into a message of a stream: exactly one of both is set, or neither (a start). */
+typedef void bs__part_fn(const ProtobufCMessage *message, const Bioseg__V1__Chunk **chunk,
+                         const Bioseg__V1__ChunkEnd **end);
+/* Reads chunks to the end, checks them, seals the memfd. The pixels of a chunk are field 3 of field 2. */
+bs_status bs__inbox_receive(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part,
+                            struct bs_err *err) BS_NODISCARD;
+/* A unary request whose field `field` holds the image, at most `limit` bytes. */
+bs_status bs__inbox_receive_unary(struct bs__inbox *b, struct bs_services *s, struct bs_call *call,
+                                  uint32_t field, uint64_t limit, ProtobufCMessage **message,
+                                  struct bs_err *err) BS_NODISCARD;
+uint64_t bs__inbox_bytes(const struct bs__inbox *b);
+
+/* ---- work.c: what is asked for ---- */
+
+struct bs__work {
+    struct bs_job_request request; /* decoded and checked */
+    struct bs_model_record model;  /* the version that will be used */
+    struct bs_model_info info;
+    bool want_labels;
+};
+/* BS_EINVAL, BS_EUNSUPPORTED, BS_ENOTFOUND. total_bytes is what will be sent (0: not known, dry run). */
+bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+                          const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
+                          struct bs__work *out, struct bs_err *err) BS_NODISCARD;
+void bs__work_free(struct bs__work *w);
+/* A model by reference. */
+bs_status bs__model_find(struct bs_services *s, const Bioseg__V1__ModelRef *ref,
+                         struct bs_model_record *record, struct bs_err *err) BS_NODISCARD;
+bs_status bs__model_info(const struct bs_model_record *record, struct bs_model_info *info,
+                         struct bs_err *err) BS_NODISCARD;
+
+/* ---- run.c: one engine task, waited for ---- */
+
+/* Runs and waits; cancelled with the call. progress (may be NULL) is called on the handler's thread. The result's
+   descriptors are the caller's. */
+bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__work *work, int image_fd,
+                  uint64_t image_bytes,
+                  bs_status (*progress)(struct bs_call *call, int done, int total, struct bs_err *err),
+                  struct bs_engine_result *result, struct bs_err *err) BS_NODISCARD;
+
+/* ---- outbox.c: results that leave ---- */
+
+/* SegmentResult from the JSON of bs_job_result_to_json, which live requests and jobs share. pixel_size_um and
+   map_channels may be NULL. */
+bs_status bs__result_message(struct bs_arena *arena, const char *result_json, Bioseg__V1__SegmentResult **out,
+                             uint32_t *map_channels, struct bs_err *err) BS_NODISCARD;
+/* rows [first, first + count) of bs_object[] as columns; NULL when the arena is exhausted. */
+Bioseg__V1__ObjectTable *bs__object_table(struct bs_arena *arena, const struct bs_object *objects,
+                                          size_t count, double pixel_size_um);
+struct bs__artifact {
+    Bioseg__V1__Output output;
+    uint32_t channels;          /* of maps; 0 for labels */
+    struct bs_mapping *mapping; /* where the bytes are, or NULL: */
+    int fd;                     /* a file to read them from */
+    uint64_t bytes;
+};
+/* start, object tables, chunks, end: as SegmentStream and GetResult send them. objects NULL or empty: none. */
+bs_status bs__send_result(struct bs_call *call, Bioseg__V1__SegmentResult *result,
+                          const struct bs__artifact *artifacts, size_t nartifact,
+                          const struct bs_object *objects, size_t nobject, struct bs_err *err) BS_NODISCARD;
+/* Chunks of one sequence as field `outer` of the answers. */
+bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact,
+                         const struct bs__artifact *source, struct bs_err *err) BS_NODISCARD;
+
+/* ---- messages ---- */
+
+/* Bioseg__V1__Model from a record; with parameters when asked. NULL when the arena is exhausted. */
+Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
+                                     const struct bs_model_record *record, bool with_parameters);
+
+#endif

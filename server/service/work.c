@@ -1,0 +1,447 @@
+/* What a request asks for, checked: SegmentSpec and ImageDescription into the request that the engine and the queue
+   understand. Everything that this version cannot do is refused here by name. Any thread. */
+#include "server/service/service_internal.h"
+
+#include "kernels/base/checked.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_PARAMETERS 32
+
+/* ---- the model ---- */
+
+bs_status bs__model_find(struct bs_services *s, const Bioseg__V1__ModelRef *ref,
+                         struct bs_model_record *record, struct bs_err *err)
+{
+    bs_status rc;
+    int64_t version = 0;
+    if (!ref || !ref->name[0])
+        return BS_FAIL(err, BS_EINVAL, "model is missing; Models.List tells what there is");
+    if ((rc = bs__check_name("model.name", ref->name, err)) != BS_OK)
+        return rc;
+    if (ref->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_ALIAS)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "aliases of models" BS__LATER);
+    if (ref->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_VERSION) {
+        version = ref->version;
+        if (version < 1)
+            return BS_FAIL(err, BS_EINVAL, "model.version is %" PRId64 "; versions begin at 1", version);
+    }
+    rc = bs_store_model_get(s->store, ref->name, version, record, err);
+    if (rc == BS_ENOTFOUND && version)
+        return BS_FAIL(err, BS_ENOTFOUND,
+                       "there is no version %" PRId64 " of a model \"%s\"; Models.List tells what there is",
+                       version, ref->name);
+    if (rc == BS_ENOTFOUND)
+        return BS_FAIL(err, BS_ENOTFOUND, "there is no model \"%s\"; Models.List tells what there is",
+                       ref->name);
+    return rc;
+}
+
+bs_status bs__model_info(const struct bs_model_record *record, struct bs_model_info *info, struct bs_err *err)
+{
+    return bs_model_info_from_json(record->info_json, strlen(record->info_json), info, err);
+}
+
+/* ---- the image ---- */
+
+static bs_status sample_type(Bioseg__V1__SampleType type, enum bs_sample *out, struct bs_err *err)
+{
+    static const enum bs_sample samples[] = {
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_UINT8] = BS_SAMPLE_U8,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_UINT16] = BS_SAMPLE_U16,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_UINT32] = BS_SAMPLE_U32,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_INT8] = BS_SAMPLE_I8,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_INT16] = BS_SAMPLE_I16,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_INT32] = BS_SAMPLE_I32,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_FLOAT32] = BS_SAMPLE_F32,
+        [BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_FLOAT64] = BS_SAMPLE_F64,
+    };
+    if ((unsigned)type == 0 || (unsigned)type >= sizeof samples / sizeof samples[0])
+        return BS_FAIL(err, BS_EINVAL,
+                       "image.sample_type is missing; raw samples need one of uint8, uint16, uint32, int8, "
+                       "int16, int32, float32, float64");
+    *out = samples[type];
+    return BS_OK;
+}
+
+/* Micrometres per unit; 0: not a unit of length that we know. */
+static double micrometres(const char *unit)
+{
+    static const struct {
+        const char *name;
+        double um;
+    } units[] = {{"um", 1},         {"\xc2\xb5m", 1}, {"\xce\xbcm", 1}, {"micron", 1}, {"micrometer", 1},
+                 {"micrometre", 1}, {"nm", 1e-3},     {"mm", 1e3},      {"m", 1e6}};
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        if (strcmp(unit, units[i].name) == 0)
+            return units[i].um;
+    }
+    return 0;
+}
+
+static bs_status pixel_size(const Bioseg__V1__Axis *axis, double *size, struct bs_err *err)
+{
+    *size = 0;
+    if (axis->pixel_size == 0)
+        return BS_OK;
+    if (!(axis->pixel_size > 0) || !isfinite(axis->pixel_size))
+        return BS_FAIL(err, BS_EINVAL,
+                       "the pixel size of axis %.8s is %g; a positive number is accepted, or 0 for unknown",
+                       axis->name, axis->pixel_size);
+    double um = micrometres(axis->unit);
+    if (um == 0)
+        return BS_FAIL(err, BS_EINVAL,
+                       "the unit of axis %.8s is \"%.32s\"; um, nm, mm and m are accepted with a pixel size",
+                       axis->name, axis->unit);
+    *size = axis->pixel_size * um;
+    return BS_OK;
+}
+
+/* Letters, sizes and pixel size of the axes into the request. */
+static bs_status axes(const Bioseg__V1__ImageDescription *image, struct bs_job_request *q, struct bs_err *err)
+{
+    double y = 0, x = 0;
+    bs_status rc = BS_OK;
+    if (image->n_axes > BS_IMAGE_MAX_DIM)
+        return BS_FAIL(err, BS_EINVAL, "image.axes has %zu axes; at most %d are accepted", image->n_axes,
+                       BS_IMAGE_MAX_DIM);
+    for (size_t i = 0; i < image->n_axes && rc == BS_OK; i++) {
+        const Bioseg__V1__Axis *a = image->axes[i];
+        if (strlen(a->name) != 1 || !strchr("tzcyx", a->name[0]))
+            return BS_FAIL(err, BS_EINVAL, "axis %zu is named \"%.16s\"; t, z, c, y and x are accepted", i,
+                           a->name);
+        if (strchr(q->axes, a->name[0]))
+            return BS_FAIL(err, BS_EINVAL, "image.axes names %s twice", a->name);
+        if (q->raw && a->size == 0)
+            return BS_FAIL(err, BS_EINVAL, "axis %s has size 0; at least 1 is needed", a->name);
+        if (a->size > (uint64_t)1 << 40)
+            return BS_FAIL(err, BS_ELIMIT, "axis %s has size %" PRIu64 "; at most %" PRIu64 " is accepted",
+                           a->name, a->size, (uint64_t)1 << 40);
+        q->axes[i] = a->name[0];
+        q->axes[i + 1] = 0;
+        q->dim[i] = (size_t)a->size;
+        if (a->name[0] == 'y')
+            rc = pixel_size(a, &y, err);
+        else if (a->name[0] == 'x')
+            rc = pixel_size(a, &x, err);
+    }
+    if (rc != BS_OK)
+        return rc;
+    if (y > 0 && x > 0 && fabs(y - x) > 0.01 * x)
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "the pixel is %g by %g um; only square pixels are supported in this version of bioseg",
+                       y, x);
+    q->ndim = (int)image->n_axes;
+    q->pixel_size = x > 0 ? x : y;
+    return BS_OK;
+}
+
+static bs_status raw_image(const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
+                           struct bs_job_request *q, struct bs_err *err)
+{
+    size_t bytes;
+    bs_status rc;
+    if ((rc = sample_type(image->sample_type, &q->sample, err)) != BS_OK)
+        return rc;
+    if (strchr(q->axes, 'z') || strchr(q->axes, 't'))
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "the image has axes \"%s\"; stacks and time series" BS__LATER " (send plane by plane)",
+                       q->axes);
+    if (!strchr(q->axes, 'y') || !strchr(q->axes, 'x') || strchr(q->axes, 'x') < strchr(q->axes, 'y') ||
+        strcmp(q->axes, "ycx") == 0)
+        return BS_FAIL(err, BS_EINVAL, "the image has axes \"%s\"; yx, yxc and cyx are accepted", q->axes);
+    bytes = bs_sample_size(q->sample);
+    for (int i = 0; i < q->ndim; i++) {
+        if (!bs_mul(bytes, q->dim[i], &bytes))
+            return BS_FAIL(err, BS_ELIMIT, "the image's size overflows");
+    }
+    if (total_bytes && bytes != total_bytes)
+        return BS_FAIL(err, BS_EINVAL, "the image as described has %zu bytes, but %" PRIu64 " bytes are sent",
+                       bytes, total_bytes);
+    return BS_OK;
+}
+
+static bs_status file_image(const Bioseg__V1__ImageDescription *image, const struct bs_job_request *q,
+                            struct bs_err *err)
+{
+    if (image->sample_type)
+        return BS_FAIL(err, BS_EINVAL,
+                       "image.sample_type is given for a file, which states its own; leave it out");
+    for (size_t i = 0; i < image->n_axes; i++) {
+        if (image->axes[i]->size != 0 || !strchr("yx", image->axes[i]->name[0]))
+            return BS_FAIL(err, BS_EUNSUPPORTED,
+                           "for a file only axes y and x with a pixel size and no size can be given in this "
+                           "version of bioseg");
+    }
+    (void)q;
+    return BS_OK;
+}
+
+static bs_status channel_names(const Bioseg__V1__ImageDescription *image, const struct bs_job_request *q,
+                               struct bs_err *err)
+{
+    const char *c = strchr(q->axes, 'c');
+    if (image->n_channel_names == 0)
+        return BS_OK;
+    if (!q->raw)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "channel names for files" BS__LATER);
+    size_t channels = c ? q->dim[c - q->axes] : 1;
+    if (image->n_channel_names != channels)
+        return BS_FAIL(err, BS_EINVAL, "image.channel_names has %zu names for %zu channels",
+                       image->n_channel_names, channels);
+    return BS_OK;
+}
+
+static bs_status decode_image(const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
+                              struct bs_job_request *q, struct bs_err *err)
+{
+    bs_status rc;
+    if (!image || image->encoding == BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_UNSPECIFIED)
+        return BS_FAIL(err, BS_EINVAL,
+                       "image.encoding is missing; IMAGE_ENCODING_RAW and IMAGE_ENCODING_FILE are accepted");
+    q->raw = image->encoding == BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_RAW;
+    if ((rc = axes(image, q, err)) != BS_OK)
+        return rc;
+    rc = q->raw ? raw_image(image, total_bytes, q, err) : file_image(image, q, err);
+    if (rc == BS_OK)
+        rc = channel_names(image, q, err);
+    if (!q->raw) { /* the file states them */
+        q->ndim = 0;
+        q->axes[0] = 0;
+    }
+    return rc;
+}
+
+/* ---- parameters ---- */
+
+/* Names that a request has set already, so that no value is silently replaced. */
+struct setter {
+    const struct bs_model_info *info;
+    struct bs_segment_params *params;
+    const char *seen[MAX_PARAMETERS];
+    int n;
+};
+
+static bs_status set(struct setter *s, const char *name, double value, struct bs_err *err)
+{
+    for (int i = 0; i < s->n; i++) {
+        if (strcmp(s->seen[i], name) == 0)
+            return BS_FAIL(err, BS_EINVAL, "%s is given twice: as a field and in parameters", name);
+    }
+    if (s->n == MAX_PARAMETERS)
+        return BS_FAIL(err, BS_ELIMIT, "more than %d parameters", MAX_PARAMETERS);
+    s->seen[s->n++] = name;
+    return bs_segment_params_set(s->info, s->params, name, value, err);
+}
+
+/* Position of a choice in "a|b|c"; -1 when it is none. */
+static int choice_index(const char *choices, const char *choice)
+{
+    size_t n = strlen(choice);
+    for (int i = 0; choices; i++) {
+        const char *bar = strchr(choices, '|');
+        size_t length = bar ? (size_t)(bar - choices) : strlen(choices);
+        if (length == n && strncmp(choices, choice, n) == 0)
+            return i;
+        choices = bar ? bar + 1 : NULL;
+    }
+    return -1;
+}
+
+static bs_status parameter(struct setter *s, const struct bs_param_spec *specs, int nspec, const char *name,
+                           const Bioseg__V1__ParameterValue *value, struct bs_err *err)
+{
+    const struct bs_param_spec *spec = NULL;
+    for (int i = 0; i < nspec; i++) {
+        if (strcmp(specs[i].name, name) == 0)
+            spec = &specs[i];
+    }
+    if (!spec || !value) /* the model's own words for what it does not know */
+        return !spec ? set(s, name, 0, err) : BS_FAIL(err, BS_EINVAL, "parameters: %s has no value", name);
+    switch (value->kind_case) {
+    case BIOSEG__V1__PARAMETER_VALUE__KIND_NUMBER:
+        if (spec->type == BS_PARAM_FLOAT || spec->type == BS_PARAM_INT)
+            return set(s, spec->name, value->number, err);
+        break;
+    case BIOSEG__V1__PARAMETER_VALUE__KIND_FLAG:
+        if (spec->type == BS_PARAM_BOOL)
+            return set(s, spec->name, value->flag, err);
+        break;
+    case BIOSEG__V1__PARAMETER_VALUE__KIND_CHOICE:
+        if (spec->type == BS_PARAM_ENUM) {
+            int index = choice_index(spec->choices, value->choice);
+            if (index < 0)
+                return BS_FAIL(err, BS_EINVAL, "%s is \"%.40s\"; one of %s is accepted", name, value->choice,
+                               spec->choices);
+            return set(s, spec->name, index, err);
+        }
+        break;
+    default:
+        return BS_FAIL(err, BS_EINVAL, "parameters: %s has no value", name);
+    }
+    return BS_FAIL(err, BS_EINVAL, "%s must be given as %s", name,
+                   spec->type == BS_PARAM_ENUM   ? "choice"
+                   : spec->type == BS_PARAM_BOOL ? "flag"
+                                                 : "number");
+}
+
+static bs_status parameters(const Bioseg__V1__SegmentSpec *spec, struct setter *s, struct bs_err *err)
+{
+    struct bs_param_spec specs[MAX_PARAMETERS];
+    int n = bs_segment_param_specs(s->info, specs, MAX_PARAMETERS);
+    for (size_t i = 0; i < spec->n_parameters; i++) {
+        bs_status rc = parameter(s, specs, n, spec->parameters[i]->key, spec->parameters[i]->value, err);
+        if (rc != BS_OK)
+            return rc;
+    }
+    return BS_OK;
+}
+
+/* ---- the rest of the spec ---- */
+
+static bs_status refuse_later(const Bioseg__V1__SegmentSpec *spec, struct bs_err *err)
+{
+    if (spec->region)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "regions" BS__LATER);
+    if (spec->plane_mode == BIOSEG__V1__PLANE_MODE__PLANE_MODE_LINKED)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "linked planes" BS__LATER);
+    if (spec->separate_planes)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "separate_planes (stacks)" BS__LATER);
+    if (spec->tiling && spec->tiling->allow_smaller)
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "tiling.allow_smaller (smaller tiles on out-of-memory)" BS__LATER);
+    return BS_OK;
+}
+
+static bs_status channel(const Bioseg__V1__SegmentSpec *spec, const Bioseg__V1__ImageDescription *image,
+                         const struct bs_job_request *q, struct setter *s, struct bs_err *err)
+{
+    const char *c = strchr(q->axes, 'c');
+    size_t channels = c ? q->dim[c - q->axes] : 1;
+    if (spec->channel_case == BIOSEG__V1__SEGMENT_SPEC__CHANNEL_CHANNEL_INDEX) {
+        if (q->raw && spec->channel_index >= channels)
+            return BS_FAIL(err, BS_EINVAL,
+                           "channel_index is %u; the image has %zu channels, 0 to %zu is accepted",
+                           spec->channel_index, channels, channels - 1);
+        return set(s, "channel", spec->channel_index, err);
+    }
+    if (spec->channel_case == BIOSEG__V1__SEGMENT_SPEC__CHANNEL_CHANNEL_NAME) {
+        for (size_t i = 0; i < image->n_channel_names; i++) {
+            if (strcmp(image->channel_names[i], spec->channel_name) == 0)
+                return set(s, "channel", (double)i, err);
+        }
+        return BS_FAIL(err, BS_EINVAL,
+                       "channel_name is \"%.64s\"; it must be one of the %zu image.channel_names",
+                       spec->channel_name, image->n_channel_names);
+    }
+    return BS_OK;
+}
+
+static bs_status scaling(const Bioseg__V1__SegmentSpec *spec, const struct bs_job_request *q,
+                         struct setter *s, struct bs_err *err)
+{
+    if (spec->scaling_case == BIOSEG__V1__SEGMENT_SPEC__SCALING_SCALE) {
+        if (!(spec->scale > 0))
+            return BS_FAIL(err, BS_EINVAL, "scale is %g; 0.05 to 16 is accepted", spec->scale);
+        return set(s, "scale", spec->scale, err);
+    }
+    if (spec->scaling_case == BIOSEG__V1__SEGMENT_SPEC__SCALING_TARGET_PIXEL_SIZE_UM) {
+        if (!(spec->target_pixel_size_um > 0) || !isfinite(spec->target_pixel_size_um))
+            return BS_FAIL(err, BS_EINVAL, "target_pixel_size_um is %g; a positive number is accepted",
+                           spec->target_pixel_size_um);
+        if (!(q->pixel_size > 0))
+            return BS_FAIL(err, BS_EINVAL,
+                           "target_pixel_size_um needs the image's pixel size; give it with axis x");
+        return set(s, "scale", q->pixel_size / spec->target_pixel_size_um, err);
+    }
+    return BS_OK;
+}
+
+static bs_status tiling(const Bioseg__V1__SegmentSpec *spec, struct setter *s, struct bs_err *err)
+{
+    const Bioseg__V1__Tiling *t = spec->tiling;
+    bs_status rc = BS_OK;
+    if (!t)
+        return BS_OK;
+    if (t->tile_px)
+        rc = set(s, "tile", t->tile_px, err);
+    if (rc == BS_OK && t->halo_presence_case == BIOSEG__V1__TILING__HALO_PRESENCE_HALO_PX)
+        rc = set(s, "halo", t->halo_px, err);
+    if (rc == BS_OK && t->batch)
+        rc = set(s, "batch", t->batch, err);
+    return rc;
+}
+
+static bs_status numbers(const Bioseg__V1__SegmentSpec *spec, struct setter *s, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    if (spec->no_data_presence_case == BIOSEG__V1__SEGMENT_SPEC__NO_DATA_PRESENCE_NO_DATA)
+        rc = set(s, "no_data", spec->no_data, err);
+    if (rc == BS_OK && spec->statistics_scope)
+        rc = set(s, "statistics",
+                 spec->statistics_scope == BIOSEG__V1__STATISTICS_SCOPE__STATISTICS_SCOPE_BLOCK, err);
+    if (rc == BS_OK && spec->precision)
+        rc = set(s, "precision", spec->precision == BIOSEG__V1__PRECISION__PRECISION_BF16, err);
+    if (rc == BS_OK && spec->min_size_um2 != 0)
+        rc = set(s, "min_size_um2", spec->min_size_um2, err);
+    return rc;
+}
+
+static bs_status outputs(const Bioseg__V1__SegmentSpec *spec, struct bs__work *w, struct bs_err *err)
+{
+    w->want_labels = w->request.want_objects = spec->n_outputs == 0;
+    for (size_t i = 0; i < spec->n_outputs; i++) {
+        switch (spec->outputs[i]) {
+        case BIOSEG__V1__OUTPUT__OUTPUT_LABELS:
+            w->want_labels = true;
+            break;
+        case BIOSEG__V1__OUTPUT__OUTPUT_MAPS:
+            w->request.want_maps = true;
+            break;
+        case BIOSEG__V1__OUTPUT__OUTPUT_OBJECT_TABLE:
+            w->request.want_objects = true;
+            break;
+        case BIOSEG__V1__OUTPUT__OUTPUT_OVERLAY:
+            return BS_FAIL(err, BS_EUNSUPPORTED, "overlays" BS__LATER);
+        case BIOSEG__V1__OUTPUT__OUTPUT_POLYGONS:
+            return BS_FAIL(err, BS_EUNSUPPORTED, "polygons" BS__LATER);
+        default:
+            return BS_FAIL(err, BS_EINVAL,
+                           "outputs holds OUTPUT_UNSPECIFIED; OUTPUT_LABELS, OUTPUT_MAPS and "
+                           "OUTPUT_OBJECT_TABLE are accepted");
+        }
+    }
+    return BS_OK;
+}
+
+bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+                          const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
+                          struct bs__work *out, struct bs_err *err)
+{
+    bs_status rc;
+    *out = (struct bs__work){.want_labels = false};
+    struct bs_job_request *q = &out->request;
+    if (!spec)
+        return BS_FAIL(err, BS_EINVAL, "spec is missing: it names the model");
+    if ((rc = bs__model_find(s, spec->model, &out->model, err)) != BS_OK ||
+        (rc = bs__model_info(&out->model, &out->info, err)) != BS_OK)
+        return rc;
+    snprintf(q->model, sizeof q->model, "%s", out->model.name);
+    q->model_version = out->model.version;
+    q->params = bs_segment_params_default(&out->info);
+    struct setter setter = {.info = &out->info, .params = &q->params};
+    if ((rc = refuse_later(spec, err)) != BS_OK || (rc = decode_image(image, total_bytes, q, err)) != BS_OK ||
+        (rc = channel(spec, image, q, &setter, err)) != BS_OK ||
+        (rc = scaling(spec, q, &setter, err)) != BS_OK || (rc = tiling(spec, &setter, err)) != BS_OK ||
+        (rc = numbers(spec, &setter, err)) != BS_OK || (rc = parameters(spec, &setter, err)) != BS_OK)
+        return rc;
+    return outputs(spec, out, err);
+}
+
+void bs__work_free(struct bs__work *w)
+{
+    bs_model_record_free(&w->model);
+}
