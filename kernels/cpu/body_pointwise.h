@@ -71,14 +71,17 @@ static void FN(head)(const void *ctx, int64_t task, int worker)
     const int64_t n = task / c->h, y = task % c->h, pixels = c->h * c->w;
     const ELEM *src = (const ELEM *)c->source.data + (n * c->source.blocks * pixels + y * c->w) * L;
     for (int o = 0; o < c->out; o++) {
-        float *dst = c->dst + ((n * c->out + o) * c->h + y) * c->w;
+        const int64_t at = ((n * c->out + o) * c->h + y) * c->w;
         const float *w = c->weights + (int64_t)o * c->source.blocks * L;
         for (int64_t x = 0; x < c->w; x++) {
             vec sum = splat(0);
             for (int b = 0; b < c->source.blocks; b++)
                 sum = fma_v(LOAD(src + (b * pixels + x) * L), load_f32(w + b * L), sum);
             float z = lane_sum(sum) + c->bias[o];
-            dst[x] = c->sigmoid ? 1.0f / (1.0f + expf(-z)) : z;
+            if (c->dst)
+                c->dst[at + x] = z;
+            if (c->probability)
+                c->probability[at + x] = 1.0f / (1.0f + expf(-z));
         }
     }
 }

@@ -85,6 +85,7 @@ static struct bs__step *new_step(struct bs__build *b, enum bs__step_kind kind)
     struct bs__step *s = &b->self->step[b->program->nstep++];
     memset(s, 0, sizeof *s);
     s->kind = kind;
+    s->host = s->second_host = -1;
     s->dst = s->scratch = s->part = s->stats = BS__NO_BUFFER;
     for (int i = 0; i < BS__MAX_SOURCE; i++)
         s->source[i] = s->norm[i] = BS__NO_BUFFER;
@@ -226,8 +227,8 @@ void bs__add_store(struct bs__build *b, struct bs__image_at *from, int host, boo
     name_step(s, "store", from, from, sigmoid ? " sigmoid" : "");
 }
 
-void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c, int host,
-                  bool sigmoid)
+void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c, int logits,
+                  int probability)
 {
     struct bs__step *s = new_step(b, BS__STEP_HEAD);
     if (!s)
@@ -244,7 +245,8 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
         }
     struct bs__image_at to = *from;
     to.channels = c->out;
-    s->host = host;
+    s->host = logits;
+    s->second_host = probability;
     s->head = (struct bs__head){
         .source = {.blocks = bs__blocks(b, from->channels)},
         .n = from->n,
@@ -253,11 +255,10 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
         .out = c->out,
         .weights = weights,
         .bias = c->bias,
-        .sigmoid = sigmoid,
     };
     s->tasks = from->n * from->h;
     s->source[0] = read_image(b, from);
-    name_step(s, "head", from, &to, sigmoid ? " sigmoid" : "");
+    name_step(s, "head", from, &to, probability < 0 ? "" : " sigmoid");
 }
 
 void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const struct bs__conv *c,

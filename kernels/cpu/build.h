@@ -48,8 +48,9 @@ int bs__blocks(const struct bs__build *b, int channels);
 
 void bs__add_load(struct bs__build *b, int host, struct bs__image_at *to, bool want_stats);
 void bs__add_store(struct bs__build *b, struct bs__image_at *from, int host, bool sigmoid);
-void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c, int host,
-                  bool sigmoid);
+/* logits, probability: indices of the outputs before and after a sigmoid, or -1. */
+void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c, int logits,
+                  int probability);
 void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const struct bs__conv *c,
                       struct bs__image_at *to);
 void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,

@@ -21,7 +21,8 @@ struct value {
     struct bs__image_at image;
     int uses, consumer;       /* consumer: the last one */
     int norm[BS__MAX_SOURCE]; /* of a norm node: numbers for one image, for two side by side */
-    bool is_output, feeds_norm;
+    int outputs;              /* how often it is handed out */
+    bool feeds_norm;
 };
 
 struct lowering {
@@ -74,12 +75,12 @@ static int image_inputs(const struct bs_node *n)
 static bool only_use_is(const struct lowering *l, bs_value v, enum bs_op op)
 {
     const struct value *x = &l->value[v];
-    return x->uses == 1 && !x->is_output && node_of(l, x->consumer)->op == op;
+    return x->uses == 1 && x->outputs == 0 && node_of(l, x->consumer)->op == op;
 }
 
 static bool is_last_sigmoid(const struct lowering *l, bs_value v)
 {
-    return node_of(l, v)->op == BS_OP_SIGMOID && l->value[v].is_output && l->value[v].uses == 0;
+    return node_of(l, v)->op == BS_OP_SIGMOID && l->value[v].outputs == 1 && l->value[v].uses == 0;
 }
 
 /* Is this value made as a part of the node that consumes it? */
@@ -98,9 +99,8 @@ static bool defer(const struct lowering *l, bs_value v)
         return true;
     if (n->op == BS_OP_CONV2D && is_pointwise(l, n) && n->shape.dim[1] <= HEAD_CHANNELS &&
         !l->value[n->input[0]].deferred) {
-        if (x->is_output && x->uses == 0)
-            return true;
-        return x->uses == 1 && !x->is_output && is_last_sigmoid(l, x->consumer);
+        bool last = x->uses == 0 || (x->uses == 1 && is_last_sigmoid(l, x->consumer));
+        return last && x->outputs <= 1;
     }
     return is_norm(n->op) || n->op == BS_OP_CONCAT;
 }
@@ -325,6 +325,29 @@ static void lower_node(struct lowering *l, bs_value v)
     x->made = true;
 }
 
+/* Index of a value among the graph's outputs, or -1. */
+static int output_index(const struct lowering *l, bs_value v)
+{
+    for (int i = 0; i < bs_graph_output_count(l->g); i++)
+        if (bs_graph_output_value(l->g, i) == v)
+            return i;
+    return -1;
+}
+
+/* The last convolution, and its sigmoid, once for both. */
+static void lower_head(struct lowering *l, bs_value v)
+{
+    struct value *x = &l->value[v];
+    const struct bs_node *n = node_of(l, v);
+    if (x->made)
+        return;
+    x->made = true;
+    struct bs__conv c = conv_of(l, n, false, false);
+    struct bs__image_at *from = real(l, n->input[0]);
+    if (l->build.rc == BS_OK)
+        bs__add_head(&l->build, from, &c, output_index(l, v), x->uses ? output_index(l, x->consumer) : -1);
+}
+
 static void lower_output(struct lowering *l, int host)
 {
     struct bs__build *b = &l->build;
@@ -340,10 +363,7 @@ static void lower_output(struct lowering *l, int host)
         n = node_of(l, v);
     }
     if (n->op == BS_OP_CONV2D && l->value[v].deferred) {
-        struct bs__conv c = conv_of(l, n, false, false);
-        struct bs__image_at *from = real(l, n->input[0]);
-        if (b->rc == BS_OK)
-            bs__add_head(b, from, &c, host, sigmoid);
+        lower_head(l, v);
         return;
     }
     struct bs__image_at *from = real(l, v);
@@ -366,7 +386,7 @@ static void survey(struct lowering *l, int count)
         }
     }
     for (int i = 0; i < bs_graph_output_count(l->g); i++)
-        l->value[bs_graph_output_value(l->g, i)].is_output = true;
+        l->value[bs_graph_output_value(l->g, i)].outputs++;
     for (bs_value v = count - 1; v >= 0; v--) {
         const struct bs_node *n = node_of(l, v);
         bool reads_moments = n->op == BS_OP_INSTANCE_NORM || n->op == BS_OP_GROUP_NORM;

@@ -49,6 +49,7 @@ struct bs__step {
     int dst, scratch, part, stats;
     int64_t nparts, tasks;
     int host; /* index of the input or output */
+    int second_host;
     union {
         struct bs__winograd winograd;
         struct bs__pointwise pointwise;

@@ -71,8 +71,7 @@ struct bs__head {
     int out;
     const float *weights; /* (out, padded in) */
     const float *bias;
-    bool sigmoid;
-    float *dst;
+    float *dst, *probability; /* before and after the sigmoid; either may be NULL */
 };
 
 enum bs__pointwise_op { BS__COPY, BS__RELU, BS__SIGMOID, BS__ADD, BS__MUL };

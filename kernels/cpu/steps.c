@@ -151,7 +151,8 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
     case BS__STEP_HEAD: {
         struct bs__head c = s->head;
         bind_source(&r, s, 0, &c.source);
-        c.dst = run->output[s->host].data;
+        c.dst = s->host < 0 ? NULL : run->output[s->host].data;
+        c.probability = s->second_host < 0 ? NULL : run->output[s->second_host].data;
         bs__parallel(cpu->threads, s->tasks, type->head, &c);
         break;
     }
