@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define MAX_WAITING        4096
+#define MAX_WAITING        256   /* each holds two descriptors and an image */
 #define INSPECT_TIMEOUT_MS 25000 /* a little more than its own limit of processor time */
 
 void bs__engine_wake(struct bs_engine *e)

@@ -17,6 +17,7 @@ struct bs_engine_options {
     int threads;             /* 0: automatic */
     size_t model_budget;     /* bytes of resident models; 0: automatic */
     bool winograd;
+    int cancel_grace_ms; /* a worker that does not stop that long after a cancel is killed; 0: 10 s */
     /* Told when a worker ended unasked, for the log; on the engine's thread. NULL: nobody. */
     void (*worker_died)(void *ctx, const char *how, int restart_in_ms);
     void *worker_died_ctx;

@@ -397,7 +397,9 @@ static int64_t attend(struct bs_engine *e)
         struct bs_worker_message cancel = {.type = BS_WORKER_CANCEL, .task = t->message.task};
         t->cancel_sent = true;
         t->cancel_requested = true;
-        t->cancel_deadline_ms = now + (e->closing ? STOP_GRACE_MS : CANCEL_GRACE_MS);
+        t->cancel_deadline_ms = now + (e->closing                   ? STOP_GRACE_MS
+                                       : e->opt.cancel_grace_ms > 0 ? e->opt.cancel_grace_ms
+                                                                    : CANCEL_GRACE_MS);
         broken = bs_worker_send(e->worker.sock, &cancel, false, &err) != BS_OK;
     }
     if (t && t->cancel_sent) {

@@ -21,7 +21,7 @@ struct bs__executor {
     pthread_mutex_t mu; /* guards the rest */
     pthread_cond_t wake;
     struct request *waiting, *running;
-    bool stopping;
+    bool stopping, ended;
 };
 
 /* The next request: the oldest interactive one, else the oldest. NULL when stopping. */
@@ -91,6 +91,9 @@ static void *execute(void *arg)
     }
     bs__models_destroy(models);
     bs_device_close(dev);
+    pthread_mutex_lock(&x->mu);
+    x->ended = true;
+    pthread_mutex_unlock(&x->mu);
     return NULL;
 }
 
@@ -143,6 +146,14 @@ void bs__executor_cancel(struct bs__executor *x, uint64_t task)
         if (r->message.task == task)
             bs_cancel_request(&r->cancel);
     pthread_mutex_unlock(&x->mu);
+}
+
+bool bs__executor_ended(struct bs__executor *x)
+{
+    pthread_mutex_lock(&x->mu);
+    bool ended = x->ended;
+    pthread_mutex_unlock(&x->mu);
+    return ended;
 }
 
 void bs__executor_stop(struct bs__executor *x)

@@ -51,10 +51,11 @@ static int serve(const struct bs__worker_options *opt)
         goto cleanup;
     for (;;) {
         bs_status got = bs_worker_receive(opt->sock, true, m, &err);
-        if (got != BS_OK) {
-            /* The daemon is gone (or speaks another protocol): no time is lost on tidying up. */
+        if (got != BS_OK && bs__executor_ended(executor))
+            break;
+        /* The daemon is gone (or speaks another protocol): no time is lost on tidying up. */
+        if (got != BS_OK)
             _exit(got == BS_EUNAVAILABLE ? 0 : 1);
-        }
         if (m->type == BS_WORKER_STOP) {
             rc = 0;
             break;

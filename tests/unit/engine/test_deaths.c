@@ -130,6 +130,29 @@ static void a_worker_that_hangs_does_not_hold_up_the_end(void **state)
     close(image);
 }
 
+static void a_worker_that_ignores_a_cancel_is_killed(void **state)
+{
+    struct lab *lab = *state;
+    struct bs_engine_options opt = engine_options();
+    struct bs_err err = {.msg = ""};
+    struct task t;
+    int image = image_file(LONG_SIDE);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
+    opt.cancel_grace_ms = 200;
+    bs_engine_destroy(lab->engine);
+    assert_int_equal(bs_engine_create(&opt, &lab->engine, &err), BS_OK);
+    submit(lab->engine, &t, &r);
+    wait_progress(&t, 1);
+    kill(worker_pid(lab->engine), SIGSTOP);
+    double asked = now_s();
+    bs_engine_cancel(lab->engine, t.handle);
+    assert_int_equal(wait_end(&t), BS_ECANCELLED);
+    assert_true(t.end_time - asked < 2.0);
+    forget(&t);
+    close(image);
+    expect_service(lab, 32);
+}
+
 /* Runs in the main thread before any engine, because it forks. */
 static void no_worker_outlives_its_daemon(void **state)
 {
@@ -198,6 +221,7 @@ int main(void)
         T(a_job_hears_of_the_first_death),
         T(an_idle_worker_that_dies_is_replaced),
         T(a_worker_that_hangs_does_not_hold_up_the_end),
+        T(a_worker_that_ignores_a_cancel_is_killed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
