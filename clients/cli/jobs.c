@@ -14,6 +14,14 @@
 #define PAGE_SIZE    200
 #define STATE_PREFIX "JOB_STATE_"
 
+const char *bs__job_key_name(const char *key)
+{
+    if (!key || strspn(key, "0123456789abcdef") != BS__JOB_KEY_HASH || key[BS__JOB_KEY_HASH] != ':' ||
+        !key[BS__JOB_KEY_HASH + 1])
+        return NULL;
+    return key + BS__JOB_KEY_HASH + 1;
+}
+
 /* "succeeded" for people; the enum's own name with --json. */
 static void add_readable(json_t *job)
 {
@@ -43,6 +51,11 @@ static void add_readable(json_t *job)
         json_object_set_new(job, "done", json_string(text));
     }
     json_object_del(job, "progress");
+    const char *name = bs__job_key_name(json_string_value(json_object_get(job, "idempotency_key")));
+    if (name) {
+        json_object_set_new(job, "file", bs__json_text(name));
+        json_object_del(job, "idempotency_key");
+    }
 }
 
 void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job)
@@ -64,7 +77,7 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
     static const struct bs__column columns[] = {
         {"JOB", "id", false},           {"STATE", "state", false},         {"DONE", "done", true},
         {"MODEL", "model.name", false}, {"OBJECTS", "object_count", true}, {"SUBMITTED", "created", false},
-        {"NAME", "labels.file", false}};
+        {"FILE", "file", false}};
     json_t *rows = json_array();
     char *token = NULL;
     int code = BS__EXIT_OK;
@@ -246,7 +259,7 @@ static int delete_job(struct bs__cli *cli, struct bs__rpc_client *client, char *
     return worst;
 }
 
-/* The name under which a job's results are written: the stem of the image's name if the job remembers it. */
+/* The name under which a job's results are written: the stem of the image's name if its key has it. */
 static bs_status name_of(struct bs__cli *cli, struct bs__rpc_client *client, const char *id, char **stem,
                          struct bs_err *err)
 {
@@ -258,10 +271,7 @@ static bs_status name_of(struct bs__cli *cli, struct bs__rpc_client *client, con
     if (rc != BS_OK)
         return rc;
     const Bioseg__V1__Job *job = ((const Bioseg__V1__GetJobResponse *)message)->job;
-    const char *file = NULL;
-    for (size_t i = 0; job && i < job->n_labels; i++)
-        if (strcmp(job->labels[i]->key, "file") == 0 && job->labels[i]->value[0])
-            file = job->labels[i]->value;
+    const char *file = job ? bs__job_key_name(job->idempotency_key) : NULL;
     *stem =
         bs__stem_of(file ? file : id); /* drops any folders: what a server says must not choose the place */
     if (*stem && ((*stem)[0] == '\0' || (*stem)[0] == '.')) {

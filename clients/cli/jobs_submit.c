@@ -1,6 +1,6 @@
 /* bioseg jobs submit: hands images in as durable jobs and prints their names.
-   The idempotency key is made of the image's bytes and everything that decides its result, so that the same command
-   given again after a lost connection hands in only what is missing. */
+   The idempotency key is made of the image's bytes, everything that decides its result, and its name: so the same command
+   given again after a lost connection hands in only what is missing, and whoever fetches a result knows its name. */
 #include "clients/cli/inputs.h"
 #include "clients/cli/interrupt.h"
 #include "clients/cli/jobs.h"
@@ -9,6 +9,7 @@
 #include "clients/cli/progress.h"
 #include "clients/cli/spec_args.h"
 #include "clients/cli/upload.h"
+#include "model/image/image.h"
 
 #include <errno.h>
 #include <openssl/rand.h>
@@ -16,22 +17,16 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Of a job's label, by jobs.proto. */
-#define MAX_LABEL       63
-#define MAX_LABEL_PAIRS 8
-
 struct arguments {
     struct bs__cli *cli;
     struct bs__spec_args spec;
     bool recursive, dry_run, again, table, maps;
     double keep_hours;
-    const char *label[MAX_LABEL_PAIRS];
-    size_t nlabel;
     char **files;
     size_t nfiles;
 };
 
-enum { OPT_DRY_RUN = 0x500, OPT_AGAIN, OPT_KEEP, OPT_LABEL, OPT_TABLE, OPT_MAPS };
+enum { OPT_DRY_RUN = 0x500, OPT_AGAIN, OPT_KEEP, OPT_TABLE, OPT_MAPS };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Jobs:", 10},
@@ -39,7 +34,6 @@ static const struct argp_option options[] = {
     {"again", OPT_AGAIN, NULL, 0, "a new job even if this image was handed in with these parameters before",
      11},
     {"keep", OPT_KEEP, "HOURS", 0, "how long the result is kept (default: the server's choice)", 11},
-    {"label", OPT_LABEL, "KEY=VALUE", 0, "a mark of yours; repeatable", 11},
     {"table", OPT_TABLE, NULL, 0, "compute the table of objects too", 11},
     {"maps", OPT_MAPS, NULL, 0, "keep the network's maps too", 11},
     {"recursive", 'r', NULL, 0, "look into subfolders too", 11},
@@ -54,7 +48,7 @@ static const char doc[] = "Hands in images as jobs that the server keeps, whatev
                           "\n"
                           "Examples:\n"
                           "  bioseg jobs submit -m unet-nuclei plate7/\n"
-                          "  bioseg jobs submit -m unet-nuclei --table --label plate=7 'plate7/*.tif'\n"
+                          "  bioseg jobs submit -m unet-nuclei --table 'plate7/*.tif'\n"
                           "  bioseg jobs submit -m unet-nuclei --dry-run huge.tif\n"
                           "  bioseg jobs watch JOB && bioseg jobs fetch -o results JOB\n";
 
@@ -78,16 +72,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         if (end == arg || *end || !(a->keep_hours > 0 && a->keep_hours <= 24 * 3650))
             argp_error(state, "--keep %s is not a number of hours above 0 and up to 87600", arg);
         return 0;
-    case OPT_LABEL:
-        if (a->nlabel == MAX_LABEL_PAIRS)
-            argp_error(state, "more than %d labels", MAX_LABEL_PAIRS);
-        if (!strchr(arg, '=') || arg[0] == '=' || strchr(arg, '=') - arg > MAX_LABEL ||
-            strlen(strchr(arg, '=') + 1) > MAX_LABEL || strncmp(arg, "file=", 5) == 0)
-            argp_error(state,
-                       "--label %s is not KEY=VALUE of at most %d characters each, KEY not being 'file'", arg,
-                       MAX_LABEL);
-        a->label[a->nlabel++] = arg;
-        return 0;
     case OPT_TABLE:
         a->table = true;
         return 0;
@@ -109,27 +93,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* At most MAX_LABEL bytes of the file's name, cut before a character rather than inside one. */
-static bs_status file_label(const char *path, char out[MAX_LABEL + 1], struct bs_err *err)
-{
-    const char *slash = strrchr(path, '/');
-    json_t *text = bs__json_text(slash ? slash + 1 : path);
-    if (!text)
-        return BS_FAIL(err, BS_ENOMEM, "no memory for a name");
-    size_t n = json_string_length(text);
-    if (n > MAX_LABEL)
-        for (n = MAX_LABEL; n > 0 && ((unsigned char)json_string_value(text)[n] & 0xc0) == 0x80;)
-            n--;
-    memcpy(out, json_string_value(text), n);
-    out[n] = '\0';
-    json_decref(text);
-    return BS_OK;
-}
-
+/* HASH:NAME, at most 128 characters, none of them a space or a control. */
 static bs_status make_key(const struct arguments *a, const char *path, const char *fingerprint,
-                          char key[BS__SHA256_TEXT], struct bs_err *err)
+                          char key[BS__JOB_KEY_TEXT], struct bs_err *err)
 {
-    char text[2 * BS__SHA256_TEXT + 40] = "";
+    char text[2 * BS__SHA256_TEXT + 40] = "", hash[BS__SHA256_TEXT];
     uint8_t *data = NULL;
     size_t size = 0;
     bs_status rc = bs__cli_read_file(path, SIZE_MAX, &data, &size, err);
@@ -147,7 +115,62 @@ static bs_status make_key(const struct arguments *a, const char *path, const cha
         for (size_t i = 0; i < sizeof random; i++)
             n += (size_t)snprintf(text + n, sizeof text - n, "%02x", random[i]);
     }
-    return bs__sha256_hex(text, n, key, err);
+    if ((rc = bs__sha256_hex(text, n, hash, err)) != BS_OK)
+        return rc;
+    const char *slash = strrchr(path, '/');
+    snprintf(key, BS__JOB_KEY_TEXT, "%.*s:%s", BS__JOB_KEY_HASH, hash, slash ? slash + 1 : path);
+    for (char *c = key; *c; c++)
+        if (*c <= ' ' || *c > '~')
+            *c = '_';
+    return BS_OK;
+}
+
+/* A dry run sends no pixels, so it must say what they are: the image is read here for its size alone. */
+struct raw_description {
+    Bioseg__V1__ImageDescription image;
+    Bioseg__V1__Axis axis[BS_IMAGE_MAX_DIM], *axes[BS_IMAGE_MAX_DIM];
+    char name[BS_IMAGE_MAX_DIM][2];
+};
+
+static bs_status describe_raw(const char *path, const struct bs__spec *spec, struct raw_description *out,
+                              uint64_t *bytes, struct bs_err *err)
+{
+    static const Bioseg__V1__SampleType types[BS_SAMPLE_COUNT] = {
+        [BS_SAMPLE_U8] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_UINT8,
+        [BS_SAMPLE_U16] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_UINT16,
+        [BS_SAMPLE_U32] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_UINT32,
+        [BS_SAMPLE_I8] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_INT8,
+        [BS_SAMPLE_I16] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_INT16,
+        [BS_SAMPLE_I32] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_INT32,
+        [BS_SAMPLE_F32] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_FLOAT32,
+        [BS_SAMPLE_F64] = BIOSEG__V1__SAMPLE_TYPE__SAMPLE_TYPE_FLOAT64};
+    static char um[] = "um";
+    struct bs_image *im = NULL;
+    double given = spec->image.n_axes ? spec->image.axes[0]->pixel_size : 0;
+    bs_status rc = bs_image_read_file(path, &bs_image_default_limits, &im, err);
+    if (rc != BS_OK)
+        return rc;
+    bioseg__v1__image_description__init(&out->image);
+    out->image.encoding = BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_RAW;
+    out->image.sample_type = types[im->sample];
+    for (int i = 0; i < im->ndim; i++) {
+        bool in_plane = im->axes[i] == 'y' || im->axes[i] == 'x';
+        bioseg__v1__axis__init(&out->axis[i]);
+        out->name[i][0] = im->axes[i];
+        out->name[i][1] = '\0';
+        out->axis[i].name = out->name[i];
+        out->axis[i].size = im->dim[i];
+        if (in_plane && (given > 0 || strcmp(im->unit, "um") == 0)) {
+            out->axis[i].pixel_size = given > 0 ? given : im->pixel_size[i];
+            out->axis[i].unit = um;
+        }
+        out->axes[i] = &out->axis[i];
+    }
+    out->image.axes = out->axes;
+    out->image.n_axes = (size_t)im->ndim;
+    *bytes = im->bytes;
+    bs_image_unref(im);
+    return BS_OK;
 }
 
 static bs_status submit_one(const struct arguments *a, struct bs__rpc_client *client,
@@ -155,50 +178,32 @@ static bs_status submit_one(const struct arguments *a, struct bs__rpc_client *cl
                             Bioseg__V1__SubmitJobResponse **out, struct bs_err *err)
 {
     struct bs__rpc_call *call = NULL;
-    char name[MAX_LABEL + 1], key[BS__SHA256_TEXT], sha256[BS__SHA256_TEXT],
-        keys[MAX_LABEL_PAIRS][MAX_LABEL + 1];
-    static char file_key[] = "file";
-    Bioseg__V1__SubmitJobStart__LabelsEntry entry[MAX_LABEL_PAIRS + 1], *entries[MAX_LABEL_PAIRS + 1];
+    char key[BS__JOB_KEY_TEXT], sha256[BS__SHA256_TEXT];
     ProtobufCMessage *response = NULL;
-    uint64_t bytes = 0;
+    struct raw_description raw;
+    uint64_t bytes = 0, raw_bytes = 0;
     int fd = -1;
     bs_status rc = bs__upload_open(path, &fd, &bytes, err);
     if (rc == BS_OK)
-        rc = file_label(path, name, err);
-    if (rc == BS_OK)
-        rc = make_key(a, path, fingerprint, key, err);
+        rc = a->dry_run ? describe_raw(path, spec, &raw, &raw_bytes, err)
+                        : make_key(a, path, fingerprint, key, err);
     if (rc != BS_OK)
         goto cleanup;
     Bioseg__V1__SubmitJobStart start = BIOSEG__V1__SUBMIT_JOB_START__INIT;
     Bioseg__V1__SubmitJobRequest first = BIOSEG__V1__SUBMIT_JOB_REQUEST__INIT;
-    for (size_t i = 0; i <= a->nlabel; i++) {
-        bioseg__v1__submit_job_start__labels_entry__init(&entry[i]);
-        entries[i] = &entry[i];
-        if (i == a->nlabel) {
-            entry[i].key = file_key;
-            entry[i].value = name;
-            break;
-        }
-        const char *equals = strchr(a->label[i], '=');
-        snprintf(keys[i], sizeof keys[i], "%.*s", (int)(equals - a->label[i]), a->label[i]);
-        entry[i].key = keys[i];
-        entry[i].value = (char *)equals + 1;
-    }
-    start.labels = entries;
-    start.n_labels = a->nlabel + 1;
     start.idempotency_key = a->dry_run ? (char *)protobuf_c_empty_string : key;
     start.time_to_live_ms = (int64_t)(a->keep_hours * 3600e3);
     start.dry_run = a->dry_run;
-    start.image = (Bioseg__V1__ImageDescription *)&spec->image;
-    start.total_bytes = bytes;
+    start.image = a->dry_run ? &raw.image : (Bioseg__V1__ImageDescription *)&spec->image;
+    start.total_bytes = a->dry_run ? raw_bytes : bytes;
     start.work_case = BIOSEG__V1__SUBMIT_JOB_START__WORK_SEGMENT;
     start.segment = (Bioseg__V1__SegmentSpec *)&spec->spec;
     first.part_case = BIOSEG__V1__SUBMIT_JOB_REQUEST__PART_START;
     first.start = &start;
     rc = bs__rpc_call_start(client, BS__METHOD("Jobs", "Submit"), 0, &call, err);
     if (rc == BS_OK)
-        rc = bs__message_send(call, &first.base, false, err);
-    if (rc == BS_OK)
+        rc = bs__message_send(call, &first.base, a->dry_run, err);
+    if (rc == BS_OK && !a->dry_run)
         rc = bs__upload(call, fd, bytes, path, NULL, sha256, err);
     if (rc == BS_OK)
         rc = bs__message_receive_only(call, &bioseg__v1__submit_job_response__descriptor, &response, err);

@@ -5,11 +5,14 @@
 #include "clients/cli/upload.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* Compressed files unpack to more pixels than they have bytes, and labels take four bytes for each: beyond this the
    answer may not fit a message, and the stream costs hardly more. */
 #define UNARY_FILE_BYTES (4u << 20)
+/* More pixels than this are worth a progress bar. */
+#define UNARY_PIXELS (4u << 20)
 /* Sending is the smaller part of the work. */
 #define UPLOAD_SHARE 0.1
 
@@ -87,6 +90,22 @@ cleanup:
     return rc;
 }
 
+static uint64_t big_endian(const unsigned char *b)
+{
+    return (uint64_t)b[0] << 24 | (uint64_t)b[1] << 16 | (uint64_t)b[2] << 8 | b[3];
+}
+
+/* Few bytes can be many pixels. A PNG says at once how many (signature, length, "IHDR", width, height); for other files
+   the bytes must do. Only a hint: nothing is believed because of it. */
+static bool has_few_pixels(int fd)
+{
+    unsigned char head[24];
+    if (pread(fd, head, sizeof head, 0) != (ssize_t)sizeof head || memcmp(head, "\x89PNG", 4) != 0)
+        return true;
+    uint64_t width = big_endian(head + 16), height = big_endian(head + 20);
+    return width * height <= UNARY_PIXELS;
+}
+
 bs_status bs__segment_call(struct bs__rpc_client *client, const struct bs__spec *spec, const char *path,
                            uint64_t unary_limit, const struct bs__segment_progress *progress,
                            char input_sha256[BS__SHA256_TEXT], struct bs__result *result, struct bs_err *err)
@@ -99,8 +118,9 @@ bs_status bs__segment_call(struct bs__rpc_client *client, const struct bs__spec 
     bs_status rc = bs__upload_open(path, &fd, &bytes, err);
     if (rc != BS_OK)
         return rc;
+    bool few_pixels = has_few_pixels(fd);
     close(fd);
-    if (!maps && bytes <= unary_limit && bytes <= UNARY_FILE_BYTES) {
+    if (!maps && few_pixels && bytes <= unary_limit && bytes <= UNARY_FILE_BYTES) {
         rc = call_unary(client, spec, path, input_sha256, result, err);
         if (rc != BS_ELIMIT)
             return rc;
