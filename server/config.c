@@ -34,7 +34,8 @@ static const struct argp_option options[] = {
      "). Callers need the token of "
      "DIR/token; an address that other machines can reach needs --tls-cert and --tls-key too",
      1},
-    {"http", KEY_HTTP, "HOST:PORT", 0, "Metrics and health over HTTP: not in this version", 1},
+    {"http", KEY_HTTP, "HOST:PORT", 0,
+     "Health, readiness and metrics (/healthz, /readyz, /metrics) over HTTP, on loopback only (none)", 1},
     {"tls-cert", KEY_TLS_CERT, "FILE", 0, "Certificate chain (PEM) for the TCP address", 2},
     {"tls-key", KEY_TLS_KEY, "FILE", 0, "Its private key (PEM)", 2},
     {"device", KEY_DEVICE, "auto|cpu|ref|cuda:N", 0, "What computes (auto)", 3},
@@ -119,9 +120,8 @@ static bs_status one(int key, char *arg, struct bs_config *c, struct bs_err *err
         c->listen = strcmp(arg, "none") == 0 ? NULL : arg;
         return BS_OK;
     case KEY_HTTP:
-        return BS_FAIL(err, BS_EUNSUPPORTED,
-                       "--http: metrics and health over HTTP come in a later version of bioseg; use "
-                       "grpc.health.v1.Health");
+        c->http = strcmp(arg, "none") == 0 ? NULL : arg;
+        return BS_OK;
     case KEY_TLS_CERT:
         c->tls_cert = arg;
         return BS_OK;

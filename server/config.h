@@ -10,6 +10,7 @@
 struct bs_config {
     char data_dir[PATH_MAX];
     const char *listen;             /* HOST:PORT; NULL: Unix socket only */
+    const char *http;               /* HOST:PORT on loopback; NULL: none */
     const char *tls_cert, *tls_key; /* file names or NULL */
     const char *device;
     int threads; /* 0: automatic */

@@ -125,6 +125,7 @@ static bs_status enqueue(struct bs_engine *e, struct bs_engine_task *t, struct b
     if (e->closing) {
         rc = BS_FAIL(err, BS_EUNAVAILABLE, "the service is stopping");
     } else if (e->nwaiting >= MAX_WAITING) {
+        e->refused += t->message.type == BS_WORKER_SEGMENT;
         rc = BS_FAIL(err, BS_ELIMIT, "%d requests are waiting already; try again later", MAX_WAITING);
     } else {
         struct bs_engine_task **at = &e->waiting;
@@ -287,8 +288,14 @@ void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state)
     state->running = e->running != NULL;
     state->restarts = e->restarts;
     state->worker_pid = (int)e->worker.pid;
-    for (struct bs__loaded *l = e->loaded; l; l = l->next)
+    state->succeeded = e->succeeded;
+    state->failed = e->failed;
+    state->cancelled = e->cancelled;
+    state->refused = e->refused;
+    for (struct bs__loaded *l = e->loaded; l; l = l->next) {
         state->resident += l->bytes;
+        state->nresident++;
+    }
     pthread_mutex_unlock(&e->mu);
 }
 

@@ -96,6 +96,9 @@ struct bs_engine_state {
     unsigned restarts;
     int worker_pid;  /* 0: none at this moment */
     size_t resident; /* bytes of loaded models */
+    int nresident;   /* loaded models */
+    /* Segmentation tasks since the start, by their end; refused ones found the queue full. */
+    uint64_t succeeded, failed, cancelled, refused;
 };
 void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state);
 

@@ -61,6 +61,7 @@ struct bs_engine {
     struct bs__loaded *loaded;
     struct bs__share share[BS__SHARES];
     uint64_t served, last_task;
+    uint64_t succeeded, failed, cancelled, refused; /* segmentation tasks */
 
     /* the engine thread's own, but for pid, which state_get reads under mu */
     struct bs_worker_process worker;

@@ -31,6 +31,11 @@ static int64_t now_ms(void)
 static void finish(struct bs_engine *e, struct bs_engine_task *t, bs_status status, const struct bs_err *err,
                    const struct bs_engine_result *result)
 {
+    if (t->message.type == BS_WORKER_SEGMENT) { /* counted before anybody hears of the end */
+        pthread_mutex_lock(&e->mu);
+        ++*(status == BS_OK ? &e->succeeded : status == BS_ECANCELLED ? &e->cancelled : &e->failed);
+        pthread_mutex_unlock(&e->mu);
+    }
     if (t->cb.done)
         t->cb.done(t->cb.ctx, status, err, result);
     pthread_mutex_lock(&e->mu);

@@ -5,6 +5,7 @@
 #include "server/auth.h"
 #include "server/config.h"
 #include "server/data_dir.h"
+#include "server/observe.h"
 #include "server/service/service.h"
 
 #include <errno.h>
@@ -45,6 +46,8 @@ struct daemon {
     struct bs_rpc *rpc;
     char socket_path[PATH_MAX + 16];
     int port;
+    struct bs_observe observe;
+    struct bs_http *http;
 };
 
 static bs_status gate(void *ctx, const char *method, enum bs_transport transport, const char *authorization,
@@ -215,22 +218,40 @@ static bs_status open_ports(struct daemon *d, struct bs_err *err)
     return bs_rpc_start(d->rpc, err);
 }
 
+static bs_status start_http(struct daemon *d, struct bs_err *err)
+{
+    if (!d->config.http)
+        return BS_OK;
+    struct bs_observe *o = &d->observe;
+    o->engine = d->engine;
+    o->store = d->store;
+    o->blobs = d->blobs;
+    o->started_ms = d->services.started_ms;
+    atomic_init(&o->draining, false);
+    const struct bs_http_options opt = {.listen = d->config.http, .source = bs_observe_source(o)};
+    return bs_http_start(&opt, &d->http, err);
+}
+
 static void say_ready(struct daemon *d)
 {
     struct bs_engine_state state;
-    char tcp[300] = "";
+    char tcp[300] = "", http[300] = "";
     bs_engine_state_get(d->engine, &state);
     if (d->config.listen) {
         int host = (int)(strrchr(d->config.listen, ':') - d->config.listen);
         snprintf(tcp, sizeof tcp, " %s%.*s:%d", d->config.tls_cert ? "tls://" : "", host, d->config.listen,
                  d->port);
     }
-    printf("biosegd %s ready: unix:%s%s, %s (%s, %d threads)\n", BS_VERSION, d->socket_path, tcp,
+    if (d->http) {
+        int host = (int)(strrchr(d->config.http, ':') - d->config.http);
+        snprintf(http, sizeof http, " http://%.*s:%d", host, d->config.http, bs_http_port(d->http));
+    }
+    printf("biosegd %s ready: unix:%s%s%s, %s (%s, %d threads)\n", BS_VERSION, d->socket_path, tcp, http,
            state.device.name, state.device.backend, state.device.threads);
     fflush(stdout);
     BS_LOG(d->log, BS_LOG_INFO, "ready", BS_LOG_TEXT("version", BS_VERSION),
-           BS_LOG_TEXT("tcp", tcp[0] ? tcp + 1 : "none"), BS_LOG_TEXT("device", state.device.name),
-           BS_LOG_TEXT("libraries", state.device.libraries));
+           BS_LOG_TEXT("tcp", tcp[0] ? tcp + 1 : "none"), BS_LOG_TEXT("http", http[0] ? http + 1 : "none"),
+           BS_LOG_TEXT("device", state.device.name), BS_LOG_TEXT("libraries", state.device.libraries));
 }
 
 /* ---- end ---- */
@@ -246,6 +267,7 @@ static void drain(struct daemon *d, const sigset_t *signals)
 {
     BS_LOG(d->log, BS_LOG_INFO, "draining", BS_LOG_NUMBER("seconds", d->config.drain_seconds));
     bs_health_set(d->health, false);
+    atomic_store(&d->observe.draining, true);
     bool hurry = hurried(signals, SETTLE_MS);
     bs_rpc_drain(d->rpc);
     bool jobs_idle = bs_jobs_drain(d->jobs, 0);
@@ -261,6 +283,7 @@ static void drain(struct daemon *d, const sigset_t *signals)
 
 static void take_apart(struct daemon *d)
 {
+    bs_http_stop(d->http);
     bs_rpc_destroy(d->rpc);
     if (d->socket_path[0])
         unlink(d->socket_path);
@@ -306,7 +329,7 @@ int main(int argc, char **argv)
         (rc = open_stores(d, &err)) != BS_OK ||
         (rc = bs_auth_create(d->config.data_dir, &d->auth, &err)) != BS_OK ||
         (rc = start_engine(d, &err)) != BS_OK || (rc = create_server(d, &err)) != BS_OK ||
-        (rc = open_ports(d, &err)) != BS_OK)
+        (rc = open_ports(d, &err)) != BS_OK || (rc = start_http(d, &err)) != BS_OK)
         goto cleanup;
     bs_health_set(d->health, true);
     say_ready(d);

@@ -58,6 +58,8 @@ static const char *const steps[] = {
     "  owner TEXT PRIMARY KEY NOT NULL,"
     "  taken INTEGER NOT NULL) WITHOUT ROWID;"
     "PRAGMA application_id = " APPLICATION_ID ";",
+    /* 2: jobs are counted by state at every look at the metrics, without reading the jobs themselves. */
+    "CREATE INDEX jobs_state ON jobs(state);",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

@@ -70,6 +70,10 @@ bs_status bs_store_job_get(struct bs_store *s, const char *id, struct bs_job_rec
 /* owner NULL: all. Newest first, after the job id `after`. state < 0: any. */
 bs_status bs_store_job_list(struct bs_store *s, const char *owner, int state, const char *after, int limit,
                             struct bs_job_record **out, int *count, struct bs_err *err) BS_NODISCARD;
+/* How many jobs are in each state; count is indexed by it. */
+#define BS_JOB_STATES 5
+bs_status bs_store_job_counts(struct bs_store *s, int64_t count[BS_JOB_STATES],
+                              struct bs_err *err) BS_NODISCARD;
 /* Takes the next QUEUED job (oldest first, fair between owners) to RUNNING; BS_ENOTFOUND when there is none. */
 bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err) BS_NODISCARD;
 /* RUNNING -> SUCCEEDED with result_json and blobs; expires_ms > 0 overrides the lifetime. */

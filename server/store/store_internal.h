@@ -21,6 +21,7 @@ enum bs__sql {
     BS__SQL_JOB_ADD,
     BS__SQL_JOB_GET,
     BS__SQL_JOB_LIST,
+    BS__SQL_JOB_COUNTS,
     BS__SQL_JOB_NEXT,
     BS__SQL_JOB_TAKE,
     BS__SQL_SHARE,

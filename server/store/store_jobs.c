@@ -273,3 +273,25 @@ bs_status bs_store_job_list(struct bs_store *s, const char *owner, int state, co
     *count = n;
     return BS_OK;
 }
+
+bs_status bs_store_job_counts(struct bs_store *s, int64_t count[BS_JOB_STATES], struct bs_err *err)
+{
+    sqlite3_stmt *st;
+    memset(count, 0, BS_JOB_STATES * sizeof *count);
+    pthread_mutex_lock(&s->mu);
+    bs_status rc =
+        bs__sql(s, BS__SQL_JOB_COUNTS, "SELECT state, count(*) FROM jobs GROUP BY state", &st, err);
+    if (rc == BS_OK) {
+        int step;
+        while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+            int state = sqlite3_column_int(st, 0);
+            if (state >= 0 && state < BS_JOB_STATES)
+                count[state] = sqlite3_column_int64(st, 1);
+        }
+        if (step != SQLITE_DONE)
+            rc = bs__sql_fail(s, err, "count jobs");
+        sqlite3_reset(st);
+    }
+    pthread_mutex_unlock(&s->mu);
+    return rc;
+}

@@ -141,6 +141,38 @@ static void cancel_frees_the_device_within_a_second(void **state)
     close(image);
 }
 
+static void ends_are_counted_by_kind(void **state)
+{
+    struct lab *lab = *state;
+    struct bs_engine_state before, after;
+    struct task t;
+    bs_engine_state_get(lab->engine, &before);
+    assert_int_equal(before.succeeded + before.failed + before.cancelled + before.refused, 0);
+    expect_service(lab, 32);
+    int garbage = memory_file("no image", 8);
+    struct bs_engine_request r = raw_request(lab, garbage, 32, 0);
+    r.raw = false;
+    r.image_bytes = 8;
+    submit(lab->engine, &t, &r);
+    assert_int_not_equal(wait_end(&t), BS_OK);
+    forget(&t);
+    close(garbage);
+    int image = image_file(LONG_SIDE);
+    r = raw_request(lab, image, LONG_SIDE, 16);
+    submit(lab->engine, &t, &r);
+    wait_progress(&t, 1);
+    bs_engine_cancel(lab->engine, t.handle);
+    assert_int_equal(wait_end(&t), BS_ECANCELLED);
+    forget(&t);
+    close(image);
+    bs_engine_state_get(lab->engine, &after);
+    assert_int_equal(after.succeeded, 1);
+    assert_int_equal(after.failed, 1);
+    assert_int_equal(after.cancelled, 1);
+    assert_int_equal(after.refused, 0);
+    assert_int_equal(after.nresident, 1);
+}
+
 static void a_waiting_task_can_be_cancelled_too(void **state)
 {
     struct lab *lab = *state;
@@ -229,6 +261,7 @@ int main(void)
         T(garbage_images_give_errors_and_the_worker_lives_on),
         T(raw_descriptions_that_lie_are_refused),
         T(cancel_frees_the_device_within_a_second),
+        T(ends_are_counted_by_kind),
         T(a_waiting_task_can_be_cancelled_too),
         T(interactive_work_goes_before_batch_and_owners_take_turns),
         T(destroying_the_engine_ends_every_task_once_and_soon),

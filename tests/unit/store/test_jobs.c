@@ -303,6 +303,24 @@ static void pages_hold_every_job_once_newest_first(void **state)
     bs_store_close(s);
 }
 
+static void jobs_are_counted_by_state(void **state)
+{
+    struct bs_store *s = open_store(*state);
+    struct bs_err err;
+    char id[40];
+    int64_t count[BS_JOB_STATES];
+    assert_int_equal(bs_store_job_counts(s, count, &err), BS_OK);
+    for (int i = 0; i < BS_JOB_STATES; i++)
+        assert_int_equal(count[i], 0);
+    for (int i = BS_JOB_STATES - 1; i >= 0; i--) /* queued ones last: the others take what is queued */
+        for (int n = 0; n <= i; n++)
+            job_in_state(s, (enum bs_job_state)i, id);
+    assert_int_equal(bs_store_job_counts(s, count, &err), BS_OK);
+    for (int i = 0; i < BS_JOB_STATES; i++)
+        assert_int_equal(count[i], i + 1);
+    bs_store_close(s);
+}
+
 static void results_expire_and_the_record_says_so(void **state)
 {
     struct bs_store *s = open_store(*state);
@@ -392,6 +410,7 @@ int main(void)
         T(recovery_puts_running_jobs_back_and_counts),
         T(jobs_are_taken_oldest_first_and_fair_between_owners),
         T(pages_hold_every_job_once_newest_first),
+        T(jobs_are_counted_by_state),
         T(results_expire_and_the_record_says_so),
         T(a_newer_schema_is_refused_in_clear_words),
         T(another_programs_database_is_left_alone),
