@@ -8,6 +8,7 @@
 #include <math.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -353,6 +354,35 @@ static void a_result_that_does_not_fit_fails_the_job_and_says_so(void **state)
     bs_job_record_free(&j);
 }
 
+static void a_job_that_ends_on_a_full_disk_is_written_when_there_is_room_again(void **state)
+{
+    struct office *o = *state;
+    struct bs_engine_state s;
+    struct rlimit before, full;
+    struct bs_job_record j;
+    char id[40];
+    submit_job(o, LONG_SIDE, 16, "", id);
+    wait_tiles(o, id, 1);
+    /* A file-size limit fails every write of database and blobs as a full disk does; the worker has its own. */
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before);
+    full = (struct rlimit){100, before.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &full);
+    do {
+        sleep_ms(20);
+        bs_engine_state_get(o->lab->engine, &s);
+    } while (s.running || s.waiting);
+    sleep_ms(300);
+    j = get(o, id);
+    assert_int_equal(j.state, BS_JOB_RUNNING);
+    bs_job_record_free(&j);
+    setrlimit(RLIMIT_FSIZE, &before);
+    j = wait_job(o, id);
+    if (j.state != BS_JOB_SUCCEEDED)
+        fail_msg("%s", j.error);
+    bs_job_record_free(&j);
+}
+
 static void requests_read_back_as_they_were_written(void **state)
 {
     struct office *o = *state;
@@ -453,6 +483,7 @@ int main(void)
         T(watchers_hear_every_change_and_nothing_after),
         T(a_job_without_its_model_fails_with_that_reason),
         T(a_result_that_does_not_fit_fails_the_job_and_says_so),
+        T(a_job_that_ends_on_a_full_disk_is_written_when_there_is_room_again),
         T(requests_read_back_as_they_were_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
