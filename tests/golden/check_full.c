@@ -23,7 +23,7 @@ static bool differences(const int64_t *index, const float *want, size_t n, const
         if (index[i] < 0 || (uint64_t)index[i] >= count)
             return false;
         const double d = fabs((double)have[index[i]] - want[i]);
-        *max = d <= *max ? *max : d;
+        *max = d > *max || isnan(d) ? d : *max; /* a NaN stays */
         sum += d * d;
     }
     *rms = n ? sqrt(sum / (double)n) : 0;

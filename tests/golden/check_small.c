@@ -14,7 +14,7 @@ static double largest_difference(const float *a, const float *b, size_t n)
     double max = 0;
     for (size_t i = 0; i < n; i++) {
         const double d = fabs((double)a[i] - b[i]);
-        max = d <= max ? max : d; /* a NaN stays */
+        max = d > max || isnan(d) ? d : max; /* a NaN stays */
     }
     return max;
 }

@@ -18,6 +18,15 @@
 
 #define NO_FILTER 77
 
+#ifdef __has_feature /* clang's way to say what gcc says with __SANITIZE_ADDRESS__ */
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#endif
+
 /* Runs body in a child that is locked in; yields its exit status. */
 static int inside(int (*body)(void))
 {
@@ -106,7 +115,7 @@ static void files_and_threads_still_work(void **state)
 static void memory_is_bounded(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SANITIZED
     print_message("sanitizers need their address space: skipped\n");
     skip();
 #else

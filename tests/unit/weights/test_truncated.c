@@ -89,12 +89,15 @@ static void cut_legacy_checkpoints_give_a_clear_error(void **state)
     cut("golden/checkpoints/state_dict_oldformat.pth", open_torch);
 }
 
-int main(void)
+/* test_truncated [PATTERN]: the tests whose names match. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cut_safetensors_give_a_clear_error),
         cmocka_unit_test(cut_zip_checkpoints_give_a_clear_error),
         cmocka_unit_test(cut_legacy_checkpoints_give_a_clear_error),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
