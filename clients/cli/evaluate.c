@@ -271,8 +271,8 @@ static void print_human(const struct arguments *a, const json_t *rows, const jso
     bs__print_table(out, rows, columns, sizeof columns / sizeof *columns);
     if (!t->scored)
         return;
-    fprintf(out, "\nmean of %zu images: mSA %.4f, SA50 %.4f, SA75 %.4f\n", t->scored,
-            json_number_value(json_object_get(summary, "msa")),
+    fprintf(out, "\nmean of %zu image%s: mSA %.4f, SA50 %.4f, SA75 %.4f\n", t->scored,
+            t->scored == 1 ? "" : "s", json_number_value(json_object_get(summary, "msa")),
             json_number_value(json_object_get(summary, "sa50")),
             json_number_value(json_object_get(summary, "sa75")));
     if (t->both_empty && t->both_empty < t->scored)

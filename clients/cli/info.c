@@ -58,10 +58,12 @@ int bs__info_main(struct bs__cli *cli, int argc, char **argv)
     if (bs__ask(cli, client, BS__METHOD("Server", "GetInfo"), cli->timeout, &request.base,
                 &bioseg__v1__get_info_response__descriptor, &response, &code) == BS_OK) {
         json_t *info = bs__json_of_message(response);
-        if (cli->json)
+        if (cli->json) {
             bs__print_json(cli->out, info);
-        else
+        } else {
+            bs__make_times_readable(info);
             bs__print_fields(cli->out, info, 0);
+        }
         json_decref(info);
         protobuf_c_message_free_unpacked(response, NULL);
     }

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #define PAGE_SIZE    200
 #define STATE_PREFIX "JOB_STATE_"
@@ -33,16 +32,7 @@ static void add_readable(json_t *job)
             text[n++] = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
     text[n] = '\0';
     json_object_set_new(job, "state", json_string(text));
-    static const char *const times[] = {"created_ms", "started_ms", "finished_ms", "expires_ms"};
-    static const char *const names[] = {"created", "started", "finished", "expires"};
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
-        time_t t = (time_t)(json_integer_value(json_object_get(job, times[i])) / 1000);
-        struct tm tm;
-        char when[32];
-        json_object_del(job, times[i]);
-        if (t > 0 && localtime_r(&t, &tm) && strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm))
-            json_object_set_new(job, names[i], json_string(when));
-    }
+    bs__make_times_readable(job);
     const json_t *progress = json_object_get(job, "progress");
     json_int_t total = json_integer_value(json_object_get(progress, "tiles_total"));
     if (total > 0) {

@@ -107,6 +107,7 @@ static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
     } else {
         json_t *parameters = json_incref(json_object_get(m, "parameters"));
         json_object_del(m, "parameters");
+        bs__make_times_readable(m);
         bs__print_fields(cli->out, m, 0);
         if (json_array_size(parameters))
             fprintf(cli->out, "\nparameters (bioseg segment --set NAME=VALUE):\n");

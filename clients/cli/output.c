@@ -8,9 +8,10 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MAX_COLUMNS 16
-#define CELL        96
+#define CELL        64
 
 json_t *bs__json_text(const char *text)
 {
@@ -174,6 +175,30 @@ const char *bs__human_bytes(double bytes, char text[16])
     return text;
 }
 
+void bs__make_times_readable(json_t *object)
+{
+    json_t *out = json_object(), *value;
+    const char *key;
+    json_object_foreach(object, key, value)
+    {
+        size_t n = strlen(key);
+        char name[64], when[32];
+        if (n <= 3 || n >= sizeof name || strcmp(key + n - 3, "_ms") != 0 || !json_is_integer(value)) {
+            json_object_set(out, key, value);
+            continue;
+        }
+        time_t t = (time_t)(json_integer_value(value) / 1000);
+        struct tm tm;
+        memcpy(name, key, n - 3);
+        name[n - 3] = '\0';
+        if (t > 0 && localtime_r(&t, &tm) && strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &tm))
+            json_object_set_new(out, name, json_string(when));
+    }
+    json_object_clear(object);
+    json_object_update(object, out);
+    json_decref(out);
+}
+
 static const json_t *look_up(const json_t *row, const char *path)
 {
     char part[64];
@@ -195,6 +220,14 @@ static void copy_printable(char *out, size_t cap, const char *text)
     size_t n = 0;
     for (; *text && n + 1 < cap; text++)
         out[n++] = (unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text;
+    /* What is cut shows it, and not in the middle of a character. */
+    if (*text && cap > 4) {
+        n = cap - 4;
+        while (n > 0 && ((unsigned char)out[n] & 0xc0) == 0x80)
+            n--;
+        memcpy(out + n, "...", 3);
+        n += 3;
+    }
     out[n] = '\0';
 }
 

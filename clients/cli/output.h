@@ -29,6 +29,10 @@ void bs__print_table(FILE *out, const json_t *rows, const struct bs__column *col
 /* Prints an object as "name: value" lines, nested objects indented. */
 void bs__print_fields(FILE *out, const json_t *object, int indent);
 
+/* Replaces "created_ms" and other members ending in "_ms" by local times ("created": "2026-01-31 12:00:00"); 0, which is
+   "not yet" or "never", is left out. For people only. */
+void bs__make_times_readable(json_t *object);
+
 /* "12.3 MiB"; text must hold 16 bytes. Returns text. */
 const char *bs__human_bytes(double bytes, char text[16]);
 

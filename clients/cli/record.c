@@ -87,7 +87,9 @@ bs_status bs__record_write(const struct bs__output_paths *paths, const struct bs
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the record %s", paths->path[BS__OUTPUT_RECORD]);
         goto cleanup;
     }
-    rc = bs__write_text(paths->path[BS__OUTPUT_RECORD], text, strlen(text), err);
+    size_t n = strlen(text);
+    text[n++] = '\n'; /* in place of the NUL, which is not written */
+    rc = bs__write_text(paths->path[BS__OUTPUT_RECORD], text, n, err);
 cleanup:
     free(text);
     json_decref(record);

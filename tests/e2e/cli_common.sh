@@ -20,7 +20,7 @@ trap finish EXIT
 # start_daemon [OPTION...]: on $data, waits until it answers on its socket.
 start_daemon() {
     mkdir -p "$data" && chmod 700 "$data"
-    "$bin/biosegd" --data "$data" --listen none "$@" >>"$tmp/daemon.log" 2>&1 &
+    "$bin/biosegd" --data "$data" --listen none --disk-reserve 1M "$@" >>"$tmp/daemon.log" 2>&1 &
     daemon_pid=$!
     for _ in $(seq 300); do
         "$bin/bioseg" -q --server "unix:$data/biosegd.sock" info >/dev/null 2>&1 && return 0

@@ -80,6 +80,37 @@ static void tables_line_up_and_hide_control_characters(void **state)
     json_decref(rows);
 }
 
+static void long_texts_are_cut_between_characters(void **state)
+{
+    (void)state;
+    static const struct bs__column columns[] = {{"X", "x", false}};
+    char word[201] = "", *text = NULL;
+    size_t size = 0;
+    for (int i = 0; i < 100; i++)
+        strcat(word, "\xc3\xbc");
+    FILE *f = open_memstream(&text, &size);
+    json_t *rows = json_pack("[{s:s}]", "x", word);
+    bs__print_table(f, rows, columns, 1);
+    fclose(f);
+    json_t *line = json_string(strchr(text, '\n') + 1); /* NULL unless it is UTF-8 */
+    assert_non_null(line);
+    assert_non_null(strstr(text, "\xc3\xbc..."));
+    json_decref(line);
+    free(text);
+    json_decref(rows);
+}
+
+static void times_are_readable_and_never_is_left_out(void **state)
+{
+    (void)state;
+    json_t *o = json_pack("{s:s, s:I, s:I}", "id", "j1", "created_ms", (json_int_t)1700000000000,
+                          "expires_ms", (json_int_t)0);
+    bs__make_times_readable(o);
+    assert_int_equal(strncmp(json_string_value(json_object_get(o, "created")), "2023-11-1", 9), 0);
+    assert_int_equal(json_object_size(o), 2);
+    json_decref(o);
+}
+
 static void sizes_are_readable(void **state)
 {
     (void)state;
@@ -96,6 +127,8 @@ int main(void)
         cmocka_unit_test(numbers_that_json_lacks_become_null),
         cmocka_unit_test(names_that_are_not_utf8_can_be_printed),
         cmocka_unit_test(tables_line_up_and_hide_control_characters),
+        cmocka_unit_test(long_texts_are_cut_between_characters),
+        cmocka_unit_test(times_are_readable_and_never_is_left_out),
         cmocka_unit_test(sizes_are_readable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
