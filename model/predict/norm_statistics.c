@@ -9,11 +9,10 @@
 
    The windows stand for the image; how well is tested on a mosaic of empty, dim and bright parts.
    A struct bs__fixed_norm owns its executable and parameters; executor thread only. */
-#include "model/predict/predict_internal.h"
+#include "model/predict/norm_graph.h"
 
 #include "kernels/base/checked.h"
 #include "kernels/base/pages.h"
-#include "model/arch/arch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -28,8 +27,6 @@
 #define SPREAD_CORE   256 /* many small windows tell more about a slide than few large ones */
 #define SAMPLE_HALO   32  /* beyond it hardly anything reaches a pixel, though it could */
 #define MOST_LEVELS   3   /* of which inputs of norms are computed again instead of held */
-#define MAX_NORMS     62
-#define NO_NORM       (-1)
 
 struct norm {
     int channels;
@@ -41,151 +38,8 @@ struct bs__fixed_norm {
     struct bs_params *params;       /* the model's plus the fixed statistics */
     struct bs_executable *exe;
     int nnorm;
-    struct norm norm[MAX_NORMS];
+    struct norm norm[BS__MAX_NORMS];
 };
-
-bool bs__has_spatial_norm(const struct bs_arch_config *arch)
-{
-    return arch->unet.norm == BS_NORM_INSTANCE || arch->unet.norm == BS_NORM_GROUP;
-}
-
-static bool is_spatial_norm(enum bs_op op)
-{
-    return op == BS_OP_INSTANCE_NORM || op == BS_OP_GROUP_NORM;
-}
-
-static bs_value stat_param(struct bs_graph *g, int k, const char *what, int64_t channels)
-{
-    char name[64];
-    snprintf(name, sizeof name, "fixed.%d.%s", k, what);
-    return bs_graph_param(g, name, BS_SHAPE(channels));
-}
-
-/* The network at one size, and where its norms are. */
-struct plan {
-    struct bs_graph *graph;
-    int64_t h; /* of the image */
-    int nnode, nnorm;
-    int *norm_at;            /* per node: the number of this norm, or NO_NORM */
-    int *tap_at;             /* per node: the number of the norm whose input it is, or NO_NORM */
-    bs_value tap[MAX_NORMS]; /* the input of each norm */
-    bs_value norm[MAX_NORMS];
-};
-
-static void plan_close(struct plan *p)
-{
-    bs_graph_destroy(p->graph);
-    free(p->norm_at);
-    free(p->tap_at);
-    memset(p, 0, sizeof *p);
-}
-
-static bs_status plan_open(struct plan *p, const struct bs_arch_config *arch, int64_t n, int64_t h, int64_t w,
-                           struct bs_err *err)
-{
-    memset(p, 0, sizeof *p);
-    bs_status rc = bs_arch_build(arch, n, h, w, &p->graph, err);
-    if (rc != BS_OK)
-        return rc;
-    p->h = h;
-    p->nnode = bs_graph_node_count(p->graph);
-    p->norm_at = malloc((size_t)p->nnode * sizeof *p->norm_at);
-    p->tap_at = malloc((size_t)p->nnode * sizeof *p->tap_at);
-    if (!p->norm_at || !p->tap_at)
-        return BS_FAIL(err, BS_ENOMEM, "no memory for the graph");
-    for (int v = 0; v < p->nnode; v++)
-        p->norm_at[v] = p->tap_at[v] = NO_NORM;
-    for (int v = 0; v < p->nnode; v++) {
-        const struct bs_node *node = bs_graph_node(p->graph, v);
-        if (!is_spatial_norm(node->op))
-            continue;
-        if (p->nnorm == MAX_NORMS)
-            return BS_FAIL(err, BS_EUNSUPPORTED, "a network with more than %d norms cannot be tiled",
-                           MAX_NORMS);
-        p->norm[p->nnorm] = v;
-        p->tap[p->nnorm] = node->input[0];
-        p->tap_at[node->input[0]] = p->nnorm;
-        p->norm_at[v] = p->nnorm++;
-    }
-    return BS_OK;
-}
-
-/* Copying a part of the network: values that are known already come in as inputs. */
-struct copying {
-    const struct plan *plan;
-    int level; /* inputs of norms above this level (0: full size) are computed again, from the image if need be */
-    struct bs_graph *to;
-    bs_value *copy; /* per node of the plan; BS_NO_VALUE: not copied yet */
-    int target;     /* the norm whose input is wanted; nnorm: the whole network, nothing is known */
-    int input[MAX_NORMS], ninput; /* norms whose inputs come in, in the order of the graph's inputs */
-};
-
-/* The image itself is always at hand; the inputs of the other norms from some level on. */
-static bool is_held(const struct plan *p, int tap, int level)
-{
-    const struct bs_node *node = bs_graph_node(p->graph, p->tap[tap]);
-    return node->op == BS_OP_INPUT || p->h / node->shape.dim[2] >= (int64_t)1 << level;
-}
-
-static bs_value copy_value(struct copying *c, bs_value v)
-{
-    const struct bs_node *node = bs_graph_node(c->plan->graph, v);
-    int tap = c->plan->tap_at[v], k = c->plan->norm_at[v];
-    bs_value in[BS_MAX_INPUTS];
-    if (c->copy[v] != BS_NO_VALUE)
-        return c->copy[v];
-    if (c->target < c->plan->nnorm && tap != NO_NORM && tap < c->target && is_held(c->plan, tap, c->level)) {
-        char name[32];
-        snprintf(name, sizeof name, "tap.%d", tap);
-        c->input[c->ninput++] = tap;
-        return c->copy[v] = bs_graph_input(c->to, name, node->shape);
-    }
-    if (node->op == BS_OP_INPUT)
-        return c->copy[v] = bs_graph_input(c->to, node->name, node->shape);
-    if (node->op == BS_OP_PARAM)
-        return c->copy[v] = bs_graph_param(c->to, node->name, node->shape);
-    for (int i = 0; i < node->ninput; i++)
-        in[i] = copy_value(c, node->input[i]);
-    if (k == NO_NORM)
-        return c->copy[v] = bs_graph_apply(c->to, node->op, in, node->ninput, node->attr);
-    int64_t channels = node->shape.dim[1];
-    bool affine = node->op == BS_OP_GROUP_NORM;
-    bs_value weight = affine ? in[1] : stat_param(c->to, k, "weight", channels);
-    bs_value bias = affine ? in[2] : stat_param(c->to, k, "bias", channels);
-    return c->copy[v] =
-               bs_graph_batch_norm(c->to, in[0], weight, bias, stat_param(c->to, k, "mean", channels),
-                                   stat_param(c->to, k, "var", channels), node->attr.eps);
-}
-
-/* target < nnorm: the part that ends at this norm's input. Otherwise the whole network with fixed norms. */
-static bs_status copy_network(const struct plan *plan, int target, int level, struct copying *c,
-                              struct bs_graph **out, struct bs_err *err)
-{
-    bs_status rc;
-    *out = NULL;
-    *c = (struct copying){.plan = plan, .level = level, .target = target, .to = bs_graph_create()};
-    c->copy = malloc((size_t)plan->nnode * sizeof *c->copy);
-    if (!c->to || !c->copy) {
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the graph");
-        goto cleanup;
-    }
-    for (int v = 0; v < plan->nnode; v++)
-        c->copy[v] = BS_NO_VALUE;
-    if (target < plan->nnorm)
-        bs_graph_output(c->to, "tap", copy_value(c, plan->tap[target]));
-    for (int i = 0; target == plan->nnorm && i < bs_graph_output_count(plan->graph); i++)
-        bs_graph_output(c->to, bs_graph_output_name(plan->graph, i),
-                        copy_value(c, bs_graph_output_value(plan->graph, i)));
-    if ((rc = bs_graph_finish(c->to, err)) == BS_OK) {
-        *out = c->to;
-        c->to = NULL;
-    }
-cleanup:
-    bs_graph_destroy(c->to);
-    free(c->copy);
-    c->copy = NULL;
-    return rc;
-}
 
 /* The windows that are measured: rows x columns of one size, evenly spread, the first and last at the borders. */
 struct sample {
@@ -380,14 +234,14 @@ struct measuring {
     int64_t divisor, windows;
     int level;
     struct sample sample;
-    struct plan plan;
+    struct bs__norm_plan plan;
     float *scratch; /* one window's input of a norm that is not held */
-    int last_use[MAX_NORMS];
-    float *tap[MAX_NORMS]; /* (windows, C, h, w): input of each norm, while a later part needs it */
-    size_t tap_bytes[MAX_NORMS];
+    int last_use[BS__MAX_NORMS];
+    float *tap[BS__MAX_NORMS]; /* (windows, C, h, w): input of each norm, while a later part needs it */
+    size_t tap_bytes[BS__MAX_NORMS];
 };
 
-static size_t one_tap(const struct plan *plan, int k)
+static size_t one_tap(const struct bs__norm_plan *plan, int k)
 {
     return bs_shape_count(&bs_graph_node(plan->graph, plan->tap[k])->shape);
 }
@@ -398,12 +252,12 @@ static bs_status plan_memory(struct measuring *m, size_t *peak, struct bs_err *e
     *peak = 0;
     memset(m->last_use, 0, sizeof m->last_use);
     for (int k = 0; k < m->plan.nnorm; k++) {
-        struct copying c;
+        struct bs__norm_part c;
         struct bs_graph *part = NULL;
         m->last_use[k] = k;
         if (k == 0)
             continue;
-        bs_status rc = copy_network(&m->plan, k, m->level, &c, &part, err);
+        bs_status rc = bs__norm_part_build(&m->plan, k, m->level, &c, &part, err);
         bs_graph_destroy(part);
         if (rc != BS_OK)
             return rc;
@@ -413,7 +267,7 @@ static bs_status plan_memory(struct measuring *m, size_t *peak, struct bs_err *e
     for (int k = 0; k < m->plan.nnorm; k++) {
         size_t live = 0;
         for (int j = 0; j <= k; j++)
-            live += m->last_use[j] >= k && is_held(&m->plan, j, m->level)
+            live += m->last_use[j] >= k && bs__norm_is_held(&m->plan, j, m->level)
                         ? one_tap(&m->plan, j) * sizeof(float)
                         : 0;
         *peak = live > *peak ? live : *peak;
@@ -429,7 +283,7 @@ static bs_status choose_windows(struct measuring *m, struct bs_err *err)
     for (size_t pixels = SAMPLE_PIXELS;; pixels /= 2) {
         m->sample = choose_sample(m->layout, m->divisor, pixels);
         m->windows = m->sample.rows * m->sample.columns;
-        bs_status rc = plan_open(&m->plan, arch, 1, m->sample.h, m->sample.w, err);
+        bs_status rc = bs__norm_plan_open(&m->plan, arch, 1, m->sample.h, m->sample.w, err);
         for (m->level = 0; rc == BS_OK && m->level <= MOST_LEVELS; m->level++) {
             size_t peak;
             rc = plan_memory(m, &peak, err);
@@ -442,7 +296,7 @@ static bs_status choose_windows(struct measuring *m, struct bs_err *err)
         m->level = MOST_LEVELS;
         if (pixels <= SPREAD_CORE * SPREAD_CORE)
             return BS_OK;
-        plan_close(&m->plan);
+        bs__norm_plan_close(&m->plan);
     }
 }
 
@@ -477,12 +331,12 @@ static float *tap_of(const struct measuring *m, int k, int64_t window)
 static bs_status run_part(struct measuring *m, int k, struct sums *sums, struct bs_err *err)
 {
     const struct bs_shape *shape = &bs_graph_node(m->plan.graph, m->plan.tap[k])->shape;
-    struct copying c;
+    struct bs__norm_part c;
     struct bs_graph *part = NULL;
     struct bs_executable *exe = NULL;
-    struct bs_tensor in[MAX_NORMS], out;
+    struct bs_tensor in[BS__MAX_NORMS], out;
     bs_status rc = BS_OK;
-    if (k > 0 && (rc = copy_network(&m->plan, k, m->level, &c, &part, err)) == BS_OK)
+    if (k > 0 && (rc = bs__norm_part_build(&m->plan, k, m->level, &c, &part, err)) == BS_OK)
         rc = bs_executable_create(bs_model_device(m->model), part, m->fixed->params, m->precision, &exe, err);
     for (int64_t window = 0; rc == BS_OK && window < m->windows; window++) {
         for (int i = 0; k > 0 && i < c.ninput; i++)
@@ -539,7 +393,7 @@ static bs_status measure_norms(struct measuring *m, struct bs_err *err)
     }
     for (int k = 0; k < m->plan.nnorm; k++) {
         m->tap_bytes[k] = (size_t)m->windows * one_tap(&m->plan, k) * sizeof(float);
-        if (is_held(&m->plan, k, m->level) && !(m->tap[k] = bs_pages_alloc(m->tap_bytes[k]))) {
+        if (bs__norm_is_held(&m->plan, k, m->level) && !(m->tap[k] = bs_pages_alloc(m->tap_bytes[k]))) {
             rc = BS_FAIL(err, BS_ENOMEM, "no memory to measure the norms of the network");
             goto cleanup;
         }
@@ -550,11 +404,11 @@ static bs_status measure_norms(struct measuring *m, struct bs_err *err)
                 drop_tap(m, j);
     }
 cleanup:
-    for (int k = 0; k < MAX_NORMS; k++)
+    for (int k = 0; k < BS__MAX_NORMS; k++)
         drop_tap(m, k);
     if (m->scratch)
         bs_pages_free(m->scratch, scratch);
-    plan_close(&m->plan);
+    bs__norm_plan_close(&m->plan);
     return rc;
 }
 
@@ -564,8 +418,8 @@ bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
                                 struct bs_err *err)
 {
     const struct bs_arch_config *arch = &bs_model_info_get(model)->arch;
-    struct plan whole = {0};
-    struct copying copying;
+    struct bs__norm_plan whole = {0};
+    struct bs__norm_part copying;
     struct bs_graph *graph = NULL;
     struct bs__fixed_norm *f = calloc(1, sizeof *f);
     bs_status rc = BS_OK;
@@ -583,15 +437,15 @@ bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
                           .divisor = bs_arch_divisor(arch)};
     struct bs_param_source source = {f, source_shape, source_read, NULL};
     if ((rc = bs_params_create(source, &f->params, err)) != BS_OK || (rc = measure_norms(&m, err)) != BS_OK ||
-        (rc = plan_open(&whole, arch, l->batch, l->window_h, l->window_w, err)) != BS_OK ||
-        (rc = copy_network(&whole, whole.nnorm, 0, &copying, &graph, err)) != BS_OK ||
+        (rc = bs__norm_plan_open(&whole, arch, l->batch, l->window_h, l->window_w, err)) != BS_OK ||
+        (rc = bs__norm_part_build(&whole, whole.nnorm, 0, &copying, &graph, err)) != BS_OK ||
         (rc = bs_executable_create(bs_model_device(model), graph, f->params, precision, &f->exe, err)) !=
             BS_OK)
         goto cleanup;
     *out = f;
     f = NULL;
 cleanup:
-    plan_close(&whole);
+    bs__norm_plan_close(&whole);
     bs_graph_destroy(graph);
     bs__fixed_norm_destroy(f);
     return rc;

@@ -79,27 +79,33 @@ static double largest_difference(const float *a, const float *b, size_t n)
     return worst;
 }
 
-static double tiled_against_whole(enum bs_norm norm, enum bs_upsampling upsampling, int batch)
+static double tiled_against_whole_of(enum bs_norm norm, enum bs_upsampling upsampling, int batch, size_t h,
+                                     size_t w, int64_t tile)
 {
     struct bs_model *model = open_model(norm, upsampling);
-    struct bs_image *im = cells(203, 157);
+    struct bs_image *im = cells(h, w);
     struct bs_segment_params params = bs_segment_params_default(bs_model_info_get(model));
     struct bs_segment_result whole, tiled;
     struct bs_err err = {0};
     if (bs_segment(model, im, &params, true, NULL, NULL, &whole, &err) != BS_OK)
         fail_msg("%s", err.msg);
     assert_false(whole.tiled);
-    params.tile = 48;
+    params.tile = tile;
     params.batch = batch;
     if (bs_segment(model, im, &params, true, NULL, NULL, &tiled, &err) != BS_OK)
         fail_msg("%s", err.msg);
     assert_true(tiled.tiled);
-    double worst = largest_difference(whole.maps, tiled.maps, 2 * 203 * 157);
+    double worst = largest_difference(whole.maps, tiled.maps, 2 * h * w);
     bs_segment_result_free(&whole);
     bs_segment_result_free(&tiled);
     bs_image_unref(im);
     bs_model_close(model);
     return worst;
+}
+
+static double tiled_against_whole(enum bs_norm norm, enum bs_upsampling upsampling, int batch)
+{
+    return tiled_against_whole_of(norm, upsampling, batch, 203, 157, 48);
 }
 
 static void tiles_equal_the_whole_image_without_norms_and_with_batch_norm(void **state)
@@ -124,6 +130,13 @@ static void tiles_of_instance_and_group_norm_networks_use_the_statistics_of_the_
     (void)state;
     assert_true(tiled_against_whole(BS_NORM_INSTANCE, BS_UPSAMPLING_BILINEAR, 1) <= 1e-4);
     assert_true(tiled_against_whole(BS_NORM_GROUP, BS_UPSAMPLING_TRANSPOSED, 1) <= 1e-4);
+}
+
+/* Too large to be measured in one piece: windows that cover it share their overlaps. */
+static void norms_measured_in_windows_are_those_of_the_whole_image(void **state)
+{
+    (void)state;
+    assert_true(tiled_against_whole_of(BS_NORM_INSTANCE, BS_UPSAMPLING_BILINEAR, 1, 1301, 1111, 512) <= 2e-3);
 }
 
 static void maps_in_a_file_give_the_labels_of_maps_in_memory(void **state)
@@ -188,6 +201,7 @@ int main(void)
         cmocka_unit_test(tiles_equal_the_whole_image_without_norms_and_with_batch_norm),
         cmocka_unit_test(several_tiles_at_a_time_change_nothing),
         cmocka_unit_test(tiles_of_instance_and_group_norm_networks_use_the_statistics_of_the_image),
+        cmocka_unit_test(norms_measured_in_windows_are_those_of_the_whole_image),
         cmocka_unit_test(maps_in_a_file_give_the_labels_of_maps_in_memory),
         cmocka_unit_test(a_small_budget_makes_tiles_and_a_tiny_one_is_refused_with_the_figure),
         cmocka_unit_test(the_halo_is_the_receptive_radius_rounded_up),
