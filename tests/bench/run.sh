@@ -1,0 +1,23 @@
+#!/bin/sh
+# Benchmarks against PyTorch, ONNX Runtime and OpenVINO. Peers are installed from the configured Python package index into a virtual
+# environment of their own (BIOSEG_BENCH_VENV, default ~/.cache/bioseg-bench-venv; a few GB).
+#   tests/bench/run.sh [BUILD_FOLDER] [arguments of peers.py]
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+build=$here/../../build
+if [ $# -gt 0 ] && [ -d "$1" ]; then
+    build=$1
+    shift
+fi
+bench=$build/bin/bench_unet
+[ -x "$bench" ] || { echo "no $bench: build the target bench_unet first" >&2; exit 2; }
+venv=${BIOSEG_BENCH_VENV:-$HOME/.cache/bioseg-bench-venv}
+if ! "$venv/bin/python" -c 'import torch, onnxruntime, openvino, onnx, numpy' 2>/dev/null; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install -q torch onnxruntime openvino onnx onnxscript numpy
+fi
+"$venv/bin/python" "$here/peers.py" --bench "$bench" --folder "$venv/bench" "$@"
+# Cold start and request overhead need the daemon.
+if [ -x "$build/bin/biosegd" ] && [ -f "$here/requests.py" ]; then
+    "$venv/bin/python" "$here/requests.py" --build "$build"
+fi
