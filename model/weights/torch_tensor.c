@@ -141,7 +141,7 @@ static bs_status check_bounds(const struct bs__torch_tensor *t, uint64_t first, 
 static bs_status parse_view(const struct bs__pickle_list *args, enum form form, struct bs__torch_tensor *out,
                             struct bs_err *err)
 {
-    uint64_t size[BS_MAX_DIM], offset, available;
+    uint64_t size[BS_MAX_DIM] = {0}, offset, available;
     int strides;
     bs_status rc;
     if ((rc = bs__torch_storage_parse(args->item[0], &out->storage, err)) != BS_OK)
