@@ -11,6 +11,8 @@
 /* Larger windows gain nothing (the halo is a small part of them by then) and make cancel and progress coarse. */
 #define LARGEST_CORE  2048
 #define SMALLEST_CORE 64
+/* Nor does more memory: a slide is segmented in 4 GiB, its labels included. A tile that was asked for may take the budget. */
+#define TILED_ARENA ((size_t)3 << 29)
 
 static int64_t round_up(int64_t a, int64_t m)
 {
@@ -111,6 +113,7 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
     l.halo_h = l.halo_w = halo;
     static const int64_t cores[] = {LARGEST_CORE, 1536, 1024, 768, 512, 384, 256, 192, 128, SMALLEST_CORE};
     int n = params->tile ? 1 : (int)(sizeof cores / sizeof *cores);
+    size_t most = params->tile || l.budget < TILED_ARENA ? l.budget : TILED_ARENA;
     for (int i = 0; i < n; i++) {
         int64_t core = round_up(params->tile ? params->tile : cores[i], divisor);
         if (blocks)
@@ -119,14 +122,14 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
             set_window(&l, core);
         if (l.batch > l.rows * l.columns)
             l.batch = (int)(l.rows * l.columns);
-        if (hopeless(info, l.batch, l.window_h, l.window_w, l.budget)) {
+        if (hopeless(info, l.batch, l.window_h, l.window_w, most)) {
             l.arena_bytes = 0;
             continue;
         }
         if ((rc = arena_of(model, l.batch, l.window_h, l.window_w, params->precision, &l.arena_bytes, err)) !=
             BS_OK)
             return rc;
-        if (l.arena_bytes <= l.budget) {
+        if (l.arena_bytes <= most) {
             *out = l;
             return BS_OK;
         }

@@ -24,9 +24,10 @@
 #define SAMPLE_PIXELS ((size_t)18 << 20)
 #define ONE_WINDOW    ((size_t)1 << 20) /* smaller images are measured as a whole */
 #define COVERING_CORE 512
-#define SPREAD_CORE   256 /* many small windows tell more about a slide than few large ones */
-#define SAMPLE_HALO   32  /* beyond it hardly anything reaches a pixel, though it could */
-#define MOST_LEVELS   3   /* of which inputs of norms are computed again instead of held */
+#define SPREAD_CORE   256               /* many small windows tell more about a slide than few large ones */
+#define SAMPLE_HALO   32                /* beyond it hardly anything reaches a pixel, though it could */
+#define MOST_BYTES    ((size_t)2 << 30) /* of inputs of norms held at once: slides are segmented in 4 GiB */
+#define MOST_LEVELS   3                 /* of which inputs of norms are computed again instead of held */
 
 struct norm {
     int channels;
@@ -280,6 +281,8 @@ static bs_status plan_memory(struct measuring *m, size_t *peak, struct bs_err *e
 static bs_status choose_windows(struct measuring *m, struct bs_err *err)
 {
     const struct bs_arch_config *arch = &bs_model_info_get(m->model)->arch;
+    size_t most = m->layout->budget / 2; /* the parts' own arenas need room too */
+    most = most < MOST_BYTES ? most : MOST_BYTES;
     for (size_t pixels = SAMPLE_PIXELS;; pixels /= 2) {
         m->sample = choose_sample(m->layout, m->divisor, pixels);
         m->windows = m->sample.rows * m->sample.columns;
