@@ -233,8 +233,12 @@ static bs_status check_message(const ProtobufCMessageDescriptor *type, const uin
             c.at += value;
             break;
         case 2:
-            if (!get_varint(&c, &value) || value > (uint64_t)(c.end - c.at))
+            if (!get_varint(&c, &value))
                 return BS_FAIL(err, BS_ECORRUPT, "%s is cut short", type->short_name);
+#ifndef BS_FUZZ_PLANT /* see tests/fuzz/fuzz.cmake */
+            if (value > (uint64_t)(c.end - c.at))
+                return BS_FAIL(err, BS_ECORRUPT, "%s is cut short", type->short_name);
+#endif
             body = c.at;
             c.at += value;
             break;

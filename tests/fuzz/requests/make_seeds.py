@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Makes seeds/ anew from the messages below (needs protoc): tests/fuzz/requests/make_seeds.py
+The format of a seed stands at the top of fuzz_requests.c; what exists there (model "nuclei", jobs "done", "open" and
+"other") in world.c."""
+import pathlib
+import re
+import struct
+import subprocess
+
+HERE = pathlib.Path(__file__).resolve().parent
+PROTO = HERE.parents[2] / "proto"
+# In the order in which server/service/register.c registers them.
+FILES = ["bioseg/v1/server.proto", "bioseg/v1/segmentation.proto", "bioseg/v1/models.proto", "bioseg/v1/jobs.proto",
+         "bioseg/v1/datasets.proto", "bioseg/v1/training.proto", "bioseg/v1/admin.proto", "grpc/health/v1/health.proto",
+         "grpc/reflection/v1/reflection.proto"]
+# These read their messages themselves, each with its length before it.
+FRAMED = ["Segment", "SegmentStream", "Import", "Submit", "ServerReflectionInfo"]
+
+RAW = 'encoding: IMAGE_ENCODING_RAW axes { name: "y" size: 4 } axes { name: "x" size: 4 } sample_type: SAMPLE_TYPE_UINT8'
+RGB = ('encoding: IMAGE_ENCODING_RAW axes { name: "y" size: 2 pixel_size: 0.5 unit: "um" } '
+       'axes { name: "x" size: 2 pixel_size: 500 unit: "nm" } axes { name: "c" size: 3 } '
+       'sample_type: SAMPLE_TYPE_UINT16 channel_names: "DAPI" channel_names: "GFP" channel_names: "RFP"')
+FILE = 'encoding: IMAGE_ENCODING_FILE axes { name: "y" pixel_size: 1 unit: "µm" } axes { name: "x" pixel_size: 1 unit: "µm" }'
+SPEC = 'model { name: "nuclei" }'
+FULL = ('model { name: "nuclei" version: 1 } parameters { key: "min_size" value { number: 10 } } '
+        'parameters { key: "foreground_threshold" value { number: 0.25 } } channel_name: "GFP" no_data: nan '
+        'target_pixel_size_um: 0.25 plane_mode: PLANE_MODE_INDEPENDENT statistics_scope: STATISTICS_SCOPE_BLOCK '
+        'tiling { tile_px: 64 halo_px: 16 batch: 1 } precision: PRECISION_FP32 outputs: OUTPUT_LABELS outputs: OUTPUT_MAPS '
+        'outputs: OUTPUT_OBJECT_TABLE min_size_um2: 2')
+LATER = SPEC + ' region { y: 1 x: 1 height: 2 width: 2 } channel_index: 0 scale: 2 separate_planes: true outputs: OUTPUT_OVERLAY'
+PIXELS16, PIXELS24 = r"\001" * 16, r"\002" * 24
+CHUNKS = [f'chunk {{ offset: 0 data: "{PIXELS16[:40]}" }}', f'chunk {{ offset: 10 data: "{PIXELS16[:24]}" }}',
+          'end { total_bytes: 16 }']
+SEEDS = {
+    "Server.GetInfo": [[""]],
+    "Segmentation.Segment": [
+        [f'spec {{ {SPEC} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
+        [f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"'],
+        [f'spec {{ {LATER} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
+        [f'spec {{ {SPEC} outputs: OUTPUT_MAPS precision: PRECISION_BF16 scale: 0.5 }} image {{ {FILE} }} pixels: "PNG"'],
+    ],
+    "Segmentation.SegmentStream": [
+        [f'start {{ spec {{ {SPEC} }} image {{ {RAW} }} total_bytes: 16 }}', *CHUNKS],
+        [f'start {{ spec {{ {FULL} }} image {{ {RGB} }} total_bytes: 24 }}', f'chunk {{ data: "{PIXELS24}" }}',
+         'end { total_bytes: 24 sha256: "00" }'],
+        [f'start {{ spec {{ {SPEC} channel_index: 0 }} image {{ {FILE} }} total_bytes: 3 }}', 'chunk { data: "abc" }',
+         'end { total_bytes: 3 }'],
+    ],
+    "Models.List": [["page { size: 1 }"], ['page { size: 100 token: "nuclei:1" } project: ""'],
+                    ['project: "p" labels { key: "a" value: "b" }']],
+    "Models.Get": [['model { name: "nuclei" version: 1 }'], ['model { name: "nuclei" alias: "production" }'],
+                   ['model { name: "none" }']],
+    "Models.Import": [
+        ['start { name: "new" total_bytes: 16 }', *CHUNKS],
+        ['start { name: "new" total_bytes: 16 project: "p" labels { key: "a" value: "b" } time_to_live_ms: 1 }', *CHUNKS],
+    ],
+    "Models.Export": [['model { name: "nuclei" }']],
+    "Models.Load": [['model { name: "nuclei" }']],
+    "Models.Unload": [['model { name: "nuclei" }']],
+    "Models.Delete": [['model { name: "nuclei" version: 1 }'], ['model { name: "nuclei" }']],
+    "Models.SetAlias": [['model { name: "nuclei" version: 1 } alias: "production"']],
+    "Jobs.Submit": [
+        [f'start {{ idempotency_key: "again" image {{ {RAW} }} total_bytes: 16 segment {{ {SPEC} }} }}', *CHUNKS],
+        [f'start {{ idempotency_key: "taken" project: "p" image {{ {RAW} }} total_bytes: 16 segment {{ {SPEC} }} }}', *CHUNKS],
+        [f'start {{ dry_run: true image {{ {RGB} }} segment {{ {FULL} }} }}'],
+        [f'start {{ labels {{ key: "a" value: "b" }} time_to_live_ms: 5 image {{ {FILE} }} total_bytes: 3 segment {{ {SPEC} }} }}'],
+    ],
+    "Jobs.Get": [['id: "done"'], ['id: "open"'], ['id: "other"'], ['id: "none"']],
+    "Jobs.List": [["page { size: 1 } state: JOB_STATE_SUCCEEDED"], ["page { size: 100 }"],
+                  ['project: "p" labels { key: "a" value: "b" }']],
+    "Jobs.Watch": [['id: "done"'], ['id: "open" after_revision: 1'], ['id: "open" after_revision: 9']],
+    "Jobs.Cancel": [['id: "open"'], ['id: "done"']],
+    "Jobs.Delete": [['id: "done"'], ['id: "open"']],
+    "Jobs.GetResult": [['id: "done"'], ['id: "done" outputs: OUTPUT_LABELS outputs: OUTPUT_OBJECT_TABLE'], ['id: "open"'],
+                       ['id: "done" outputs: OUTPUT_OVERLAY']],
+    "Datasets.Create": [['dataset { name: "d" labels { key: "a" value: "b" } }']],
+    "Datasets.AddPair": [[f'start {{ dataset: "d" pair {{ name: "x" split: SPLIT_TRAIN image {{ {RAW} }} labels {{ {RAW} }} }} }}']],
+    "Training.Start": [['idempotency_key: "k" labels { key: "a" value: "b" }']],
+    "Health.Check": [[""], ['service: "bioseg.v1.Segmentation"'], ['service: "none"']],
+    "Health.Watch": [['service: "bioseg.v1.Jobs"'], ['service: "none"']],
+    "ServerReflection.ServerReflectionInfo": [
+        ['list_services: ""', 'file_containing_symbol: "bioseg.v1.Jobs.Submit"',
+         'file_by_filename: "bioseg/v1/common.proto"', 'file_containing_extension { containing_type: "a" extension_number: 1 }',
+         'all_extension_numbers_of_type: "a"'],
+        ['host: "h" file_containing_symbol: "grpc.health.v1.HealthCheckResponse.ServingStatus"'],
+    ],
+}
+
+
+def encode(file, message, text):
+    return subprocess.run(["protoc", f"-I{PROTO}", f"--encode={message}", file], input=text.encode(), stdout=subprocess.PIPE,
+                          check=True).stdout
+
+
+def main():
+    for old in (HERE / "seeds").glob("*"):
+        old.unlink()
+    missing = set(SEEDS)
+    for number, file in enumerate(FILES):
+        text = (PROTO / file).read_text()
+        package = re.search(r"^package ([\w.]+);", text, re.M).group(1)
+        service = re.search(r"^service (\w+) {", text, re.M).group(1)
+        for method, (name, request) in enumerate(re.findall(r"^  rpc (\w+)\((?:stream )?(\w+)\)", text, re.M)):
+            full = f"{service}.{name}"
+            missing.discard(full)
+            for i, messages in enumerate(SEEDS.get(full, [[""]])):
+                encoded = [encode(file, f"{package}.{request}", m) for m in messages]
+                if name in FRAMED:
+                    encoded = [struct.pack("<H", len(e)) + e for e in encoded]
+                (HERE / "seeds" / f"{full}.{i}").write_bytes(bytes([number, method, 63]) + b"".join(encoded))
+    assert not missing, missing
+
+
+main()
