@@ -211,8 +211,10 @@ static bs_status check_message(const ProtobufCMessageDescriptor *type, const uin
 {
     struct map_keys maps[MAX_MAPS];
     size_t nmaps = 0;
+    uint64_t seen = 0; /* single submessages, by their place in the descriptor */
     struct cursor c = {data, data + n};
     bs_status rc;
+    BS_ASSERT(type->n_fields <= 64);
     while (c.at < c.end) {
         uint64_t tag, value = 0;
         if (!get_varint(&c, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
@@ -258,6 +260,13 @@ static bs_status check_message(const ProtobufCMessageDescriptor *type, const uin
         if (strict && wire == 0 && f->type == PROTOBUF_C_TYPE_ENUM &&
             (rc = check_enum(f, value, err)) != BS_OK)
             return rc;
+        /* protobuf-c would merge both, and with them maps whose keys are different in each but not in the sum. */
+        if (f->type == PROTOBUF_C_TYPE_MESSAGE && f->label != PROTOBUF_C_LABEL_REPEATED) {
+            uint64_t bit = (uint64_t)1 << (f - type->fields);
+            if (seen & bit)
+                return BS_FAIL(err, BS_EINVAL, "%s comes twice in %s", f->name, type->short_name);
+            seen |= bit;
+        }
         if (wire == 2 && (rc = check_body(f, body, (size_t)value, strict, depth, err)) != BS_OK)
             return rc;
         if (wire == 2 && is_map(f) && (rc = note_map_key(maps, &nmaps, f, body, (size_t)value, err)) != BS_OK)

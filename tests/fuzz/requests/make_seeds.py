@@ -37,6 +37,7 @@ SEEDS = {
         [f'spec {{ {SPEC} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
         [f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"'],
         [f'spec {{ {LATER} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
+        [(f'spec {{ {FULL} }}', f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"')],
         [f'spec {{ {SPEC} outputs: OUTPUT_MAPS precision: PRECISION_BF16 scale: 0.5 }} image {{ {FILE} }} pixels: "PNG"'],
     ],
     "Segmentation.SegmentStream": [
@@ -88,6 +89,9 @@ SEEDS = {
 
 
 def encode(file, message, text):
+    """A tuple: messages one after the other, which is how fields come twice."""
+    if isinstance(text, tuple):
+        return b"".join(encode(file, message, t) for t in text)
     return subprocess.run(["protoc", f"-I{PROTO}", f"--encode={message}", file], input=text.encode(), stdout=subprocess.PIPE,
                           check=True).stdout
 
