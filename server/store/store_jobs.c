@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define MAX_LIMIT   1000
+#define MAX_LIMIT   1001 /* a page of 1000, and one more that tells whether there is a next */
 #define MAX_REQUEST 65536
 #define MAX_NAME    256
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define COLUMNS   "name, version, blob, info_json, owner, created_ms, bytes"
-#define MAX_LIMIT 1000
+#define MAX_LIMIT 1001 /* a page of 1000, and one more that tells whether there is a next */
 
 void bs_model_record_free(struct bs_model_record *m)
 {
