@@ -396,16 +396,27 @@ bs_status bs_call_write_inside(struct bs_call *c, uint32_t outer, const Protobuf
 
 static void log_end(struct bs_call *c, bs_status status, const struct bs_err *err)
 {
-    enum bs_log_level level = status == BS_OK                              ? BS_LOG_INFO
-                              : status == BS_EINTERNAL || status == BS_EIO ? BS_LOG_ERROR
-                                                                           : BS_LOG_WARNING;
-    BS_LOG(c->rpc->opt.log, level, "call", BS_LOG_TEXT("request_id", c->request_id),
-           BS_LOG_TEXT("method", c->method), BS_LOG_TEXT("caller", c->caller.name),
-           BS_LOG_TEXT("status", bs_status_name(status)), BS_LOG_NUMBER("us", now_us() - c->began_us),
-           BS_LOG_NUMBER("bytes_in", c->bytes_in), BS_LOG_NUMBER("bytes_out", c->bytes_out),
-           BS_LOG_TEXT("error", status == BS_OK ? "" : err->msg),
-           BS_LOG_TEXT("raised", status == BS_OK || !err->file ? "" : err->file),
-           BS_LOG_NUMBER("line", status == BS_OK ? 0 : err->line));
+    const struct bs_log_field fields[] = {
+        BS_LOG_TEXT("request_id", c->request_id),
+        BS_LOG_TEXT("method", c->method),
+        BS_LOG_TEXT("caller", c->caller.name),
+        BS_LOG_TEXT("status", bs_status_name(status)),
+        BS_LOG_NUMBER("us", now_us() - c->began_us),
+        BS_LOG_NUMBER("bytes_in", c->bytes_in),
+        BS_LOG_NUMBER("bytes_out", c->bytes_out),
+        BS_LOG_TEXT("error", err->msg),
+        BS_LOG_TEXT("raised", err->file ? err->file : ""),
+        BS_LOG_NUMBER("line", err->line),
+    };
+    size_t n = sizeof fields / sizeof fields[0];
+    enum bs_log_level level = BS_LOG_WARNING;
+    if (status == BS_OK) {
+        level = BS_LOG_INFO;
+        n -= 3;
+    } else if (status == BS_EINTERNAL || status == BS_EIO) {
+        level = BS_LOG_ERROR;
+    }
+    bs_log_write(c->rpc->opt.log, level, "call", fields, n);
 }
 
 void bs__call_finish(struct bs_call *c, bs_status status, const struct bs_err *err)
