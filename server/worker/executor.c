@@ -75,6 +75,10 @@ static void *execute(void *arg)
         rc = BS_FAIL(&err, BS_ENOMEM, "out of memory while starting");
     if (rc != BS_OK) {
         struct bs_worker_message refused = {.type = BS_WORKER_REFUSED};
+        /* Before the daemon hears of it: it hangs up then, and the control thread should wait for this one. */
+        pthread_mutex_lock(&x->mu);
+        x->ended = true;
+        pthread_mutex_unlock(&x->mu);
         bs__set_failure(&refused.body.failure, rc, &err);
         bs__tell(x->opt.sock, &refused);
     } else {
@@ -91,9 +95,6 @@ static void *execute(void *arg)
     }
     bs__models_destroy(models);
     bs_device_close(dev);
-    pthread_mutex_lock(&x->mu);
-    x->ended = true;
-    pthread_mutex_unlock(&x->mu);
     return NULL;
 }
 

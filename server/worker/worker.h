@@ -44,7 +44,7 @@ bs_status bs__executor_start(const struct bs__worker_options *opt, struct bs__ex
 /* Takes the descriptors of m. */
 void bs__executor_push(struct bs__executor *x, const struct bs_worker_message *m);
 void bs__executor_cancel(struct bs__executor *x, uint64_t task);
-/* Whether the thread has ended by itself, because the device could not be opened. */
+/* Whether the thread ends by itself, because the device could not be opened. */
 bool bs__executor_ended(struct bs__executor *x);
 /* Cancels everything, waits for the thread, frees. */
 void bs__executor_stop(struct bs__executor *x);

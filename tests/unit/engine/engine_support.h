@@ -28,7 +28,7 @@
 #endif
 
 /* Side of an image whose segmentation in tiles takes about a second: long enough to interfere with. */
-#define LONG_SIDE (SANITIZED ? 512 : 2048)
+#define LONG_SIDE (SANITIZED ? 320 : 2048)
 
 struct lab {
     char dir[256];
