@@ -14,7 +14,7 @@ least=85
 [ $# -gt 0 ] || set -- $(for list in tests/fuzz/*/parser.list; do basename "$(dirname "$list")"; done)
 
 targets=("${@/#/fuzz.}")
-cmake --preset fuzz -B "$build" -DBS_SANITIZE= -DBS_WITH_SERVER=OFF \
+cmake --preset fuzz -B "$build" -DBS_SANITIZE= \
     -DCMAKE_C_FLAGS='-fprofile-instr-generate -fcoverage-mapping' >"$build.log" 2>&1 &&
     ninja -C "$build" --quiet "${targets[@]}" >>"$build.log" 2>&1 || { tail -5 "$build.log"; exit 1; }
 rm -f "$build.log"
