@@ -2,7 +2,7 @@
      bench_unet [--size N] [--threads N] [--precision f32|bf16] [--winograd on|off] [--repeat N] [--layers]
                 [--transposed] [--interactive] [--save FILE]
    --layers prints a table of steps by time. --interactive runs once for every line of standard input and answers with
-   milliseconds, so that a driver can alternate with other programs. --save writes the output as raw float32.
+   milliseconds, so that a driver can alternate with other programs. --save writes the probabilities as raw float32.
    Memory is VmHWM, read after the libraries are loaded and after one run. */
 #include "kernels/backend.h"
 #include "kernels/base/pages.h"
@@ -240,7 +240,7 @@ int main(int argc, char **argv)
     if (o.save) {
         FILE *f = fopen(o.save, "wb");
         size_t count = bs_shape_count(&out[1].shape);
-        if (!f || fwrite(out[0].data, sizeof(float), count, f) != count)
+        if (!f || fwrite(out[1].data, sizeof(float), count, f) != count)
             rc = BS_FAIL(&err, BS_EIO, "cannot write %s", o.save);
         if (f)
             fclose(f);
