@@ -170,6 +170,8 @@ int bs__complain(const struct bs__cli *cli, const struct bs_err *err, int exit_c
         json_decref(e);
     } else {
         fprintf(stderr, "bioseg: %s\n", err->msg);
+        if (err->code == BS_EUNAUTHENTICATED)
+            fprintf(stderr, "bioseg: the token is taken from --token-file FILE or $BIOSEG_TOKEN_FILE\n");
     }
     return exit_code;
 }

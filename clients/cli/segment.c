@@ -8,6 +8,7 @@
 #include "clients/cli/progress.h"
 #include "clients/cli/save.h"
 #include "clients/cli/segment_call.h"
+#include "clients/cli/warnings.h"
 
 #include "bioseg/v1/server.pb-c.h"
 
@@ -138,6 +139,7 @@ struct run {
     char fingerprint[BS__SHA256_TEXT];
     uint64_t unary_limit;
     struct bs__progress *progress;
+    struct bs__warnings *warnings;
     struct outcome *outcome;
     atomic_size_t next;
     atomic_int fatal; /* exit code that ends the run early, 0: none */
@@ -171,7 +173,8 @@ static const char *base_name(const char *path)
 static void report_warnings(struct run *run, const struct bs__input *input, const struct bs__result *result)
 {
     for (size_t i = 0; i < result->info->n_warnings && !run->args->cli->quiet; i++)
-        bs__progress_message(run->progress, "bioseg: %s: %s", input->path, result->info->warnings[i]->text);
+        bs__warnings_add(run->warnings, run->progress, input->path, result->info->warnings[i]->code,
+                         result->info->warnings[i]->text);
 }
 
 static bs_status segment_one(struct run *run, size_t i, struct tracking *track)
@@ -390,13 +393,15 @@ int bs__segment_main(struct bs__cli *cli, int argc, char **argv)
         bs__complain(cli, &err, code);
         goto cleanup;
     }
-    if (bs__progress_create(stderr, bs__progress_style_for(stderr, cli->quiet), run.inputs.count,
+    if (bs__warnings_create(&run.warnings, &err) != BS_OK ||
+        bs__progress_create(stderr, bs__progress_style_for(stderr, cli->quiet), run.inputs.count,
                             &run.progress, &err) != BS_OK) {
         code = bs__complain(cli, &err, BS__EXIT_LOCAL);
         goto cleanup;
     }
     run_threads(&run);
     bs__progress_destroy(run.progress);
+    bs__warnings_summarise(run.warnings, stderr);
     code = summarise(&run);
 cleanup:
     bs__interrupt_notify(cli->interrupt, NULL, NULL);
@@ -406,6 +411,7 @@ cleanup:
     for (size_t i = 0; run.outcome && i < run.inputs.count; i++)
         json_decref(run.outcome[i].about);
     free(run.outcome);
+    bs__warnings_destroy(run.warnings);
     bs__outputs_free(run.paths, run.inputs.count);
     bs__inputs_free(&run.inputs);
     return code;

@@ -22,6 +22,7 @@ test_the_environment_and_the_default_folder_are_looked_at() {
 
 test_tcp_needs_the_right_token() {
     run 4 "$bin/bioseg" --server "$tcp" info
+    says "--token-file"
     echo 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef >"$tmp/wrong"
     run 4 "$bin/bioseg" --server "$tcp" --token-file "$tmp/wrong" info
     run 4 "$bin/bioseg" --server "$tcp" --token-file "$tmp/wrong" segment -m nuclei -o "$tmp/no" "$sample"
@@ -47,16 +48,16 @@ test_tls_with_a_certificate_of_our_own() {
         -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$tmp/key.pem" -out "$tmp/cert.pem" 2>/dev/null
     chmod 600 "$tmp/key.pem"
     start_daemon --listen "$tcp" --tls-cert "$tmp/cert.pem" --tls-key "$tmp/key.pem"
-    run 0 "$bin/bioseg" --server "localhost:$port" --tls-ca "$tmp/cert.pem" --token-file "$data/token" info
-    run 0 "$bin/bioseg" --server "localhost:$port" --tls-ca "$tmp/cert.pem" --token-file "$data/token" \
+    run 0 "$bin/bioseg" --server "$tcp" --tls-ca "$tmp/cert.pem" --token-file "$data/token" info
+    run 0 "$bin/bioseg" --server "$tcp" --tls-ca "$tmp/cert.pem" --token-file "$data/token" \
         segment -m nuclei -o "$tmp/tls" --table --overlay "$sample"
     there "$tmp/tls/nuclei.overlay.png"
     cmp -s "$tmp/tls/nuclei.tif" "$tmp/unix/nuclei.tif" || fail "labels over TLS differ from those over the socket"
     # Without the certificate it is not believed, without TLS it is not understood, without token not admitted.
-    run 3 "$bin/bioseg" --server "localhost:$port" --tls --token-file "$data/token" info
-    run 3 "$bin/bioseg" --server "localhost:$port" --token-file "$data/token" info
-    run 4 "$bin/bioseg" --server "localhost:$port" --tls-ca "$tmp/cert.pem" info
-    run 3 "$bin/bioseg" --server "localhost:$port" --tls-ca "$tmp/cert.pem" --tls-name elsewhere.example \
+    run 3 "$bin/bioseg" --server "$tcp" --tls --token-file "$data/token" info
+    run 3 "$bin/bioseg" --server "$tcp" --token-file "$data/token" info
+    run 4 "$bin/bioseg" --server "$tcp" --tls-ca "$tmp/cert.pem" info
+    run 3 "$bin/bioseg" --server "$tcp" --tls-ca "$tmp/cert.pem" --tls-name elsewhere.example \
         --token-file "$data/token" info
 }
 

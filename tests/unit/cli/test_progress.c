@@ -1,5 +1,6 @@
 /* Plain lines where there is no terminal, silence when asked, and a bar that never goes back. */
 #include "clients/cli/progress.h"
+#include "clients/cli/warnings.h"
 #include "folder.h"
 
 #include <stdlib.h>
@@ -50,12 +51,39 @@ static void the_bar_ends_full_and_is_taken_away(void **state)
     free(text);
 }
 
+static void each_kind_of_warning_is_told_once_and_counted(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    struct bs_err err = {0};
+    struct bs__progress *p = NULL;
+    struct bs__warnings *w = NULL;
+    FILE *f = open_memstream(&text, &size);
+    assert_int_equal(bs__progress_create(f, BS__PROGRESS_QUIET, 3, &p, &err), BS_OK);
+    assert_int_equal(bs__warnings_create(&w, &err), BS_OK);
+    bs__warnings_add(w, p, "a.tif", "small", "3 removed");
+    bs__warnings_add(w, p, "b.tif", "small", "4 removed");
+    bs__warnings_add(w, p, "b.tif", "scale", "too large");
+    bs__progress_destroy(p);
+    bs__warnings_summarise(w, f);
+    bs__warnings_destroy(w);
+    fclose(f);
+    assert_non_null(strstr(text, "a.tif: 3 removed"));
+    assert_null(strstr(text, "4 removed"));
+    assert_non_null(strstr(text, "b.tif: too large"));
+    assert_non_null(strstr(text, "(small) came with 2 images"));
+    assert_null(strstr(text, "(scale)"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_and_pipes_get_one_line_per_image),
         cmocka_unit_test(quiet_leaves_warnings_only),
         cmocka_unit_test(the_bar_ends_full_and_is_taken_away),
+        cmocka_unit_test(each_kind_of_warning_is_told_once_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
