@@ -231,7 +231,7 @@ static bs_status list_pages(struct reader *r, struct layout *first, struct bs_er
 {
     size_t room = 0;
     for (size_t directory = 0;; directory++) {
-        struct layout l;
+        struct layout l = {0};
         uint32_t kind = 0;
         if (directory >= r->limits->max_pages)
             return BS_FAIL(err, BS_ELIMIT, "TIFF: more than %zu pages, which is the limit",
@@ -374,7 +374,7 @@ static void set_calibration(TIFF *tif, const struct bs__pages *pages, struct bs_
 
 static bs_status decode_pages(struct reader *r, struct bs_image **out, struct bs_err *err)
 {
-    struct layout first;
+    struct layout first = {0};
     struct bs__pages meaning;
     enum bs_sample sample = BS_SAMPLE_U8;
     size_t bytes = 0;

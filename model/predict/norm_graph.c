@@ -73,7 +73,7 @@ static bs_value copy_value(struct bs__norm_part *c, bs_value v)
 {
     const struct bs_node *node = bs_graph_node(c->plan->graph, v);
     int tap = c->plan->tap_at[v], k = c->plan->norm_at[v];
-    bs_value in[BS_MAX_INPUTS];
+    bs_value in[BS_MAX_INPUTS] = {0};
     if (c->copy[v] != BS_NO_VALUE)
         return c->copy[v];
     if (c->target < c->plan->nnorm && tap != NO_NORM && tap < c->target &&

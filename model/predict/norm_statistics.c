@@ -290,8 +290,7 @@ static bs_status choose_windows(struct measuring *m, struct bs_err *err)
         for (m->level = 0; rc == BS_OK && m->level <= MOST_LEVELS; m->level++) {
             size_t peak;
             rc = plan_memory(m, &peak, err);
-            /* Half of the budget: the parts' own arenas need room too. */
-            if (rc == BS_OK && (peak * (size_t)m->windows <= m->layout->budget / 2 || m->layout->budget == 0))
+            if (rc == BS_OK && peak * (size_t)m->windows <= most)
                 return BS_OK;
         }
         if (rc != BS_OK)

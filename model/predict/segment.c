@@ -151,9 +151,8 @@ static void add_warnings(struct bs_segment_result *r, const struct bs_model_info
         bs__warn(
             r, "tiled",
             "The image went through the network in %lld tiles of %lld x %lld pixels with a halo of %lld%s.",
-            (long long)(l->rows * l->columns), (long long)(l->window_h - 2 * l->halo_h),
-            (long long)(l->window_w - 2 * l->halo_w), (long long)l->halo_h,
-            l->blocks ? ", each normalised on its own" : "");
+            (long long)l->rows * l->columns, (long long)r->tile, (long long)l->window_w - 2 * l->halo_w,
+            (long long)l->halo_h, l->blocks ? ", each normalised on its own" : "");
     double effective =
         r->pixel_size > 0 && info->pixel_size_um > 0 ? r->pixel_size / scale / info->pixel_size_um : 1;
     if (effective > SCALE_TOLERANCE || effective < 1 / SCALE_TOLERANCE)
@@ -356,7 +355,8 @@ bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t
         return rc;
     if (!bs_mul(height, width, &labels) || !bs_mul(labels, sizeof(uint32_t), &labels) ||
         !bs_mul((size_t)(l.window_h * l.window_w), (size_t)l.batch * sizeof(float), &windows) ||
-        !bs_mul(windows, (size_t)(info->arch.unet.in_channels + 2 * info->arch.unet.out_channels), &windows))
+        !bs_mul(windows, (size_t)info->arch.unet.in_channels + 2 * (size_t)info->arch.unet.out_channels,
+                &windows))
         return BS_FAIL(err, BS_ELIMIT, "an image of %zu x %zu pixels is too large", height, width);
     size_t maps = map_bytes(info->arch.unet.out_channels, h, w);
     if (maps > MAPS_IN_MEMORY)
