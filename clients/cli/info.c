@@ -99,9 +99,9 @@ int bs__unserved_main(struct bs__cli *cli, int argc, char **argv)
                                      &bioseg__v1__list_datasets_response__descriptor, &response, &err);
     if (rc == BS_OK) {
         protobuf_c_message_free_unpacked(response, NULL);
-        rc = BS_FAIL(&err, BS_EUNSUPPORTED,
-                     "the server has %s, but bioseg " BS_VERSION " has no command for it: use a newer bioseg",
-                     what);
+        (void)BS_FAIL(
+            &err, BS_EUNSUPPORTED,
+            "the server has %s, but bioseg " BS_VERSION " has no command for it: use a newer bioseg", what);
     }
     code = bs__complain_server(cli, &err);
     bs__interrupt_notify(cli->interrupt, NULL, NULL);

@@ -64,7 +64,7 @@ void bs__interrupt_destroy(struct bs__interrupt *in)
     if (!in)
         return;
     atomic_store(&in->closing, true);
-    pthread_kill(in->thread, SIGTERM);
+    pthread_kill(in->thread, SIGINT);
     pthread_join(in->thread, NULL);
     pthread_mutex_destroy(&in->mu);
     free(in);

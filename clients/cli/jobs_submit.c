@@ -302,7 +302,7 @@ int bs__jobs_submit_main(struct bs__cli *cli, int argc, char **argv)
         goto cleanup;
     }
     bs__interrupt_notify(cli->interrupt, cancel_calls, client);
-    if ((rc = bs__model_get(client, args.spec.model, cli->timeout, &model, &err)) != BS_OK) {
+    if (bs__model_get(client, args.spec.model, cli->timeout, &model, &err) != BS_OK) {
         code = bs__complain_server(cli, &err);
         goto cleanup;
     }

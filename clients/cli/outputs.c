@@ -70,7 +70,7 @@ static bs_status refuse_collisions(const struct bs__inputs *in, const struct bs_
 {
     bs_status rc = BS_OK;
     size_t n = 0;
-    struct claim *claim = calloc(in->count, BS__OUTPUTS * sizeof *claim);
+    struct claim *claim = calloc(in->count ? in->count : 1, BS__OUTPUTS * sizeof *claim);
     if (!claim)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the names of %zu results", in->count);
     for (size_t i = 0; i < in->count; i++)
@@ -111,7 +111,7 @@ static bs_status refuse_overwriting(const struct bs__inputs *in, const struct bs
     bs_status rc = BS_OK;
     size_t n = 0;
     struct stat st;
-    struct inode *inode = calloc(in->count, sizeof *inode);
+    struct inode *inode = calloc(in->count ? in->count : 1, sizeof *inode);
     if (!inode)
         return BS_FAIL(err, BS_ENOMEM, "no memory for a list of %zu images", in->count);
     for (size_t i = 0; i < in->count; i++)

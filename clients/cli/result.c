@@ -139,7 +139,7 @@ static bs_status expect_artifact(struct bs__result *r, const Bioseg__V1__Artifac
                                  struct bs_err *err)
 {
     size_t pixels = r->height * r->width, bytes;
-    if (axis_size(a->image, "y") != r->height || axis_size(a->image, "x") != r->width)
+    if (pixels == 0 || axis_size(a->image, "y") != r->height || axis_size(a->image, "x") != r->width)
         return refuse(err, "an array has another size than the image");
     if (a->output == BIOSEG__V1__OUTPUT__OUTPUT_LABELS && !r->labels) {
         bytes = pixels * sizeof(uint32_t);

@@ -342,7 +342,7 @@ bs_status bs__spec_build(const struct bs__spec_args *args, const Bioseg__V1__Mod
         if (rc != BS_OK)
             return rc;
     }
-    qsort(out->entries, args->nset, sizeof *out->entries, compare_entries);
+    qsort(out->entries, args->nset, sizeof(void *), compare_entries);
     spec->parameters = out->entries;
     spec->n_parameters = args->nset;
     build_channel(args, spec);

@@ -43,7 +43,7 @@ void bs__warnings_add(struct bs__warnings *w, struct bs__progress *progress, con
     while (i < w->kinds && strcmp(w->kind[i].code, code) != 0)
         i++;
     if (i == w->kinds && i < MAX_KINDS && strlen(code) < sizeof w->kind[i].code) {
-        strcpy(w->kind[i].code, code);
+        memcpy(w->kind[i].code, code, strlen(code) + 1);
         w->kinds++;
     }
     if (i >= w->kinds || w->kind[i].count++ == 0)
