@@ -133,7 +133,11 @@ static void *serve(void *arg)
 static bs_status open_listener(struct bs_http *h, const char *listen_text, struct bs_err *err)
 {
     int yes = 1;
-    struct sockaddr_storage bound;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } bound = {.v6 = {.sin6_port = 0}};
     socklen_t bytes = sizeof bound;
     const struct bs__http_address *a = &h->site.address;
     h->listener = socket(a->socket.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -142,10 +146,9 @@ static bs_status open_listener(struct bs_http *h, const char *listen_text, struc
     /* Else a daemon that was just restarted would find its own port taken; another one's listener still is in its way. */
     setsockopt(h->listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (bind(h->listener, (const struct sockaddr *)&a->socket, a->socket_bytes) != 0 ||
-        listen(h->listener, 64) != 0 || getsockname(h->listener, (struct sockaddr *)&bound, &bytes) != 0)
+        listen(h->listener, 64) != 0 || getsockname(h->listener, &bound.any, &bytes) != 0)
         return BS_FAIL(err, BS_EIO, "cannot listen on --http %.100s: %s", listen_text, strerror(errno));
-    h->site.port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                                     : ((struct sockaddr_in *)&bound)->sin_port);
+    h->site.port = ntohs(bound.any.sa_family == AF_INET6 ? bound.v6.sin6_port : bound.v4.sin_port);
     return BS_OK;
 }
 
