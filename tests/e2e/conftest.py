@@ -246,7 +246,7 @@ def client(daemon):
 @pytest.fixture
 def own_daemon(tmp_path):
     """A daemon that the test may treat as it likes; started by the test."""
-    d = Daemon(tmp_path / "data", "--drain-seconds", "20")
+    d = Daemon(tmp_path / "data", "--drain-seconds", "60")
     yield d
     if d.process and d.process.poll() is None:
         d.kill()

@@ -237,7 +237,7 @@ def test_a_stream_is_start_chunks_in_order_end(client):
         iter([big, chunk(0, bytes((1 << 20) + 1), crc=0)]), timeout=20)), "1048576")
 
 
-LARGE = np.tile(blobs(512, 512), (6, 6))
+LARGE = np.tile(blobs(512, 512), (4, 4))
 
 
 def slow_spec():
