@@ -13,7 +13,7 @@ enum bs_normalisation { BS_NORMALISE_STANDARDISE, BS_NORMALISE_NONE };
 /* What a model file says of itself: stored as JSON under the key "bioseg" of the safetensors metadata. */
 struct bs_model_info {
     struct bs_arch_config arch;
-    enum bs_recipe recipe;              /* what the output channels mean */
+    enum bs_recipe recipe; /* what the output channels mean */
     enum bs_normalisation normalisation;
     int training_patch;                 /* side in pixels; 0 unknown */
     double pixel_size_um;               /* of the training images; 0 unknown */
@@ -21,28 +21,32 @@ struct bs_model_info {
     bool trained;                       /* false: UNTRAINED, every result warns */
     uint64_t parameters;
     char description[256], licence[64], source[256];
-    char assumed[256];                  /* what convert could not know, "key=value,..."; empty when nothing */
+    char assumed[256]; /* what convert could not know, "key=value,..."; empty when nothing */
 };
 
 /* Reads the description of a model file without loading weights. */
 bs_status bs_model_info_read(const char *path, struct bs_model_info *info, struct bs_err *err) BS_NODISCARD;
 /* JSON of the description (the value of the metadata key "bioseg") and back; text is bounded and strictly checked. */
-bs_status bs_model_info_to_json(const struct bs_model_info *info, char **json, struct bs_err *err) BS_NODISCARD;
-bs_status bs_model_info_from_json(const char *json, size_t len, struct bs_model_info *info, struct bs_err *err) BS_NODISCARD;
+bs_status bs_model_info_to_json(const struct bs_model_info *info, char **json,
+                                struct bs_err *err) BS_NODISCARD;
+bs_status bs_model_info_from_json(const char *json, size_t len, struct bs_model_info *info,
+                                  struct bs_err *err) BS_NODISCARD;
 
 struct bs_model;
 
 /* Opens a safetensors model file by descriptor-based reads (never mapped: a file truncated meanwhile gives BS_EIO, not
    a signal). Checks that every parameter the architecture needs is there with its shape. */
-bs_status bs_model_open(const char *path, struct bs_device *dev, struct bs_model **out, struct bs_err *err) BS_NODISCARD;
-void bs_model_close(struct bs_model *m);    /* accepts NULL */
+bs_status bs_model_open(const char *path, struct bs_device *dev, struct bs_model **out,
+                        struct bs_err *err) BS_NODISCARD;
+void bs_model_close(struct bs_model *m); /* accepts NULL */
 const struct bs_model_info *bs_model_info_get(const struct bs_model *m);
 struct bs_device *bs_model_device(const struct bs_model *m);
 
 /* The executable for an exact (already padded) shape; compiled on first use, kept (least recently used goes beyond a
    small number). Borrowed: valid until the next call or close. */
-bs_status bs_model_executable(struct bs_model *m, int64_t batch, int64_t h, int64_t w, enum bs_precision precision,
-                              struct bs_executable **out, struct bs_err *err) BS_NODISCARD;
+bs_status bs_model_executable(struct bs_model *m, int64_t batch, int64_t h, int64_t w,
+                              enum bs_precision precision, struct bs_executable **out,
+                              struct bs_err *err) BS_NODISCARD;
 /* Its parameters (borrowed): tiled prediction compiles graphs of its own over them. */
 struct bs_params *bs_model_params(const struct bs_model *m);
 

@@ -2,9 +2,11 @@
 #include "server/config.h"
 
 #include <argp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_LISTEN "127.0.0.1:8764"
 
@@ -103,6 +105,19 @@ static bs_status word(const char *what, const char *text, const char *const *wor
     return BS_FAIL(err, BS_EINVAL, "--%s %s: one of %s is accepted", what, text, list);
 }
 
+/* Absolute, so that the same directory has one name in the log, in the socket's path, and where errors are searched for it. */
+static bs_status set_data_dir(struct bs_config *c, const char *arg, struct bs_err *err)
+{
+    char here[PATH_MAX] = "";
+    if (arg[0] && arg[0] != '/' && !getcwd(here, sizeof here))
+        return BS_FAIL(err, BS_EIO, "the current directory cannot be found: give --data as an absolute path");
+    int n = snprintf(c->data_dir, sizeof c->data_dir, "%s%s%s", here, here[0] ? "/" : "", arg);
+    if (!arg[0] || n < 0 || (size_t)n >= sizeof c->data_dir)
+        return BS_FAIL(err, BS_EINVAL, "--data: a path of 1 to %zu characters is accepted",
+                       sizeof c->data_dir - 1);
+    return BS_OK;
+}
+
 static bs_status one(int key, char *arg, struct bs_config *c, struct bs_err *err)
 {
     static const char *const formats[] = {"text", "json", NULL};
@@ -111,11 +126,7 @@ static bs_status one(int key, char *arg, struct bs_config *c, struct bs_err *err
     int index = 0;
     switch (key) {
     case 'd':
-        if (!arg[0] || strlen(arg) >= sizeof c->data_dir)
-            return BS_FAIL(err, BS_EINVAL, "--data: a path of 1 to %zu characters is accepted",
-                           sizeof c->data_dir - 1);
-        snprintf(c->data_dir, sizeof c->data_dir, "%s", arg);
-        return BS_OK;
+        return set_data_dir(c, arg, err);
     case 'l':
         c->listen = strcmp(arg, "none") == 0 ? NULL : arg;
         return BS_OK;

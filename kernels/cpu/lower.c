@@ -30,6 +30,7 @@ struct lowering {
     const struct bs_graph *g;
     struct value *value;
     int ninput;
+    bool bf16;
 };
 
 static const struct bs_node *node_of(const struct lowering *l, bs_value v)
@@ -49,11 +50,21 @@ static bool is_pointwise(const struct lowering *l, const struct bs_node *n)
            n->attr.pad == 0;
 }
 
+/* With few input channels Winograd's products are mostly padding, so there is nothing to gain; its rounding would remain,
+   and the norms behind such a layer magnify it most. bf16 rounds more than that by itself and stays with Winograd: direct
+   bf16 convolutions need a newer CPU. */
+#define FEWEST_WINOGRAD_CHANNELS 16
+
+static bool winograd_pays(const struct lowering *l, const struct bs_node *n)
+{
+    return l->bf16 || node_of(l, n->input[1])->shape.dim[1] >= FEWEST_WINOGRAD_CHANNELS;
+}
+
 static bool is_winograd(const struct lowering *l, const struct bs_node *n)
 {
     const struct bs_shape *w = &node_of(l, n->input[1])->shape;
     return l->build.cpu->allow_winograd && n->op == BS_OP_CONV2D && w->dim[2] == 3 && w->dim[3] == 3 &&
-           n->attr.stride == 1 && n->attr.pad == 1;
+           n->attr.stride == 1 && n->attr.pad == 1 && winograd_pays(l, n);
 }
 
 /* Inputs of a node that are images, not parameters. */
@@ -406,7 +417,8 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     struct bs__cpu *cpu = dev;
     bs_status rc = BS_OK;
     const int count = bs_graph_node_count(g);
-    struct lowering l = {.g = g, .value = calloc((size_t)count + 1, sizeof *l.value)};
+    struct lowering l = {
+        .g = g, .bf16 = precision == BS_PRECISION_BF16, .value = calloc((size_t)count + 1, sizeof *l.value)};
     struct bs_program *program = calloc(1, sizeof *program);
     struct bs__cpu_program *self = calloc(1, sizeof *self);
     *out = NULL;

@@ -17,7 +17,7 @@ struct bs_unet_config {
     int initial_features;
     enum bs_norm norm;
     enum bs_upsampling upsampling;
-    bool sigmoid;               /* final_activation="Sigmoid" */
+    bool sigmoid; /* final_activation="Sigmoid" */
 };
 
 struct bs_arch_config {
@@ -35,8 +35,8 @@ int bs_arch_receptive_radius(const struct bs_arch_config *cfg);
 
 /* Builds input "image" (n, in_channels, h, w) -> outputs "logits" (before the final activation) and "output"
    (n, out_channels, h, w). Parameter names are torch_em's state_dict keys. The graph is finished. */
-bs_status bs_arch_build(const struct bs_arch_config *cfg, int64_t n, int64_t h, int64_t w, struct bs_graph **out,
-                        struct bs_err *err) BS_NODISCARD;
+bs_status bs_arch_build(const struct bs_arch_config *cfg, int64_t n, int64_t h, int64_t w,
+                        struct bs_graph **out, struct bs_err *err) BS_NODISCARD;
 
 /* One entry of a state dict, for recovery. */
 struct bs_state_entry {
@@ -45,10 +45,11 @@ struct bs_state_entry {
 };
 /* Recovers the config from keys and shapes. What they cannot tell (the final activation) is set to the default and
    named in *assumed as "key=value,..." (buffer of assumed_len bytes). BS_EINVAL says what is missing or odd. */
-bs_status bs_arch_recover(const struct bs_state_entry *state, size_t count, struct bs_arch_config *cfg, char *assumed,
-                          size_t assumed_len, struct bs_err *err) BS_NODISCARD;
+bs_status bs_arch_recover(const struct bs_state_entry *state, size_t count, struct bs_arch_config *cfg,
+                          char *assumed, size_t assumed_len, struct bs_err *err) BS_NODISCARD;
 
 /* Number of parameters (buffers not counted), from the graph's PARAM nodes' rule. */
-bs_status bs_arch_parameter_count(const struct bs_arch_config *cfg, uint64_t *count, struct bs_err *err) BS_NODISCARD;
+bs_status bs_arch_parameter_count(const struct bs_arch_config *cfg, uint64_t *count,
+                                  struct bs_err *err) BS_NODISCARD;
 
 #endif

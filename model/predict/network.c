@@ -113,8 +113,8 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
                        (long long)l->window_w);
     bool in_place = writes_in_place(&w);
     if (l->tiled && !l->blocks && bs__has_spatial_norm(arch)) {
-        if ((rc = bs__fixed_norm_create(model, plane, l, precision, statistics, cancel, &fixed, err)) !=
-            BS_OK)
+        if ((rc = bs__fixed_norm_create(model, plane, l, precision, statistics, progress, cancel, &fixed,
+                                        err)) != BS_OK)
             goto cleanup;
         w.exe = bs__fixed_norm_executable(fixed);
         run->fixed_statistics = true;

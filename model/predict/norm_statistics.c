@@ -231,6 +231,7 @@ struct measuring {
     const struct bs__layout *layout;
     enum bs_precision precision;
     const struct bs__statistics *statistics;
+    const struct bs_segment_progress *progress; /* hears "0 of so many tiles" meanwhile, as a sign of life */
     const struct bs_cancel *cancel;
     int64_t divisor, windows;
     int level;
@@ -350,6 +351,8 @@ static bs_status run_part(struct measuring *m, int k, struct sums *sums, struct 
         if (rc == BS_OK) {
             struct core core = core_at(&m->sample, m->layout, window, m->divisor);
             add_core(out.data, shape, &m->sample, &core, sums);
+            if (m->progress && m->progress->tile)
+                m->progress->tile(m->progress->ctx, 0, (int)(m->layout->rows * m->layout->columns));
         }
     }
     bs_executable_destroy(exe);
@@ -416,8 +419,8 @@ cleanup:
 
 bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane, const struct bs__layout *l,
                                 enum bs_precision precision, const struct bs__statistics *statistics,
-                                const struct bs_cancel *cancel, struct bs__fixed_norm **out,
-                                struct bs_err *err)
+                                const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
+                                struct bs__fixed_norm **out, struct bs_err *err)
 {
     const struct bs_arch_config *arch = &bs_model_info_get(model)->arch;
     struct bs__norm_plan whole = {0};
@@ -435,6 +438,7 @@ bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
                           .layout = l,
                           .precision = precision,
                           .statistics = statistics,
+                          .progress = progress,
                           .cancel = cancel,
                           .divisor = bs_arch_divisor(arch)};
     struct bs_param_source source = {f, source_shape, source_read, NULL};

@@ -135,7 +135,8 @@ struct bs__fixed_norm;
 bool bs__has_spatial_norm(const struct bs_arch_config *arch);
 bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
                                 const struct bs__layout *layout, enum bs_precision precision,
-                                const struct bs__statistics *statistics, const struct bs_cancel *cancel,
+                                const struct bs__statistics *statistics,
+                                const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
                                 struct bs__fixed_norm **out, struct bs_err *err) BS_NODISCARD;
 struct bs_executable *bs__fixed_norm_executable(struct bs__fixed_norm *f);
 void bs__fixed_norm_destroy(struct bs__fixed_norm *f);

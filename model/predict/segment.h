@@ -72,7 +72,7 @@ struct bs_segment_result {
 };
 void bs_segment_result_free(struct bs_segment_result *r);
 
-/* Progress after every tile, on the executor thread; maps of the finished core may be looked at during the call. */
+/* Progress after every tile (and with done = 0 while a tiled image's norms are measured), on the executor thread; maps of the finished core may be looked at during the call. */
 struct bs_segment_progress {
     void *ctx;
     void (*tile)(void *ctx, int done, int total);

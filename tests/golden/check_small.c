@@ -83,12 +83,6 @@ static void check_case(struct golden *g, const char *folder)
         struct bs_arch_config arch;
         struct bs_params *params = NULL;
         struct bs_err err = {0};
-        if (golden_ways[w].winograd) {
-            /* Norms over the 12 to 16 pixels at the base of a tiny network magnify Winograd's rounding some 50 times
-               (logits of unet_in: max 1.4e-3). Its tolerance is for networks of real size: full/ holds it to that. */
-            golden_skip(g, folder, "%s is compared at full size", golden_ways[w].name);
-            continue;
-        }
         if (!golden_way_available(&golden_ways[w])) {
             golden_skip(g, folder, "%s is not part of this build", golden_ways[w].name);
             continue;
