@@ -18,6 +18,6 @@ if ! "$venv/bin/python" -c 'import torch, onnxruntime, openvino, onnx, numpy' 2>
 fi
 "$venv/bin/python" "$here/peers.py" --bench "$bench" --folder "$venv/bench" "$@"
 # Cold start and request overhead need the daemon.
-if [ -x "$build/bin/biosegd" ] && [ -f "$here/requests.py" ]; then
-    "$venv/bin/python" "$here/requests.py" --build "$build"
+if [ -x "$build/bin/biosegd" ]; then
+    BS_BUILD=$build "$here/../e2e/run.sh" --python tests/bench/requests.py
 fi

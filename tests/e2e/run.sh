@@ -2,6 +2,7 @@
 # A real daemon and real clients: the Python ones generated here from proto/, and the command line.
 #
 #   tests/e2e/run.sh [pytest arguments]
+#   tests/e2e/run.sh --python SCRIPT [arguments]     a script of its own with the same stubs (tests/bench/requests.py)
 #
 # BS_BUILD       build folder (build); its bin/ must hold biosegd, biosegd-worker and bioseg
 # BS_E2E_VENV    virtual environment to use (BUILD/e2e-venv; made when missing)
@@ -20,4 +21,9 @@ stubs=$build/e2e-stubs
 rm -rf "$stubs"
 mkdir -p "$stubs"
 "$venv/bin/python" -m grpc_tools.protoc -Iproto --python_out="$stubs" --grpc_python_out="$stubs" proto/bioseg/v1/*.proto
-BS_BUILD=$build PYTHONPATH=$stubs PYTHONDONTWRITEBYTECODE=1 exec "$venv/bin/pytest" -q -p no:cacheprovider "${@:-tests/e2e}"
+export BS_BUILD=$build PYTHONPATH=$stubs:tests/e2e PYTHONDONTWRITEBYTECODE=1
+if [ "${1:-}" = --python ]; then
+    shift
+    exec "$venv/bin/python" "$@"
+fi
+exec "$venv/bin/pytest" -q -p no:cacheprovider "${@:-tests/e2e}"
