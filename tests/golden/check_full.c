@@ -4,6 +4,7 @@
 
 #include "tests/golden/network.h"
 #include "tests/support/formula.h"
+#include "tests/support/sanitized.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -12,16 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Under sanitizers a run takes minutes; small/ is for them. */
-#ifdef __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#endif
 
 /* Values at sampled positions; false when a position lies outside. */
 static bool differences(const int64_t *index, const float *want, size_t n, const float *have, size_t count,
@@ -236,7 +227,7 @@ static void check_case(struct golden *g, const char *folder)
         json_t *run;
         if (!strcmp(golden_ways[w].device, "ref"))
             continue; /* minutes per run; small/ checks it */
-#ifdef SANITIZED
+#if SANITIZED /* a run takes minutes there; small/ is for them */
         golden_skip(g, folder, "%s: full size is for builds without sanitizers", golden_ways[w].name);
         continue;
 #endif

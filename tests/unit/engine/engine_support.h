@@ -4,6 +4,7 @@
 #define BS_TESTS_UNIT_ENGINE_ENGINE_SUPPORT_H
 
 #include "server/jobs.h"
+#include "tests/support/sanitized.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -15,17 +16,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* Side of an image whose segmentation in tiles takes about a second: long enough to interfere with. */
 #define LONG_SIDE (SANITIZED ? 320 : 2048)

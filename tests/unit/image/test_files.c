@@ -1,6 +1,7 @@
 /* Image files from outside: every valid variant gives exactly its samples, and no malformed or truncated one does harm. */
 #include "image_support.h"
 #include "model/image/image.h"
+#include "tests/support/sanitized.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -15,12 +16,6 @@
 
 #define VALID BS_TEST_FIXTURES "/badfiles/valid/"
 #define BAD   BS_TEST_FIXTURES "/badfiles/bad/"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
 
 static void shape_text(const struct bs_image *im, char *buf, size_t len)
 {

@@ -3,6 +3,7 @@
    1,280 x 1,280 pixels; 4,000 x 4,000 when BS_TEST_SLOW is set. Needs a fast backend. */
 #include "model/instances/evaluate.h"
 #include "model/predict/segment.h"
+#include "tests/support/sanitized.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -14,17 +15,6 @@
 #include <cmocka.h>
 
 /* Under a sanitizer the networks run ten times slower; the other tests walk the same code there. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define BACKGROUND 15.0
 #define CELL       256

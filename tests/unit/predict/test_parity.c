@@ -4,6 +4,7 @@
 #include "model/instances/evaluate.h"
 #include "model/predict/segment.h"
 #include "model/weights/convert.h"
+#include "tests/support/sanitized.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -17,17 +18,6 @@
 #include <cmocka.h>
 
 /* Under a sanitizer the networks run ten times slower; the other tests walk the same code there. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 #define NUCLEI BS_TEST_FIXTURES "/../../deploy/models/unet-nuclei.safetensors"
 

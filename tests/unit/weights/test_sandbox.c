@@ -1,5 +1,6 @@
 /* Inside the sandbox files still work; other machines, programs, processes and unbounded memory do not. */
 #include "model/weights/sandbox.h"
+#include "tests/support/sanitized.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,15 +18,6 @@
 #include <cmocka.h>
 
 #define NO_FILTER 77
-
-#ifdef __has_feature /* clang's way to say what gcc says with __SANITIZE_ADDRESS__ */
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#endif
 
 /* Runs body in a child that is locked in; yields its exit status. */
 static int inside(int (*body)(void))
@@ -115,7 +107,7 @@ static void files_and_threads_still_work(void **state)
 static void memory_is_bounded(void **state)
 {
     (void)state;
-#ifdef SANITIZED
+#if SANITIZED
     print_message("sanitizers need their address space: skipped\n");
     skip();
 #else
