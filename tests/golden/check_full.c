@@ -227,7 +227,7 @@ static void check_case(struct golden *g, const char *folder)
         json_t *run;
         if (!strcmp(golden_ways[w].device, "ref"))
             continue; /* minutes per run; small/ checks it */
-#if SANITIZED /* a run takes minutes there; small/ is for them */
+#if SANITIZED         /* a run takes minutes there; small/ is for them */
         golden_skip(g, folder, "%s: full size is for builds without sanitizers", golden_ways[w].name);
         continue;
 #endif
