@@ -309,7 +309,7 @@ int main(int argc, char **argv)
     if (!d)
         return EXIT_FAILURE;
     d->lock_fd = -1;
-    if ((rc = bs_config_parse(argc, argv, &d->config, &err)) != BS_OK) {
+    if (bs_config_parse(argc, argv, &d->config, &err) != BS_OK) {
         fprintf(stderr, "biosegd: %s\n", err.msg);
         free(d);
         return 2;

@@ -9,30 +9,27 @@ static void FN(pointwise)(const void *ctx, int64_t task, int worker)
     const int in_blocks = c->source.blocks, out_chunks = (c->out_blocks + NV - 1) / NV;
     const ELEM *src = (const ELEM *)c->source.data + (n * in_blocks * pixels + first) * L;
     float *product = c->scratch + c->scratch_floats * (size_t)worker;
-    const float *x = NULL;
-    int64_t x_stride = 0;
-    float *weights_f32 = NULL;
 #ifdef BF16
     float *copy = product + c->run * OCC;
     for (int b = 0; b < in_blocks; b++)
         for (int64_t i = 0; i < count; i++)
             store_f32(copy + (b * c->run + i) * L, LOAD(src + (b * pixels + i) * L));
-    x = copy;
-    x_stride = c->run * L;
-    weights_f32 = copy + in_blocks * c->run * L;
+    const float *x = copy;
+    const int64_t x_stride = c->run * L;
+    float *weights_f32 = copy + in_blocks * c->run * L;
 #else
-    x = src;
-    x_stride = pixels * L;
+    const float *x = src;
+    const int64_t x_stride = pixels * L;
 #endif
     for (int o = 0; o < out_chunks; o++) {
         int vectors = c->out_blocks - o * NV < NV ? c->out_blocks - o * NV : NV;
         const ELEM *w = (const ELEM *)c->weights + (int64_t)o * in_blocks * L * OCC;
-        const float *weights = weights_f32;
 #ifdef BF16
+        const float *weights = weights_f32;
         for (int64_t i = 0; i < (int64_t)in_blocks * L * OCC; i += L)
             store_f32(weights_f32 + i, LOAD(w + i));
 #else
-        weights = w;
+        const float *weights = w;
 #endif
         multiply(count, vectors, x, x_stride, in_blocks, weights, product, false);
         for (int b = 0; b < vectors; b++) {

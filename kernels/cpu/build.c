@@ -233,7 +233,8 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
     struct bs__step *s = new_step(b, BS__STEP_HEAD);
     if (!s)
         return;
-    size_t in = (size_t)from->channels, room = (size_t)(bs__blocks(b, from->channels) * b->cpu->simd->lanes);
+    size_t in = (size_t)from->channels,
+           room = (size_t)bs__blocks(b, from->channels) * (size_t)b->cpu->simd->lanes;
     float *plain = bs__own_param(b, c->weights, (size_t)c->out * in, (size_t)c->out * in);
     float *weights = bs__own(b, (size_t)c->out * room * sizeof(float));
     if (!plain || !weights)

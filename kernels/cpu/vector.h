@@ -57,7 +57,7 @@ INLINE vec relu_v(vec x)
 /* The larger one; a NaN wins. */
 INLINE vec max_v(vec a, vec b)
 {
-    ivec take = (a > b) | (a != a);
+    ivec take = (a > b) | (a != a); /* NOLINT(misc-redundant-expression): true for NaN alone */
     return (vec)(((ivec)a & take) | ((ivec)b & ~take));
 }
 
@@ -82,7 +82,7 @@ INLINE void store_bf16(uint16_t *p, vec x)
     uvec bits = (uvec)x;
     uvec even = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     uvec nan = (bits >> 16) | 0x40;
-    uvec is_nan = (uvec)(x != x);
+    uvec is_nan = (uvec)(x != x); /* NOLINT(misc-redundant-expression): true for NaN alone */
     *(hvec *)p = __builtin_convertvector((even & ~is_nan) | (nan & is_nan), hvec);
 }
 
