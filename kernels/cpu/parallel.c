@@ -6,9 +6,8 @@
 
 void bs__parallel(int threads, int64_t ntask, bs__task_fn fn, const void *ctx)
 {
-    if (threads > ntask)
-        threads =
-            ntask > 0 ? (int)ntask : 1; /* NOLINT(clang-analyzer-deadcode.DeadStores): the pragma reads it */
+    if (threads > ntask) /* the pragma reads it: NOLINTNEXTLINE(clang-analyzer-deadcode.DeadStores) */
+        threads = ntask > 0 ? (int)ntask : 1;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int64_t i = 0; i < ntask; i++)
         fn(ctx, i, omp_get_thread_num());
