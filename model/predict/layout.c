@@ -93,6 +93,9 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
                            .padded_w = round_up((int64_t)w, divisor),
                            .batch = params->batch > 0 ? params->batch : 1,
                            .budget = budget_of(model, params)};
+    /* One pixel at the deepest level has no variance for a norm to divide by. */
+    if (bs__has_spatial_norm(&info->arch) && l.padded_h == divisor && l.padded_w == divisor)
+        l.padded_w = 2 * divisor;
 
     bool whole_asked =
         params->tile == 0 || (!blocks && params->tile >= (int64_t)h && params->tile >= (int64_t)w);

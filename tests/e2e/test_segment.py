@@ -43,6 +43,12 @@ def test_unary_finds_objects_and_says_how(client):
     assert not answer.maps
 
 
+@pytest.mark.parametrize("shape", [(16, 16), (1, 1)])
+def test_an_image_no_larger_than_the_deepest_pixel_is_an_image_too(client, shape):
+    answer = client.segment(blobs(*shape))
+    assert (answer.result.height, answer.result.width) == shape and len(answer.labels) == 4 * shape[0] * shape[1]
+
+
 def test_stream_gives_the_labels_of_unary_and_tells_progress_per_tile(client):
     image = blobs(600, 500)
     tiling = seg.Tiling(tile_px=128, batch=1)
