@@ -129,7 +129,7 @@ BAD = [
     ("overflowing size", C.RESOURCE_EXHAUSTED, [], (b"x", HUGE), {}),
     ("NaN", C.INVALID_ARGUMENT, ["NaN", "no-data"], NAN, {}),
     ("infinite no-data", C.INVALID_ARGUMENT, ["inf"], NAN, dict(no_data=float("inf"))),
-    ("five channels", C.INVALID_ARGUMENT, ["channel"], np.zeros((16, 16, 5), np.uint8), {}),
+    ("five channels", C.INVALID_ARGUMENT, ["channel"], (np.arange(16 * 16 * 5) % 251).astype(np.uint8).reshape(16, 16, 5), {}),
     ("channel of a grey image", C.INVALID_ARGUMENT, ["channel"], GREY, dict(channel_index=1)),
     ("parameter out of range", C.INVALID_ARGUMENT, ["2", "0 to 1"], GREY,
      dict(parameters={"center_distance_threshold": number(2)})),
