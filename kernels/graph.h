@@ -11,7 +11,7 @@
 
 typedef int32_t bs_value; /* index of the node that makes it */
 #define BS_NO_VALUE   ((bs_value)-1)
-#define BS_MAX_INPUTS 6
+#define BS_MAX_INPUTS 8
 /* Limits of one graph; BS_ELIMIT beyond. (BS_MAX_ELEMENTS of tensor.h holds for every value.) */
 #define BS_MAX_NODES     65536
 #define BS_MAX_ATTRIBUTE 4096 /* stride, pad, kernel */
@@ -31,6 +31,37 @@ enum bs_op {
     BS_OP_CONCAT,          /* two tensors along the channel axis */
     BS_OP_ADD,             /* same shape */
     BS_OP_MUL,             /* same shape */
+    /* Tokens are (N, L, D): N sequences of L tokens with D features; "last axis" operators take any shape. */
+    BS_OP_TOKENS_FROM_IMAGE, /* x (N,C,H,W) -> (N,H*W,C), row by row */
+    BS_OP_IMAGE_FROM_TOKENS, /* x (N,L,C); out_h * out_w = L -> (N,C,out_h,out_w) */
+    BS_OP_LINEAR,            /* x (...,I), w (O,I), b (O) or none -> (...,O) */
+    BS_OP_LAYER_NORM,        /* x (...,C), w (C), b (C); eps. Over the last axis, biased variance */
+    BS_OP_RMS_NORM,          /* x (...,C), w (C); eps. x / sqrt(mean(x^2) + eps) * w over the last axis */
+    BS_OP_GELU,              /* exact: x/2 (1 + erf(x / sqrt 2)) */
+    BS_OP_SILU,              /* x / (1 + exp(-x)) */
+    BS_OP_SCALE,             /* x; factor */
+    BS_OP_SLICE_LAST,        /* x (...,C); features [start, start+count) */
+    BS_OP_SLICE_TOKENS,      /* x (N,L,D); tokens [start, start+count) */
+    BS_OP_INSERT_TOKEN,      /* x (N,L,D), token (1,1,D); before token `start` (L: at the end) -> (N,L+1,D) */
+    BS_OP_ADD_POSITION, /* x (N,L,D), p (1,P,D) or (1,H,W,D); out_h, out_w (grid of the tokens), start (index of the
+                                class token, -1: none). P tokens = L: added as they are. Otherwise p without its class
+                                token is a square grid and is resampled to the tokens' grid: bicubic (a = -0.75),
+                                half-pixel centres, no antialias, border pixels repeated */
+    BS_OP_ROTARY, /* x (N,L,D), cos (M,D), sin (M,D), M <= L: the last M tokens t become t cos + t' sin with
+                                t'[2i] = -t[2i+1], t'[2i+1] = t[2i]; the first L-M tokens pass */
+    BS_OP_ATTENTION, /* qkv (N,L,3*heads*d) as (3, heads, d) per token, pad (3*heads*d), rel_h (A,d), rel_w (B,d), or
+                                the first one or two of them only (no pad: zeros); heads, out_h * out_w = L (grid), kernel (window side, 0: global)
+                                -> (N,L,heads*d). softmax(q k / sqrt d + q rel_h[y - y' + h-1] + q rel_w[x - x' + w-1]) v,
+                                h x w the grid or the window. Windows that stick out on the right and below are filled with
+                                tokens whose q, k and v are `pad` (the bias of the projection that made qkv) and that take
+                                part. A table of another length than 2h-1 (2w-1) is resampled linearly (half-pixel centres) */
+    BS_OP_CAUSAL_CONV1D, /* x (N,L,D), w (D,1,K), b (D) or none; reverse. y[t] = b + sum_k w[k] x[t-K+1+k], zero before
+                                the first token; reverse: the sequence runs from its last token to its first */
+    BS_OP_SELECTIVE_SCAN, /* u (N,L,D), delta (N,L,D), a_log (D,S), B (N,L,S), C (N,L,S), skip (D), delta_bias (D), z
+                                (N,L,D) or none; reverse, softplus. Per feature: dt = softplus(delta + delta_bias),
+                                h = exp(-exp(a_log) dt) h + dt u B, y = (sum_s h C + skip u) silu(z), h = 0 before the
+                                first token. softplus as torch's (the identity above 20); attribute softplus false:
+                                dt = delta + delta_bias */
     /* Backward operators; grad.c emits them. gy is the gradient of the forward output. */
     BS_OP_CONV2D_GRAD_X,        /* gy, w; stride, pad -> shape of x (attribute shape) */
     BS_OP_CONV2D_GRAD_W,        /* x, gy; stride, pad -> shape of w (attribute shape) */
@@ -49,7 +80,9 @@ struct bs_attr {
     int stride, pad, kernel, groups;
     int64_t out_h, out_w;
     int64_t start, count;
-    float eps;
+    int heads;
+    bool reverse, softplus;
+    float eps, factor;
     struct bs_shape shape;
 };
 
@@ -85,6 +118,31 @@ bs_value bs_graph_resize_bilinear(struct bs_graph *g, bs_value x, int64_t out_h,
 bs_value bs_graph_concat(struct bs_graph *g, bs_value a, bs_value b);
 bs_value bs_graph_add(struct bs_graph *g, bs_value a, bs_value b);
 bs_value bs_graph_mul(struct bs_graph *g, bs_value a, bs_value b);
+bs_value bs_graph_tokens_from_image(struct bs_graph *g, bs_value x);
+bs_value bs_graph_image_from_tokens(struct bs_graph *g, bs_value x, int64_t h, int64_t w);
+bs_value bs_graph_linear(struct bs_graph *g, bs_value x, bs_value w, bs_value b);
+bs_value bs_graph_layer_norm(struct bs_graph *g, bs_value x, bs_value w, bs_value b, float eps);
+bs_value bs_graph_rms_norm(struct bs_graph *g, bs_value x, bs_value w, float eps);
+bs_value bs_graph_gelu(struct bs_graph *g, bs_value x);
+bs_value bs_graph_silu(struct bs_graph *g, bs_value x);
+bs_value bs_graph_scale(struct bs_graph *g, bs_value x, float factor);
+bs_value bs_graph_slice_channel(struct bs_graph *g, bs_value x, int64_t start, int64_t count);
+bs_value bs_graph_slice_last(struct bs_graph *g, bs_value x, int64_t start, int64_t count);
+bs_value bs_graph_slice_tokens(struct bs_graph *g, bs_value x, int64_t start, int64_t count);
+bs_value bs_graph_insert_token(struct bs_graph *g, bs_value x, bs_value token, int64_t at);
+bs_value bs_graph_add_position(struct bs_graph *g, bs_value x, bs_value position, int64_t grid_h,
+                               int64_t grid_w, int64_t class_token);
+bs_value bs_graph_rotary(struct bs_graph *g, bs_value x, bs_value cosine, bs_value sine);
+/* rel_h, rel_w: both or neither. window 0: global. */
+bs_value bs_graph_attention(struct bs_graph *g, bs_value qkv, bs_value pad, bs_value rel_h, bs_value rel_w,
+                            int heads, int64_t grid_h, int64_t grid_w, int window);
+bs_value bs_graph_causal_conv1d(struct bs_graph *g, bs_value x, bs_value w, bs_value b, bool reverse);
+
+/* The inputs of a selective scan, by their names in BS_OP_SELECTIVE_SCAN; z may be BS_NO_VALUE. */
+struct bs_scan_inputs {
+    bs_value u, delta, a_log, b, c, skip, delta_bias, z;
+};
+bs_value bs_graph_selective_scan(struct bs_graph *g, const struct bs_scan_inputs *in, bool reverse);
 /* Any operator by table; what the functions above and grad.c are made of. */
 bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *inputs, int ninput,
                         struct bs_attr attr);
