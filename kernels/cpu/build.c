@@ -3,7 +3,6 @@
 
 #include "kernels/base/checked.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +64,7 @@ static bool grow(struct bs__build *b, void **array, int *room, int count, size_t
     return true;
 }
 
-static int new_buffer(struct bs__build *b, size_t bytes)
+int bs__new_buffer(struct bs__build *b, size_t bytes)
 {
     void *array = b->program->buffer;
     if (b->rc != BS_OK || !grow(b, &array, &b->buffer_room, b->program->nbuffer, sizeof *b->program->buffer))
@@ -76,7 +75,7 @@ static int new_buffer(struct bs__build *b, size_t bytes)
     return b->program->nbuffer++;
 }
 
-static struct bs__step *new_step(struct bs__build *b, enum bs__step_kind kind)
+struct bs__step *bs__new_step(struct bs__build *b, enum bs__step_kind kind)
 {
     void *array = b->self->step;
     if (b->rc != BS_OK || !grow(b, &array, &b->step_room, b->program->nstep, sizeof *b->self->step))
@@ -94,7 +93,7 @@ static struct bs__step *new_step(struct bs__build *b, enum bs__step_kind kind)
 }
 
 /* The last step touches this buffer. */
-static void touch(struct bs__build *b, int buffer)
+void bs__touch(struct bs__build *b, int buffer)
 {
     if (b->rc != BS_OK || buffer == BS__NO_BUFFER)
         return;
@@ -105,53 +104,53 @@ static void touch(struct bs__build *b, int buffer)
     p->last = step;
 }
 
-static int read_image(struct bs__build *b, const struct bs__image_at *i)
+int bs__read_image(struct bs__build *b, const struct bs__image_at *i)
 {
-    touch(b, i->buffer);
+    bs__touch(b, i->buffer);
     return i->buffer;
 }
 
-static int make_image(struct bs__build *b, struct bs__image_at *i)
+int bs__make_image(struct bs__build *b, struct bs__image_at *i)
 {
-    i->buffer = new_buffer(b, image_bytes(b, i));
+    i->buffer = bs__new_buffer(b, image_bytes(b, i));
     i->stats = BS__NO_BUFFER;
-    touch(b, i->buffer);
+    bs__touch(b, i->buffer);
     return i->buffer;
 }
 
-static int make_scratch(struct bs__build *b, size_t floats_per_worker)
+int bs__make_scratch(struct bs__build *b, size_t floats_per_worker)
 {
-    int buffer = new_buffer(b, floats_per_worker * sizeof(float) * (size_t)b->cpu->threads);
-    touch(b, buffer);
+    int buffer = bs__new_buffer(b, floats_per_worker * sizeof(float) * (size_t)b->cpu->threads);
+    bs__touch(b, buffer);
     return buffer;
 }
 
 /* The step also gathers moments of what it writes. */
-static void gather(struct bs__build *b, struct bs__step *s, struct bs__image_at *image, int64_t nparts)
+void bs__gather(struct bs__build *b, struct bs__step *s, struct bs__image_at *image, int64_t nparts)
 {
     s->stats_channels = bs__blocks(b, image->channels) * b->cpu->simd->lanes;
     s->stats_n = image->n;
     s->nparts = nparts;
     size_t channels = (size_t)s->stats_channels * (size_t)image->n;
-    s->part = new_buffer(b, channels * (size_t)nparts * sizeof(struct bs__moments));
-    image->stats = s->stats = new_buffer(b, channels * sizeof(struct bs__channel_stats));
-    touch(b, s->part);
-    touch(b, s->stats);
+    s->part = bs__new_buffer(b, channels * (size_t)nparts * sizeof(struct bs__moments));
+    image->stats = s->stats = bs__new_buffer(b, channels * sizeof(struct bs__channel_stats));
+    bs__touch(b, s->part);
+    bs__touch(b, s->stats);
 }
 
 static void bind_operand(struct bs__build *b, struct bs__step *s, const struct bs__operand *from)
 {
     size_t offset = 0;
     for (int i = 0; i < from->count; i++) {
-        s->source[i] = read_image(b, from->image[i]);
+        s->source[i] = bs__read_image(b, from->image[i]);
         s->norm[i] = from->norm;
         s->norm_offset[i] = offset;
         offset += (size_t)bs__blocks(b, from->image[i]->channels) * 3 * (size_t)b->cpu->simd->lanes;
     }
-    touch(b, from->norm);
+    bs__touch(b, from->norm);
 }
 
-static int operand_blocks(const struct bs__build *b, const struct bs__operand *from)
+int bs__operand_blocks(const struct bs__build *b, const struct bs__operand *from)
 {
     int blocks = 0;
     for (int i = 0; i < from->count; i++)
@@ -164,73 +163,23 @@ static void bind_sources(const struct bs__build *b, struct bs__source *source, c
     for (int i = 0; i < from->count; i++)
         source[i] = (struct bs__source){
             .blocks = bs__blocks(b, from->image[i]->channels),
-            .norm_stride = (int64_t)operand_blocks(b, from) * 3 * b->cpu->simd->lanes,
+            .norm_stride = (int64_t)bs__operand_blocks(b, from) * 3 * b->cpu->simd->lanes,
         };
 }
 
 /* Says in the plan hash and in profiles what a step is. */
-static void name_step(struct bs__step *s, const char *what, const struct bs__image_at *from,
-                      const struct bs__image_at *to, const char *how)
+void bs__name_step(struct bs__step *s, const char *what, const struct bs__image_at *from,
+                   const struct bs__image_at *to, const char *how)
 {
     snprintf(s->text, sizeof s->text, "%s %lldx%dx%lldx%lld -> %dx%lldx%lld%s", what, (long long)from->n,
              from->channels, (long long)from->h, (long long)from->w, to->channels, (long long)to->h,
              (long long)to->w, how);
 }
 
-/* A pass over destination rows. The part of a task must not depend on the number of threads: about 64 KiB of work. */
-static struct bs__step *new_pass(struct bs__build *b, enum bs__step_kind kind,
-                                 const struct bs__image_at *from, const struct bs__image_at *to)
-{
-    struct bs__step *s = new_step(b, kind);
-    if (!s)
-        return NULL;
-    int blocks = bs__blocks(b, from->channels);
-    int64_t rows = 4096 / (to->w > 0 ? to->w : 1);
-    rows = rows < 1 ? 1 : rows > to->h ? to->h : rows;
-    s->pass = (struct bs__pass){
-        .source = {.blocks = blocks, .norm_stride = (int64_t)blocks * 3 * b->cpu->simd->lanes},
-        .other = {.blocks = blocks},
-        .n = from->n,
-        .h = from->h,
-        .w = from->w,
-        .channels = from->channels,
-        .dst_blocks = bs__blocks(b, to->channels),
-        .dst_h = to->h,
-        .dst_w = to->w,
-        .rows = rows,
-        .groups = (to->h + rows - 1) / rows,
-    };
-    s->tasks = s->pass.groups * blocks * from->n;
-    return s;
-}
-
-void bs__add_load(struct bs__build *b, int host, struct bs__image_at *to, bool want_stats)
-{
-    struct bs__step *s = new_pass(b, BS__STEP_LOAD, to, to);
-    if (!s)
-        return;
-    s->host = host;
-    s->dst = make_image(b, to);
-    if (want_stats)
-        gather(b, s, to, s->pass.groups);
-    name_step(s, "load", to, to, "");
-}
-
-void bs__add_store(struct bs__build *b, struct bs__image_at *from, int host, bool sigmoid)
-{
-    struct bs__step *s = new_pass(b, BS__STEP_STORE, from, from);
-    if (!s)
-        return;
-    s->host = host;
-    s->pass.sigmoid = sigmoid;
-    s->source[0] = read_image(b, from);
-    name_step(s, "store", from, from, sigmoid ? " sigmoid" : "");
-}
-
 void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c, int logits,
                   int probability)
 {
-    struct bs__step *s = new_step(b, BS__STEP_HEAD);
+    struct bs__step *s = bs__new_step(b, BS__STEP_HEAD);
     if (!s)
         return;
     size_t in = (size_t)from->channels,
@@ -258,20 +207,20 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
         .bias = c->bias,
     };
     s->tasks = from->n * from->h;
-    s->source[0] = read_image(b, from);
-    name_step(s, "head", from, &to, probability < 0 ? "" : " sigmoid");
+    s->source[0] = bs__read_image(b, from);
+    bs__name_step(s, "head", from, &to, probability < 0 ? "" : " sigmoid");
 }
 
 void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const struct bs__conv *c,
                       struct bs__image_at *to)
 {
     const struct bs__simd *simd = b->cpu->simd;
-    struct bs__step *s = new_step(b, BS__STEP_WINOGRAD);
+    struct bs__step *s = bs__new_step(b, BS__STEP_WINOGRAD);
     if (!s)
         return;
     const struct bs__image_at *x = from->image[0];
     struct bs__winograd *k = &s->winograd;
-    int in_blocks = operand_blocks(b, from), out_blocks = bs__blocks(b, c->out);
+    int in_blocks = bs__operand_blocks(b, from), out_blocks = bs__blocks(b, c->out);
     int out_chunks = (out_blocks + simd->out_vectors - 1) / simd->out_vectors;
     *k = (struct bs__winograd){
         .nsource = from->count,
@@ -310,20 +259,20 @@ void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const
         w.in[i] = from->image[i]->channels;
     b->rc = bs__pack_winograd(b->cpu, b->params, &w, b->self->bf16, k->transformed, &k->weights, b->err);
     bind_operand(b, s, from);
-    s->scratch = make_scratch(b, k->scratch_floats);
-    s->dst = make_image(b, to);
+    s->scratch = bs__make_scratch(b, k->scratch_floats);
+    s->dst = bs__make_image(b, to);
     if (c->want_stats)
-        gather(b, s, to, k->runs);
+        bs__gather(b, s, to, k->runs);
     char how[64];
     snprintf(how, sizeof how, "%s%s%s run %d", from->count > 1 ? " joined" : "",
              from->norm == BS__NO_BUFFER ? "" : " normed", c->relu ? " relu" : "", (int)k->run);
-    name_step(s, "winograd", x, to, how);
+    bs__name_step(s, "winograd", x, to, how);
 }
 
 void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
                     struct bs__image_at *to)
 {
-    struct bs__step *s = new_step(b, BS__STEP_DIRECT);
+    struct bs__step *s = bs__new_step(b, BS__STEP_DIRECT);
     if (!s)
         return;
     const int lanes = b->cpu->simd->lanes;
@@ -357,20 +306,20 @@ void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct
     }
     b->rc = bs__pack_direct(b->cpu, b->params, &w, s->direct.conv, &s->direct.weights, b->err);
     s->direct.bias = c->bias;
-    s->source[0] = read_image(b, from);
-    s->scratch = new_buffer(b, bs__dnnl_conv_scratch(s->direct.conv));
-    touch(b, s->scratch);
-    s->dst = make_image(b, to);
+    s->source[0] = bs__read_image(b, from);
+    s->scratch = bs__new_buffer(b, bs__dnnl_conv_scratch(s->direct.conv));
+    bs__touch(b, s->scratch);
+    s->dst = bs__make_image(b, to);
     char how[64];
     snprintf(how, sizeof how, "%s %s", c->relu ? " relu" : "", bs__dnnl_conv_algorithm(s->direct.conv));
-    name_step(s, "direct", from, to, how);
+    bs__name_step(s, "direct", from, to, how);
 }
 
 /* One 1x1 product; c->weights by tap when it is part of a transposed convolution. */
 static void add_product(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
                         struct bs__image_at *to, int step, int dy, int dx)
 {
-    struct bs__step *s = new_step(b, BS__STEP_POINTWISE);
+    struct bs__step *s = bs__new_step(b, BS__STEP_POINTWISE);
     if (!s)
         return;
     const struct bs__simd *simd = b->cpu->simd;
@@ -407,15 +356,15 @@ static void add_product(struct bs__build *b, struct bs__image_at *from, const st
         b->rc = bs__pack_tap(b->cpu, b->params, &w, dy, dx, b->self->bf16, &k->weights, b->err);
     else
         b->rc = bs__pack_pointwise(b->cpu, b->params, &w, b->self->bf16, &k->weights, b->err);
-    s->source[0] = read_image(b, from);
-    s->scratch = make_scratch(b, k->scratch_floats);
+    s->source[0] = bs__read_image(b, from);
+    s->scratch = bs__make_scratch(b, k->scratch_floats);
     if (dy == 0 && dx == 0)
-        make_image(b, to);
-    touch(b, to->buffer);
+        bs__make_image(b, to);
+    bs__touch(b, to->buffer);
     s->dst = to->buffer;
     char how[64];
     snprintf(how, sizeof how, "%s tap %d,%d of %d", c->relu ? " relu" : "", dy, dx, step);
-    name_step(s, "1x1", from, to, how);
+    bs__name_step(s, "1x1", from, to, how);
 }
 
 void bs__add_pointwise(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
@@ -434,141 +383,4 @@ void bs__add_transposed(struct bs__build *b, struct bs__image_at *from, const st
             add_product(b, from, c, to, c->stride, y, x);
     if (c->want_stats)
         bs__add_moments(b, to);
-}
-
-void bs__add_apply(struct bs__build *b, const struct bs__operand *from, enum bs__pointwise_op op,
-                   struct bs__image_at *other, struct bs__image_at *to, bool want_stats)
-{
-    for (int i = 0, block = 0; i < from->count; i++) {
-        struct bs__image_at *x = from->image[i];
-        struct bs__step *s = new_pass(b, BS__STEP_APPLY, x, to);
-        if (!s)
-            return;
-        s->pass.op = op;
-        s->pass.dst_block = block;
-        s->pass.source.norm_stride = (int64_t)operand_blocks(b, from) * 3 * b->cpu->simd->lanes;
-        s->source[0] = read_image(b, x);
-        s->norm[0] = from->norm;
-        s->norm_offset[0] = (size_t)block * 3 * (size_t)b->cpu->simd->lanes;
-        touch(b, from->norm);
-        if (other)
-            s->source[1] = read_image(b, other);
-        if (i == 0)
-            make_image(b, to);
-        touch(b, to->buffer);
-        s->dst = to->buffer;
-        block += bs__blocks(b, x->channels);
-        static const char *const name[] = {"copy", "relu", "sigmoid", "add", "mul"};
-        name_step(s, name[op], x, to, from->norm == BS__NO_BUFFER ? "" : " normed");
-        if (want_stats && from->count == 1)
-            gather(b, s, to, s->pass.groups);
-    }
-    if (want_stats && from->count > 1)
-        bs__add_moments(b, to);
-}
-
-void bs__add_join(struct bs__build *b, const struct bs__operand *from, struct bs__image_at *to)
-{
-    struct bs__step *s = new_step(b, BS__STEP_JOIN);
-    if (!s)
-        return;
-    s->join.n = to->n;
-    s->join.pixels = to->h * to->w;
-    for (int i = 0; i < from->count; i++) {
-        s->join.channels[i] = from->image[i]->channels;
-        s->source[i] = read_image(b, from->image[i]);
-    }
-    s->dst = make_image(b, to);
-    name_step(s, "join", from->image[0], to, "");
-}
-
-void bs__add_pool(struct bs__build *b, struct bs__image_at *from, int kernel, struct bs__image_at *to,
-                  bool want_stats)
-{
-    struct bs__step *s = new_pass(b, BS__STEP_POOL, from, to);
-    if (!s)
-        return;
-    s->pass.kernel = kernel;
-    s->source[0] = read_image(b, from);
-    s->dst = make_image(b, to);
-    if (want_stats)
-        gather(b, s, to, s->pass.groups);
-    name_step(s, "max pool", from, to, "");
-}
-
-/* Half-pixel centres: output pixel i lies at (i + 1/2) in/out - 1/2, not before the first pixel. */
-static void between(int64_t in, int64_t out, int32_t *lo, int32_t *hi, float *t)
-{
-    for (int64_t i = 0; i < out; i++) {
-        double u = ((double)i + 0.5) * (double)in / (double)out - 0.5;
-        if (u < 0)
-            u = 0;
-        int64_t first = (int64_t)floor(u);
-        if (first > in - 1)
-            first = in - 1;
-        lo[i] = (int32_t)first;
-        hi[i] = (int32_t)(first < in - 1 ? first + 1 : first);
-        t[i] = (float)(u - (double)first);
-    }
-}
-
-void bs__add_resize(struct bs__build *b, struct bs__image_at *from, struct bs__image_at *to, bool want_stats)
-{
-    struct bs__step *s = new_pass(b, BS__STEP_RESIZE, from, to);
-    int32_t *lo_y = bs__own(b, (size_t)to->h * 4), *hi_y = bs__own(b, (size_t)to->h * 4);
-    int32_t *lo_x = bs__own(b, (size_t)to->w * 4), *hi_x = bs__own(b, (size_t)to->w * 4);
-    float *t_y = bs__own(b, (size_t)to->h * 4), *t_x = bs__own(b, (size_t)to->w * 4);
-    if (!s || b->rc != BS_OK)
-        return;
-    between(from->h, to->h, lo_y, hi_y, t_y);
-    between(from->w, to->w, lo_x, hi_x, t_x);
-    struct bs__pass *p = &s->pass;
-    p->lo_y = lo_y;
-    p->hi_y = hi_y;
-    p->lo_x = lo_x;
-    p->hi_x = hi_x;
-    p->t_y = t_y;
-    p->t_x = t_x;
-    p->scratch_floats = (size_t)from->w * (size_t)b->cpu->simd->lanes;
-    s->source[0] = read_image(b, from);
-    s->scratch = make_scratch(b, p->scratch_floats);
-    s->dst = make_image(b, to);
-    if (want_stats)
-        gather(b, s, to, p->groups);
-    name_step(s, "resize", from, to, "");
-}
-
-void bs__add_moments(struct bs__build *b, struct bs__image_at *image)
-{
-    if (image->stats != BS__NO_BUFFER)
-        return;
-    struct bs__step *s = new_pass(b, BS__STEP_MOMENTS, image, image);
-    if (!s)
-        return;
-    s->source[0] = read_image(b, image);
-    gather(b, s, image, s->pass.groups);
-    name_step(s, "moments", image, image, "");
-}
-
-int bs__add_norm(struct bs__build *b, const struct bs__operand *from, struct bs__norm_step k)
-{
-    if (k.op != BS_OP_BATCH_NORM)
-        for (int i = 0; i < from->count; i++)
-            bs__add_moments(b, from->image[i]);
-    struct bs__step *s = new_step(b, BS__STEP_NORM);
-    if (!s)
-        return BS__NO_BUFFER;
-    k.nsource = from->count;
-    k.n = from->image[0]->n;
-    for (int i = 0; i < from->count; i++) {
-        k.channels[i] = from->image[i]->channels;
-        k.stats[i] = k.op == BS_OP_BATCH_NORM ? BS__NO_BUFFER : from->image[i]->stats;
-        touch(b, k.stats[i]);
-    }
-    s->norm_of = k;
-    s->dst = new_buffer(b, (size_t)k.n * (size_t)operand_blocks(b, from) * 3 * (size_t)b->cpu->simd->lanes *
-                               sizeof(float));
-    touch(b, s->dst);
-    name_step(s, "norm", from->image[0], from->image[0], "");
-    return s->dst;
 }

@@ -46,6 +46,20 @@ void *bs__own(struct bs__build *b, size_t bytes);
 float *bs__own_param(struct bs__build *b, const char *name, size_t count, size_t room);
 int bs__blocks(const struct bs__build *b, int channels);
 
+/* Parts of a step, for build_*.c. A new step has no buffers; touch says that the last step uses one. */
+struct bs__step *bs__new_step(struct bs__build *b, enum bs__step_kind kind);
+int bs__new_buffer(struct bs__build *b, size_t bytes);
+void bs__touch(struct bs__build *b, int buffer);
+int bs__make_scratch(struct bs__build *b, size_t floats_per_worker);
+int bs__read_image(struct bs__build *b, const struct bs__image_at *i);
+int bs__make_image(struct bs__build *b, struct bs__image_at *i);
+/* The step also gathers moments of the image it writes, in nparts parts. */
+void bs__gather(struct bs__build *b, struct bs__step *s, struct bs__image_at *image, int64_t nparts);
+int bs__operand_blocks(const struct bs__build *b, const struct bs__operand *from);
+/* Says in the plan hash and in profiles what a step is. */
+void bs__name_step(struct bs__step *s, const char *what, const struct bs__image_at *from,
+                   const struct bs__image_at *to, const char *how);
+
 void bs__add_load(struct bs__build *b, int host, struct bs__image_at *to, bool want_stats);
 void bs__add_store(struct bs__build *b, struct bs__image_at *from, int host, bool sigmoid);
 /* logits, probability: indices of the outputs before and after a sigmoid, or -1. */

@@ -7,7 +7,7 @@
      orders are the same in exact arithmetic, and this one multiplies a quarter of the pixels;
    - a last 1x1 convolution to few channels writes the host's tensor.
    A norm's shift cannot be folded into the convolution's bias: the padding is zero after the norm, not before. */
-#include "kernels/cpu/build.h"
+#include "kernels/cpu/lower.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,37 +15,14 @@
 
 #define HEAD_CHANNELS 8 /* up to here a row of sums beats the blocked product */
 
-struct value {
-    bool deferred; /* done by its only consumer */
-    bool made;
-    struct bs__image_at image;
-    int uses, consumer;       /* consumer: the last one */
-    int norm[BS__MAX_SOURCE]; /* of a norm node: numbers for one image, for two side by side */
-    int outputs;              /* how often it is handed out */
-    bool feeds_norm;
-};
-
-struct lowering {
-    struct bs__build build;
-    const struct bs_graph *g;
-    struct value *value;
-    int ninput;
-    bool bf16;
-};
-
-static const struct bs_node *node_of(const struct lowering *l, bs_value v)
-{
-    return bs_graph_node(l->g, v);
-}
-
 static bool is_norm(enum bs_op op)
 {
     return op == BS_OP_INSTANCE_NORM || op == BS_OP_GROUP_NORM || op == BS_OP_BATCH_NORM;
 }
 
-static bool is_pointwise(const struct lowering *l, const struct bs_node *n)
+static bool is_pointwise(const struct bs__lowering *l, const struct bs_node *n)
 {
-    const struct bs_shape *w = &node_of(l, n->input[1])->shape;
+    const struct bs_shape *w = &bs__node_of(l, n->input[1])->shape;
     return n->op == BS_OP_CONV2D && w->dim[2] == 1 && w->dim[3] == 1 && n->attr.stride == 1 &&
            n->attr.pad == 0;
 }
@@ -55,14 +32,14 @@ static bool is_pointwise(const struct lowering *l, const struct bs_node *n)
    bf16 convolutions need a newer CPU. */
 #define FEWEST_WINOGRAD_CHANNELS 16
 
-static bool winograd_pays(const struct lowering *l, const struct bs_node *n)
+static bool winograd_pays(const struct bs__lowering *l, const struct bs_node *n)
 {
-    return l->bf16 || node_of(l, n->input[1])->shape.dim[1] >= FEWEST_WINOGRAD_CHANNELS;
+    return l->bf16 || bs__node_of(l, n->input[1])->shape.dim[1] >= FEWEST_WINOGRAD_CHANNELS;
 }
 
-static bool is_winograd(const struct lowering *l, const struct bs_node *n)
+static bool is_winograd(const struct bs__lowering *l, const struct bs_node *n)
 {
-    const struct bs_shape *w = &node_of(l, n->input[1])->shape;
+    const struct bs_shape *w = &bs__node_of(l, n->input[1])->shape;
     return l->build.cpu->allow_winograd && n->op == BS_OP_CONV2D && w->dim[2] == 3 && w->dim[3] == 3 &&
            n->attr.stride == 1 && n->attr.pad == 1 && winograd_pays(l, n);
 }
@@ -83,27 +60,27 @@ static int image_inputs(const struct bs_node *n)
     }
 }
 
-static bool only_use_is(const struct lowering *l, bs_value v, enum bs_op op)
+static bool only_use_is(const struct bs__lowering *l, bs_value v, enum bs_op op)
 {
-    const struct value *x = &l->value[v];
-    return x->uses == 1 && x->outputs == 0 && node_of(l, x->consumer)->op == op;
+    const struct bs__value *x = &l->value[v];
+    return x->uses == 1 && x->outputs == 0 && bs__node_of(l, x->consumer)->op == op;
 }
 
-static bool is_last_sigmoid(const struct lowering *l, bs_value v)
+static bool is_last_sigmoid(const struct bs__lowering *l, bs_value v)
 {
-    return node_of(l, v)->op == BS_OP_SIGMOID && l->value[v].outputs == 1 && l->value[v].uses == 0;
+    return bs__node_of(l, v)->op == BS_OP_SIGMOID && l->value[v].outputs == 1 && l->value[v].uses == 0;
 }
 
 /* Is this value made as a part of the node that consumes it? */
-static bool defer(const struct lowering *l, bs_value v)
+static bool defer(const struct bs__lowering *l, bs_value v)
 {
-    const struct bs_node *n = node_of(l, v);
-    const struct value *x = &l->value[v];
+    const struct bs_node *n = bs__node_of(l, v);
+    const struct bs__value *x = &l->value[v];
     if (n->op == BS_OP_CONV2D && only_use_is(l, v, BS_OP_RELU))
         return true;
     if (n->op == BS_OP_RESIZE_BILINEAR && only_use_is(l, v, BS_OP_CONV2D) &&
-        is_pointwise(l, node_of(l, x->consumer))) {
-        const struct bs_shape *from = &node_of(l, n->input[0])->shape;
+        is_pointwise(l, bs__node_of(l, x->consumer))) {
+        const struct bs_shape *from = &bs__node_of(l, n->input[0])->shape;
         return n->attr.out_h * n->attr.out_w >= from->dim[2] * from->dim[3];
     }
     if (is_last_sigmoid(l, v))
@@ -116,7 +93,7 @@ static bool defer(const struct lowering *l, bs_value v)
     return is_norm(n->op) || n->op == BS_OP_CONCAT;
 }
 
-static void fail(struct lowering *l, bs_status code, const char *text, const struct bs_node *n)
+void bs__lower_fail(struct bs__lowering *l, bs_status code, const char *text, const struct bs_node *n)
 {
     char shape[BS_SHAPE_TEXT];
     if (l->build.rc == BS_OK)
@@ -124,11 +101,11 @@ static void fail(struct lowering *l, bs_status code, const char *text, const str
                               bs_shape_text(&n->shape, shape, sizeof shape));
 }
 
-static const char *param_name(struct lowering *l, bs_value v)
+const char *bs__lower_param(struct bs__lowering *l, bs_value v)
 {
-    const struct bs_node *n = node_of(l, v);
+    const struct bs_node *n = bs__node_of(l, v);
     if (n->op != BS_OP_PARAM) {
-        fail(l, BS_EUNSUPPORTED, "the CPU backend takes weights from parameters only", n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend takes weights from parameters only", n);
         return NULL;
     }
     struct bs_shape have;
@@ -153,36 +130,34 @@ static struct bs__image_at image_of(const struct bs_node *n)
                                  .stats = BS__NO_BUFFER};
 }
 
-static struct bs__image_at *real(struct lowering *l, bs_value v);
-
 /* What to read for a value without making it: a norm's input, a concatenation's parts. */
-static struct bs__operand operand(struct lowering *l, bs_value v)
+static struct bs__operand operand(struct bs__lowering *l, bs_value v)
 {
-    struct value *x = &l->value[v];
-    const struct bs_node *n = node_of(l, v);
+    struct bs__value *x = &l->value[v];
+    const struct bs_node *n = bs__node_of(l, v);
     struct bs__operand r = {.count = 1, .norm = BS__NO_BUFFER};
     if (!x->made && n->op == BS_OP_CONCAT) {
         r.count = 2;
-        r.image[0] = real(l, n->input[0]);
-        r.image[1] = real(l, n->input[1]);
+        r.image[0] = bs__lower_image(l, n->input[0]);
+        r.image[1] = bs__lower_image(l, n->input[1]);
         return r;
     }
     if (x->made || !is_norm(n->op)) {
-        r.image[0] = real(l, v);
+        r.image[0] = bs__lower_image(l, v);
         return r;
     }
-    const struct bs_node *base = node_of(l, n->input[0]);
+    const struct bs_node *base = bs__node_of(l, n->input[0]);
     if (base->op == BS_OP_CONCAT)
         r = operand(l, n->input[0]);
     else
-        r.image[0] = real(l, n->input[0]);
+        r.image[0] = bs__lower_image(l, n->input[0]);
     int *norm = &x->norm[r.count - 1];
     if (*norm == BS__NO_BUFFER && l->build.rc == BS_OK) {
         const size_t channels = (size_t)n->shape.dim[1];
         struct bs__norm_step k = {.op = n->op, .eps = n->attr.eps, .groups = n->attr.groups};
         const float *param[4] = {NULL};
         for (int i = 1; i < n->ninput; i++)
-            param[i - 1] = bs__own_param(&l->build, param_name(l, n->input[i]), channels, channels);
+            param[i - 1] = bs__own_param(&l->build, bs__lower_param(l, n->input[i]), channels, channels);
         k.weight = param[0];
         k.bias = param[1];
         k.mean = param[2];
@@ -194,14 +169,14 @@ static struct bs__operand operand(struct lowering *l, bs_value v)
 }
 
 /* The value as one image in memory, made now if it was put off. */
-static struct bs__image_at *real(struct lowering *l, bs_value v)
+struct bs__image_at *bs__lower_image(struct bs__lowering *l, bs_value v)
 {
-    struct value *x = &l->value[v];
-    const struct bs_node *n = node_of(l, v);
+    struct bs__value *x = &l->value[v];
+    const struct bs_node *n = bs__node_of(l, v);
     if (x->made || l->build.rc != BS_OK)
         return &x->image;
     if (!is_norm(n->op) && n->op != BS_OP_CONCAT) {
-        fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
         return &x->image;
     }
     struct bs__operand from = operand(l, v);
@@ -211,7 +186,7 @@ static struct bs__image_at *real(struct lowering *l, bs_value v)
     } else if (n->op == BS_OP_CONCAT) {
         bs__add_join(&l->build, &from, &x->image);
     } else {
-        real(l, n->input[0]);
+        bs__lower_image(l, n->input[0]);
         from = operand(l, v);
         bs__add_apply(&l->build, &from, BS__COPY, NULL, &x->image, x->feeds_norm);
     }
@@ -219,14 +194,14 @@ static struct bs__image_at *real(struct lowering *l, bs_value v)
     return &x->image;
 }
 
-static struct bs__conv conv_of(struct lowering *l, const struct bs_node *n, bool relu, bool want_stats)
+static struct bs__conv conv_of(struct bs__lowering *l, const struct bs_node *n, bool relu, bool want_stats)
 {
     const bool transposed = n->op == BS_OP_CONV_TRANSPOSE2D;
-    const struct bs_shape *w = &node_of(l, n->input[1])->shape;
+    const struct bs_shape *w = &bs__node_of(l, n->input[1])->shape;
     const size_t out = (size_t)n->shape.dim[1], lanes = (size_t)l->build.cpu->simd->lanes;
-    const char *bias = n->ninput > 2 ? param_name(l, n->input[2]) : NULL;
+    const char *bias = n->ninput > 2 ? bs__lower_param(l, n->input[2]) : NULL;
     return (struct bs__conv){
-        .weights = param_name(l, n->input[1]),
+        .weights = bs__lower_param(l, n->input[1]),
         .bias = bs__own_param(&l->build, bias, out, (out + lanes - 1) / lanes * lanes),
         .out = (int)out,
         .kernel_h = (int)w->dim[2],
@@ -241,10 +216,10 @@ static struct bs__conv conv_of(struct lowering *l, const struct bs_node *n, bool
 }
 
 /* Makes value v: convolution `n`, v being the ReLU after it or itself. */
-static void lower_conv(struct lowering *l, const struct bs_node *n, bs_value v, bool relu)
+static void lower_conv(struct bs__lowering *l, const struct bs_node *n, bs_value v, bool relu)
 {
     struct bs__build *b = &l->build;
-    struct value *x = &l->value[v];
+    struct bs__value *x = &l->value[v];
     struct bs__conv c = conv_of(l, n, relu, x->feeds_norm);
     if (b->rc != BS_OK)
         return;
@@ -253,8 +228,8 @@ static void lower_conv(struct lowering *l, const struct bs_node *n, bs_value v, 
         struct bs__operand from = operand(l, input);
         bs__add_winograd(b, &from, &c, &x->image);
     } else if (is_pointwise(l, n) && l->value[input].deferred &&
-               node_of(l, input)->op == BS_OP_RESIZE_BILINEAR) {
-        struct bs__image_at *small = real(l, node_of(l, input)->input[0]);
+               bs__node_of(l, input)->op == BS_OP_RESIZE_BILINEAR) {
+        struct bs__image_at *small = bs__lower_image(l, bs__node_of(l, input)->input[0]);
         struct bs__image_at product = *small, large = x->image;
         product.channels = c.out;
         c.relu = c.want_stats = false;
@@ -265,20 +240,20 @@ static void lower_conv(struct lowering *l, const struct bs_node *n, bs_value v, 
             bs__add_apply(b, &from, BS__RELU, NULL, &x->image, x->feeds_norm);
         }
     } else if (is_pointwise(l, n)) {
-        bs__add_pointwise(b, real(l, input), &c, &x->image);
+        bs__add_pointwise(b, bs__lower_image(l, input), &c, &x->image);
     } else {
-        bs__add_direct(b, real(l, input), &c, &x->image);
+        bs__add_direct(b, bs__lower_image(l, input), &c, &x->image);
         if (x->feeds_norm && b->rc == BS_OK)
             bs__add_moments(b, &x->image);
     }
     x->made = true;
 }
 
-static void lower_node(struct lowering *l, bs_value v)
+static void lower_node(struct bs__lowering *l, bs_value v)
 {
     struct bs__build *b = &l->build;
-    struct value *x = &l->value[v];
-    const struct bs_node *n = node_of(l, v);
+    struct bs__value *x = &l->value[v];
+    const struct bs_node *n = bs__node_of(l, v);
     if (n->op == BS_OP_PARAM)
         return;
     if (n->op == BS_OP_INPUT) {
@@ -292,7 +267,7 @@ static void lower_node(struct lowering *l, bs_value v)
     if (!bs_graph_is_live(l->g, v) || x->deferred)
         return;
     if (n->shape.ndim != 4) {
-        fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
         return;
     }
     struct bs__operand from = {.count = 1, .norm = BS__NO_BUFFER};
@@ -302,42 +277,42 @@ static void lower_node(struct lowering *l, bs_value v)
         return;
     case BS_OP_CONV_TRANSPOSE2D: {
         struct bs__conv c = conv_of(l, n, false, x->feeds_norm);
-        bs__add_transposed(b, real(l, n->input[0]), &c, &x->image);
+        bs__add_transposed(b, bs__lower_image(l, n->input[0]), &c, &x->image);
         break;
     }
     case BS_OP_RELU:
-        if (l->value[n->input[0]].deferred && node_of(l, n->input[0])->op == BS_OP_CONV2D) {
-            lower_conv(l, node_of(l, n->input[0]), v, true);
+        if (l->value[n->input[0]].deferred && bs__node_of(l, n->input[0])->op == BS_OP_CONV2D) {
+            lower_conv(l, bs__node_of(l, n->input[0]), v, true);
             return;
         }
-        from.image[0] = real(l, n->input[0]);
+        from.image[0] = bs__lower_image(l, n->input[0]);
         bs__add_apply(b, &from, BS__RELU, NULL, &x->image, x->feeds_norm);
         break;
     case BS_OP_SIGMOID:
-        from.image[0] = real(l, n->input[0]);
+        from.image[0] = bs__lower_image(l, n->input[0]);
         bs__add_apply(b, &from, BS__SIGMOID, NULL, &x->image, x->feeds_norm);
         break;
     case BS_OP_ADD:
     case BS_OP_MUL:
-        from.image[0] = real(l, n->input[0]);
-        bs__add_apply(b, &from, n->op == BS_OP_ADD ? BS__ADD : BS__MUL, real(l, n->input[1]), &x->image,
-                      x->feeds_norm);
+        from.image[0] = bs__lower_image(l, n->input[0]);
+        bs__add_apply(b, &from, n->op == BS_OP_ADD ? BS__ADD : BS__MUL, bs__lower_image(l, n->input[1]),
+                      &x->image, x->feeds_norm);
         break;
     case BS_OP_MAX_POOL2D:
-        bs__add_pool(b, real(l, n->input[0]), n->attr.kernel, &x->image, x->feeds_norm);
+        bs__add_pool(b, bs__lower_image(l, n->input[0]), n->attr.kernel, &x->image, x->feeds_norm);
         break;
     case BS_OP_RESIZE_BILINEAR:
-        bs__add_resize(b, real(l, n->input[0]), &x->image, x->feeds_norm);
+        bs__add_resize(b, bs__lower_image(l, n->input[0]), &x->image, x->feeds_norm);
         break;
     default:
-        fail(l, BS_EUNSUPPORTED, "the CPU backend has no backward operators; \"ref\" has", n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend has no backward operators; \"ref\" has", n);
         return;
     }
     x->made = true;
 }
 
 /* Index of a value among the graph's outputs, or -1. */
-static int output_index(const struct lowering *l, bs_value v)
+static int output_index(const struct bs__lowering *l, bs_value v)
 {
     for (int i = 0; i < bs_graph_output_count(l->g); i++)
         if (bs_graph_output_value(l->g, i) == v)
@@ -346,48 +321,48 @@ static int output_index(const struct lowering *l, bs_value v)
 }
 
 /* The last convolution, and its sigmoid, once for both. */
-static void lower_head(struct lowering *l, bs_value v)
+static void lower_head(struct bs__lowering *l, bs_value v)
 {
-    struct value *x = &l->value[v];
-    const struct bs_node *n = node_of(l, v);
+    struct bs__value *x = &l->value[v];
+    const struct bs_node *n = bs__node_of(l, v);
     if (x->made)
         return;
     x->made = true;
     struct bs__conv c = conv_of(l, n, false, false);
-    struct bs__image_at *from = real(l, n->input[0]);
+    struct bs__image_at *from = bs__lower_image(l, n->input[0]);
     if (l->build.rc == BS_OK)
         bs__add_head(&l->build, from, &c, output_index(l, v), x->uses ? output_index(l, x->consumer) : -1);
 }
 
-static void lower_output(struct lowering *l, int host)
+static void lower_output(struct bs__lowering *l, int host)
 {
     struct bs__build *b = &l->build;
     bs_value v = bs_graph_output_value(l->g, host);
-    const struct bs_node *n = node_of(l, v);
+    const struct bs_node *n = bs__node_of(l, v);
     bool sigmoid = n->op == BS_OP_SIGMOID && l->value[v].deferred;
     if (n->shape.ndim != 4 || n->op == BS_OP_PARAM) {
-        fail(l, BS_EUNSUPPORTED, "the CPU backend hands out images only", n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend hands out images only", n);
         return;
     }
     if (sigmoid) {
         v = n->input[0];
-        n = node_of(l, v);
+        n = bs__node_of(l, v);
     }
     if (n->op == BS_OP_CONV2D && l->value[v].deferred) {
         lower_head(l, v);
         return;
     }
-    struct bs__image_at *from = real(l, v);
+    struct bs__image_at *from = bs__lower_image(l, v);
     if (b->rc == BS_OK)
         bs__add_store(b, from, host, sigmoid);
 }
 
 /* Who uses what, and what is put off. */
-static void survey(struct lowering *l, int count)
+static void survey(struct bs__lowering *l, int count)
 {
     for (bs_value v = 0; v < count; v++) {
-        const struct bs_node *n = node_of(l, v);
-        struct value *x = &l->value[v];
+        const struct bs_node *n = bs__node_of(l, v);
+        struct bs__value *x = &l->value[v];
         x->norm[0] = x->norm[1] = BS__NO_BUFFER;
         if (n->shape.ndim == 4)
             x->image = image_of(n);
@@ -399,7 +374,7 @@ static void survey(struct lowering *l, int count)
     for (int i = 0; i < bs_graph_output_count(l->g); i++)
         l->value[bs_graph_output_value(l->g, i)].outputs++;
     for (bs_value v = count - 1; v >= 0; v--) {
-        const struct bs_node *n = node_of(l, v);
+        const struct bs_node *n = bs__node_of(l, v);
         bool reads_moments = n->op == BS_OP_INSTANCE_NORM || n->op == BS_OP_GROUP_NORM;
         if (!bs_graph_is_live(l->g, v))
             continue;
@@ -417,7 +392,7 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     struct bs__cpu *cpu = dev;
     bs_status rc = BS_OK;
     const int count = bs_graph_node_count(g);
-    struct lowering l = {
+    struct bs__lowering l = {
         .g = g, .bf16 = precision == BS_PRECISION_BF16, .value = calloc((size_t)count + 1, sizeof *l.value)};
     struct bs_program *program = calloc(1, sizeof *program);
     struct bs__cpu_program *self = calloc(1, sizeof *self);
