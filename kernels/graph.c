@@ -325,8 +325,9 @@ bs_value bs_graph_attention(struct bs_graph *g, bs_value qkv, bs_value pad, bs_v
                             int heads, int64_t grid_h, int64_t grid_w, int window)
 {
     bs_value in[] = {qkv, pad, rel_h, rel_w};
+    const bool relative = rel_h != BS_NO_VALUE || rel_w != BS_NO_VALUE;
     return bs_graph_apply(
-        g, BS_OP_ATTENTION, in, pad == BS_NO_VALUE ? 1 : (rel_h == BS_NO_VALUE ? 2 : 4),
+        g, BS_OP_ATTENTION, in, relative ? 4 : (pad == BS_NO_VALUE ? 1 : 2),
         (struct bs_attr){.heads = heads, .out_h = grid_h, .out_w = grid_w, .kernel = window});
 }
 

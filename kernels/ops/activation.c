@@ -1,4 +1,5 @@
-/* ReLU and sigmoid, any shape, and their gradients from the OUTPUT y (so that the input need not be kept):
+/* Activations, any shape. GELU (exact): y = x/2 (1 + erf(x / sqrt 2)).
+   ReLU and sigmoid with their gradients from the OUTPUT y (so that the input need not be kept):
      relu: y = max(x, 0), gx = gy where y > 0 (NaN stays NaN)
      sigmoid: y = 1 / (1 + exp(-x)), gx = gy y (1 - y) */
 #include "kernels/ops/ops_internal.h"
@@ -107,4 +108,23 @@ const struct bs_op_def bs__op_sigmoid_grad = {
     .max_inputs = 2,
     .infer = infer_grad,
     .reference = reference_sigmoid_grad,
+};
+
+static void reference_gelu(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                           struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *x = in[0].data;
+    float *y = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        y[i] = (float)(0.5 * (double)x[i] * (1.0 + erf((double)x[i] * 0.70710678118654752440)));
+}
+
+const struct bs_op_def bs__op_gelu = {
+    .name = "gelu",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer_same,
+    .reference = reference_gelu,
 };

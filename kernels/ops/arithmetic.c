@@ -1,5 +1,7 @@
-/* Sum and product of two tensors of one shape, element by element. */
+/* Sum and product of two tensors of one shape, and one tensor times a number, element by element. */
 #include "kernels/ops/ops_internal.h"
+
+#include <math.h>
 
 static bs_status infer_add(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
                            struct bs_shape *out, struct bs_err *err)
@@ -68,4 +70,34 @@ const struct bs_op_def bs__op_mul = {
     .infer = infer_mul,
     .reference = reference_mul,
     .backward = backward_mul,
+};
+
+static bs_status infer_scale(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                             struct bs_shape *out, struct bs_err *err)
+{
+    (void)ninput;
+    if (!isfinite(attr->factor))
+        return BS_FAIL(err, BS_EINVAL, "scale: factor is %g; a finite value is accepted",
+                       (double)attr->factor);
+    *out = in[0];
+    return BS_OK;
+}
+
+static void reference_scale(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                            struct bs_tensor *out)
+{
+    (void)ninput;
+    const float *x = in[0].data;
+    float *y = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        y[i] = attr->factor * x[i];
+}
+
+const struct bs_op_def bs__op_scale = {
+    .name = "scale",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer_scale,
+    .reference = reference_scale,
 };

@@ -30,6 +30,33 @@ bs_status bs__need_per_channel(const char *op, const char *what, const struct bs
                    bs_shape_text(s, a, sizeof a), bs_shape_text(x, b, sizeof b), x->dim[1]);
 }
 
+bs_status bs__need_per_feature(const char *op, const char *what, const struct bs_shape *s,
+                               const struct bs_shape *x, struct bs_err *err)
+{
+    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
+    if (x->ndim > 0 && s->ndim == 1 && s->dim[0] == x->dim[x->ndim - 1])
+        return BS_OK;
+    return BS_FAIL(err, BS_EINVAL, "%s: %s is %s; input %s needs one value for each feature of its last axis",
+                   op, what, bs_shape_text(s, a, sizeof a), bs_shape_text(x, b, sizeof b));
+}
+
+bs_status bs__need_tokens(const char *op, const char *what, const struct bs_shape *s, struct bs_err *err)
+{
+    return bs__need_rank(op, what, s, 3, "N,L,D", err);
+}
+
+bs_status bs__need_grid(const char *op, const struct bs_attr *attr, const struct bs_shape *x,
+                        struct bs_err *err)
+{
+    char a[BS_SHAPE_TEXT];
+    if (attr->out_h >= 1 && attr->out_w >= 1 && x->dim[1] % attr->out_h == 0 &&
+        x->dim[1] / attr->out_h == attr->out_w)
+        return BS_OK;
+    return BS_FAIL(err, BS_EINVAL,
+                   "%s: a grid of %" PRId64 " x %" PRId64 " does not hold the %" PRId64 " tokens of input %s",
+                   op, attr->out_h, attr->out_w, x->dim[1], bs_shape_text(x, a, sizeof a));
+}
+
 bs_status bs__need_equal(const char *op, const char *what_a, const struct bs_shape *a, const char *what_b,
                          const struct bs_shape *b, struct bs_err *err)
 {

@@ -10,10 +10,13 @@ extern const struct bs_op_def bs__op_conv_transpose2d;
 extern const struct bs_op_def bs__op_instance_norm, bs__op_instance_norm_grad;
 extern const struct bs_op_def bs__op_group_norm, bs__op_batch_norm;
 extern const struct bs_op_def bs__op_relu, bs__op_relu_grad, bs__op_sigmoid, bs__op_sigmoid_grad;
-extern const struct bs_op_def bs__op_add, bs__op_mul;
+extern const struct bs_op_def bs__op_gelu;
+extern const struct bs_op_def bs__op_add, bs__op_mul, bs__op_scale;
 extern const struct bs_op_def bs__op_max_pool2d, bs__op_max_pool2d_grad;
 extern const struct bs_op_def bs__op_resize_bilinear, bs__op_resize_bilinear_grad;
 extern const struct bs_op_def bs__op_concat, bs__op_slice_channel, bs__op_sum_to_channel;
+extern const struct bs_op_def bs__op_tokens_from_image, bs__op_image_from_tokens;
+extern const struct bs_op_def bs__op_linear, bs__op_layer_norm, bs__op_attention;
 
 /* Dimensions of an image tensor (N, C, H, W), for readable loops. */
 struct bs__image {
@@ -33,6 +36,15 @@ bs_status bs__need_image(const char *op, const char *what, const struct bs_shape
 /* A vector with one value per channel of x. */
 bs_status bs__need_per_channel(const char *op, const char *what, const struct bs_shape *s,
                                const struct bs_shape *x, struct bs_err *err) BS_NODISCARD;
+/* A vector with one value per feature of x, its last axis. */
+bs_status bs__need_per_feature(const char *op, const char *what, const struct bs_shape *s,
+                               const struct bs_shape *x, struct bs_err *err) BS_NODISCARD;
+/* rank 3 (N,L,D) */
+bs_status bs__need_tokens(const char *op, const char *what, const struct bs_shape *s,
+                          struct bs_err *err) BS_NODISCARD;
+/* The attributes out_h and out_w are a grid of the tokens of x (N,L,D). */
+bs_status bs__need_grid(const char *op, const struct bs_attr *attr, const struct bs_shape *x,
+                        struct bs_err *err) BS_NODISCARD;
 bs_status bs__need_equal(const char *op, const char *what_a, const struct bs_shape *a, const char *what_b,
                          const struct bs_shape *b, struct bs_err *err) BS_NODISCARD;
 /* An attribute between lo and BS_MAX_ATTRIBUTE. */
