@@ -162,7 +162,8 @@ const char *bs_graph_output_name(const struct bs_graph *g, int i);
 /* After bs_graph_finish: does an output need this value? Backends make no steps
    for dead values; INPUT nodes stay part of the signature even when dead. */
 bool bs_graph_is_live(const struct bs_graph *g, bs_value v);
-/* Multiply-adds counted as two; convolution and linear operators only; dead values not counted once finished. */
+/* Multiply-adds counted as two; convolutions, linear operators, attention and scans only; dead values not counted once
+   finished. */
 double bs_graph_flops(const struct bs_graph *g);
 
 /* For grad.c and the rules in ops/: has building failed already? */

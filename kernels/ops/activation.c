@@ -1,7 +1,8 @@
 /* Activations, any shape. GELU (exact): y = x/2 (1 + erf(x / sqrt 2)).
    ReLU and sigmoid with their gradients from the OUTPUT y (so that the input need not be kept):
      relu: y = max(x, 0), gx = gy where y > 0 (NaN stays NaN)
-     sigmoid: y = 1 / (1 + exp(-x)), gx = gy y (1 - y) */
+     sigmoid: y = 1 / (1 + exp(-x)), gx = gy y (1 - y)
+     silu: y = x / (1 + exp(-x)) */
 #include "kernels/ops/ops_internal.h"
 
 #include <math.h>
@@ -127,4 +128,23 @@ const struct bs_op_def bs__op_gelu = {
     .max_inputs = 1,
     .infer = infer_same,
     .reference = reference_gelu,
+};
+
+static void reference_silu(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                           struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *x = in[0].data;
+    float *y = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        y[i] = (float)((double)x[i] / (1.0 + exp(-(double)x[i])));
+}
+
+const struct bs_op_def bs__op_silu = {
+    .name = "silu",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer_same,
+    .reference = reference_silu,
 };

@@ -15,6 +15,9 @@ extern const struct bs_op_def bs__op_add, bs__op_mul, bs__op_scale;
 extern const struct bs_op_def bs__op_max_pool2d, bs__op_max_pool2d_grad;
 extern const struct bs_op_def bs__op_resize_bilinear, bs__op_resize_bilinear_grad;
 extern const struct bs_op_def bs__op_concat, bs__op_slice_channel, bs__op_sum_to_channel;
+extern const struct bs_op_def bs__op_rms_norm, bs__op_silu, bs__op_rotary, bs__op_add_position;
+extern const struct bs_op_def bs__op_insert_token, bs__op_slice_tokens, bs__op_slice_last;
+extern const struct bs_op_def bs__op_causal_conv1d, bs__op_selective_scan;
 extern const struct bs_op_def bs__op_tokens_from_image, bs__op_image_from_tokens;
 extern const struct bs_op_def bs__op_linear, bs__op_layer_norm, bs__op_attention;
 

@@ -1,0 +1,157 @@
+/* Position embedding added to tokens: y = x + p. A table with one row per token is added as it is. Any other is a grid of
+   rows, square after its class token is taken out, and is resampled to the tokens' grid: bicubic with a = -0.75,
+   half-pixel centres, no antialias, border rows repeated, as torch's interpolate(mode="bicubic"). The class token keeps
+   its row; it stands in front or in the middle of the tokens, in the table as in the input. */
+#include "kernels/ops/ops_internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* The table's grid, and which of its rows belongs to the class token (-1: none). */
+struct table {
+    int64_t h, w, class_row;
+};
+
+static int64_t square_root(int64_t v)
+{
+    int64_t side = (int64_t)sqrt((double)v);
+    while (side * side > v)
+        side--;
+    while ((side + 1) * (side + 1) <= v)
+        side++;
+    return side;
+}
+
+static struct table table_of(const struct bs_attr *attr, const struct bs_shape *p)
+{
+    if (p->ndim == 4)
+        return (struct table){p->dim[1], p->dim[2], -1};
+    int64_t rows = p->dim[1] - (attr->start >= 0), side = square_root(rows);
+    return (struct table){side, side, attr->start <= 0 ? attr->start : rows / 2};
+}
+
+static bool added_as_it_is(const struct bs_shape *x, const struct bs_shape *p)
+{
+    return p->ndim == 3 && p->dim[1] == x->dim[1];
+}
+
+static bs_status need_grid(const char *op, const struct bs_attr *attr, const struct bs_shape *x,
+                           struct bs_err *err)
+{
+    char a[BS_SHAPE_TEXT];
+    int64_t grid = x->dim[1] - (attr->start >= 0);
+    if (attr->start < -1 || attr->start >= x->dim[1])
+        return BS_FAIL(err, BS_EINVAL,
+                       "%s: class token %" PRId64 " of input %s; -1 (none) to %" PRId64 " are accepted", op,
+                       attr->start, bs_shape_text(x, a, sizeof a), x->dim[1] - 1);
+    if (attr->out_h < 1 || attr->out_w < 1 || grid % attr->out_h != 0 || grid / attr->out_h != attr->out_w)
+        return BS_FAIL(err, BS_EINVAL,
+                       "%s: a grid of %" PRId64 "x%" PRId64 " for the %" PRId64
+                       " tokens of input %s%s; a grid of as many is accepted",
+                       op, attr->out_h, attr->out_w, grid, bs_shape_text(x, a, sizeof a),
+                       attr->start >= 0 ? " without its class token" : "");
+    return BS_OK;
+}
+
+static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                       struct bs_shape *out, struct bs_err *err)
+{
+    (void)ninput;
+    static const char op[] = "add_position";
+    const struct bs_shape *x = &in[0], *p = &in[1];
+    bs_status rc;
+    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
+    if ((rc = bs__need_tokens(op, "input", x, err)) != BS_OK || (rc = need_grid(op, attr, x, err)) != BS_OK)
+        return rc;
+    *out = *x;
+    if ((p->ndim != 3 && p->ndim != 4) || p->dim[0] != 1 || p->dim[p->ndim - 1] != x->dim[2])
+        return BS_FAIL(err, BS_EINVAL,
+                       "%s: position is %s; input %s takes one of 1xPx%" PRId64 " or 1xHxWx%" PRId64, op,
+                       bs_shape_text(p, b, sizeof b), bs_shape_text(x, a, sizeof a), x->dim[2], x->dim[2]);
+    if (p->ndim == 4 && attr->start >= 0)
+        return BS_FAIL(err, BS_EINVAL, "%s: position %s has no row for class token %" PRId64 " of input %s",
+                       op, bs_shape_text(p, b, sizeof b), attr->start, bs_shape_text(x, a, sizeof a));
+    if (p->ndim == 4 || added_as_it_is(x, p))
+        return BS_OK;
+    struct table t = table_of(attr, p);
+    int64_t rows = p->dim[1] - (attr->start >= 0), middle = attr->out_h * attr->out_w / 2;
+    if (rows < 1 || t.h * t.w != rows)
+        return BS_FAIL(err, BS_EINVAL,
+                       "%s: position %s for input %s; a row per token or a square grid%s is accepted", op,
+                       bs_shape_text(p, b, sizeof b), bs_shape_text(x, a, sizeof a),
+                       attr->start >= 0 ? " and a class token" : "");
+    if (attr->start > 0 && attr->start != middle)
+        return BS_FAIL(err, BS_EINVAL,
+                       "%s: position %s is resampled for input %s with class token %" PRId64
+                       "; one in front (0) or in the middle (%" PRId64 ") is accepted",
+                       op, bs_shape_text(p, b, sizeof b), bs_shape_text(x, a, sizeof a), attr->start, middle);
+    return BS_OK;
+}
+
+/* Where output pixel i of `out` lies among the `in` pixels: the first of four neighbours and their weights. */
+static int64_t cubic(int64_t i, int64_t in, int64_t out, double weight[4])
+{
+    static const double a = -0.75;
+    double at = (double)in / (double)out * ((double)i + 0.5) - 0.5, first = floor(at);
+    for (int k = 0; k < 4; k++) {
+        double d = fabs(at - (first - 1 + k));
+        weight[k] = d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : (((d - 5) * d + 8) * d - 4) * a;
+    }
+    return (int64_t)first - 1;
+}
+
+static int64_t clamp(int64_t v, int64_t length)
+{
+    return v < 0 ? 0 : (v >= length ? length - 1 : v);
+}
+
+/* One feature of the resampled table at row i, column j of the tokens' grid; p points at that feature of row 0. */
+static double resampled(const struct bs_attr *attr, const struct table *t, const float *p, int64_t features,
+                        int64_t i, int64_t j)
+{
+    double down[4], right[4], sum = 0;
+    int64_t top = cubic(i, t->h, attr->out_h, down), left = cubic(j, t->w, attr->out_w, right);
+    for (int r = 0; r < 4; r++)
+        for (int c = 0; c < 4; c++) {
+            int64_t row = clamp(top + r, t->h) * t->w + clamp(left + c, t->w);
+            if (t->class_row >= 0 && row >= t->class_row)
+                row++;
+            sum += down[r] * right[c] * (double)p[row * features];
+        }
+    return sum;
+}
+
+static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                      struct bs_tensor *out)
+{
+    (void)ninput;
+    const float *x = in[0].data, *p = in[1].data;
+    float *y = out->data;
+    const int64_t batch = out->shape.dim[0], tokens = out->shape.dim[1], features = out->shape.dim[2];
+    const bool as_it_is = added_as_it_is(&in[0].shape, &in[1].shape);
+    const struct table t = table_of(attr, &in[1].shape);
+    for (int64_t token = 0; token < tokens; token++) {
+        int64_t place = token - (attr->start >= 0 && token > attr->start);
+        for (int64_t f = 0; f < features; f++) {
+            double add;
+            if (as_it_is)
+                add = (double)p[token * features + f];
+            else if (token == attr->start)
+                add = (double)p[t.class_row * features + f];
+            else
+                add = resampled(attr, &t, p + f, features, place / attr->out_w, place % attr->out_w);
+            for (int64_t n = 0; n < batch; n++) {
+                int64_t at = (n * tokens + token) * features + f;
+                y[at] = (float)((double)x[at] + add);
+            }
+        }
+    }
+}
+
+const struct bs_op_def bs__op_add_position = {
+    .name = "add_position",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer,
+    .reference = reference,
+};
