@@ -28,6 +28,36 @@ static bs_status check(const struct bs_arch_config *cfg, struct bs_err *err)
     return bs__unet_check(&cfg->unet, err);
 }
 
+int bs_arch_in_channels(const struct bs_arch_config *cfg)
+{
+    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
+    return cfg->unet.in_channels;
+}
+
+int bs_arch_out_channels(const struct bs_arch_config *cfg)
+{
+    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
+    return cfg->unet.out_channels;
+}
+
+int bs_arch_image_size(const struct bs_arch_config *cfg)
+{
+    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
+    return 0;
+}
+
+bool bs_arch_sigmoid(const struct bs_arch_config *cfg)
+{
+    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
+    return cfg->unet.sigmoid;
+}
+
+void bs_arch_set_sigmoid(struct bs_arch_config *cfg, bool sigmoid)
+{
+    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
+    cfg->unet.sigmoid = sigmoid;
+}
+
 int bs_arch_divisor(const struct bs_arch_config *cfg)
 {
     BS_ASSERT(cfg->kind == BS_ARCH_UNET);
