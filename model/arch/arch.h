@@ -72,16 +72,6 @@ struct bs_arch_config {
 /* Name for people and metadata: "unet", "unetr", "vimunet". */
 const char *bs_arch_name(enum bs_arch_kind kind);
 
-/* Channels of the input and of the outputs. */
-int bs_arch_in_channels(const struct bs_arch_config *cfg);
-int bs_arch_out_channels(const struct bs_arch_config *cfg);
-/* Side of the images that the encoder was made for (its position embeddings); 0: any, as a U-Net. Another size resamples
-   the positions. */
-int bs_arch_image_size(const struct bs_arch_config *cfg);
-/* Is the last activation a sigmoid? */
-bool bs_arch_sigmoid(const struct bs_arch_config *cfg);
-void bs_arch_set_sigmoid(struct bs_arch_config *cfg, bool sigmoid);
-
 /* What every kind has. */
 int bs_arch_in_channels(const struct bs_arch_config *cfg);
 int bs_arch_out_channels(const struct bs_arch_config *cfg);
