@@ -9,15 +9,14 @@
 #include "kernels/params.h"
 
 struct bs__attention {
-    int64_t samples, grid_h, grid_w; /* grid_h * grid_w tokens per sample, row by row */
-    int heads, d, window;            /* window 0: global */
-    const void *qkv; /* q, k, v of all heads side by side: (3, heads, d) per token; element type */
-    int64_t qkv_row, qkv_sample; /* elements from one token (sample) to the next */
-    const float *pad;            /* (3, heads, d): tokens outside the grid; NULL: zeros */
-    const float *rel_h, *rel_w;  /* (2h-1, d), (2w-1, d), h x w the window or the grid; both or NULL */
-    void *dst;                   /* (heads, d) per token; element type */
-    int64_t dst_row, dst_sample;
-    float *scratch; /* scratch_floats for every worker, 64-byte aligned */
+    int64_t n, grid_h, grid_w; /* n samples of grid_h * grid_w tokens, row by row */
+    int heads, d, window;      /* window 0: global */
+    /* q, k, v of all heads side by side: (3, heads, d) per token; of the kernel's element type */
+    struct bs__rows qkv;
+    const float *pad;           /* (3, heads, d): tokens outside the grid; NULL: zeros */
+    const float *rel_h, *rel_w; /* (2h-1, d), (2w-1, d), h x w the window or the grid; both or NULL */
+    struct bs__rows dst;        /* (heads, d) per token; of the kernel's element type */
+    float *scratch;             /* scratch_floats for every worker, 64-byte aligned */
     /* Filled by bs__attention_plan. */
     int64_t h, w;                     /* of a window or of the grid */
     int64_t windows_y, windows_x;     /* 1 x 1: global */

@@ -7,33 +7,20 @@
 #include "kernels/cpu/simd.h"
 #include "kernels/params.h"
 
-/* Where the rows of a matrix lie, in elements of its type; the start is given beside it. Features of a row lie in vectors
-   of `lanes` (simd.h), `vector` elements apart: lanes (or 0) for plain rows, the size of a block for blocked images
-   (row = lanes, vector = H*W*lanes: tokens written straight into an image). Vectors of a blocked destination are written
-   whole, zeros behind the last feature; of plain rows nothing is touched outside [0, out). */
-struct bs__rows {
-    int64_t row, sample, vector;
-    bool f32; /* float32 although the kernel's element type is bf16: a residual stream, a head */
-};
-
-enum bs__row_norm { BS__ROWS_AS_THEY_ARE, BS__ROWS_LAYER_NORM, BS__ROWS_RMS_NORM };
-enum bs__row_act { BS__ROWS_LINEAR, BS__ROWS_GELU };
-
+/* Rows are float32 or bf16 whatever the kernel's type (a bf16 kernel may read and add to a float32 stream); a float32
+   kernel takes float32 rows only. Nothing of dst is touched but its `out` features. */
 struct bs__linear {
-    int64_t samples, rows; /* rows of one sample; one sample where all rows are equally far apart */
+    int64_t n, rows; /* samples and rows of each; one sample where all rows are equally far apart */
     int in, out;
-    const void *x;
-    struct bs__rows x_rows;
-    enum bs__row_norm norm;               /* of x, over its features, while reading; biased variance */
-    const float *norm_weight, *norm_bias; /* (in); norm_bias of layer norm only */
+    struct bs__rows x;
+    enum bs__row_norm norm;               /* of x over its features, while reading; biased variance */
+    const float *norm_weight, *norm_bias; /* (in); need no padding. RMS norm has no bias */
     float eps;
     const void *weights; /* of bs__pack_linear, for the same kernel */
     const float *bias;   /* (out), needs no padding; NULL: none */
     enum bs__row_act act;
-    const void *residual; /* NULL: none; may be dst */
-    struct bs__rows residual_rows;
-    void *dst;
-    struct bs__rows dst_rows;
+    struct bs__rows residual; /* added at last; data NULL: none; may be dst */
+    struct bs__rows dst;
     float *scratch; /* scratch_floats for every worker, 64-byte aligned */
     /* Filled by bs__linear_plan. */
     int64_t rows_per_task, row_tasks; /* of one sample */
