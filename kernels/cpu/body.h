@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/body_multiply.h"
 #include "kernels/cpu/body_moments.h"
+#include "kernels/cpu/body_tokens.h"
 
 #define ELEM        float
 #define LOAD(p)     load_f32(p)
@@ -19,6 +20,7 @@
 #include "kernels/cpu/body_winograd.h"
 #include "kernels/cpu/body_pointwise.h"
 #include "kernels/cpu/body_pass.h"
+#include "kernels/cpu/body_tokens_image.h"
 #undef ELEM
 #undef LOAD
 #undef STORE
@@ -32,12 +34,14 @@
 #include "kernels/cpu/body_winograd.h"
 #include "kernels/cpu/body_pointwise.h"
 #include "kernels/cpu/body_pass.h"
+#include "kernels/cpu/body_tokens_image.h"
 
 #define TYPE_TABLE(t)                                                                                        \
     {                                                                                                        \
         .winograd = winograd_##t, .pointwise = pointwise_##t, .head = head_##t, .load = load_image_##t,      \
         .store = store_image_##t, .apply = apply_##t, .moments = moments_##t, .pool = pool_##t,              \
-        .resize = resize_##t                                                                                 \
+        .resize = resize_##t, .image_from_tokens = image_from_tokens_##t,                                    \
+        .tokens_from_image = tokens_from_image_##t                                                           \
     }
 
 static const struct bs__simd table = {
@@ -48,6 +52,8 @@ static const struct bs__simd table = {
     .tile_group = MT,
     .f32 = TYPE_TABLE(f32),
     .bf16 = TYPE_TABLE(bf16),
+    .row_pass = row_pass,
+    .patches = patches,
     .transform_weights = transform_weights_f32,
     .transform_weights_bf16 = transform_weights_bf16,
 };

@@ -47,20 +47,6 @@ static void FN(pointwise)(const void *ctx, int64_t task, int worker)
     }
 }
 
-/* Sum of the lanes in a fixed order. */
-#ifndef HAVE_LANE_SUM
-#define HAVE_LANE_SUM
-INLINE float lane_sum(vec x)
-{
-    float a[L] __attribute__((aligned(64)));
-    store_f32(a, x);
-    for (int step = L / 2; step > 0; step /= 2)
-        for (int i = 0; i < step; i++)
-            a[i] += a[i + step];
-    return a[0];
-}
-#endif
-
 static void FN(head)(const void *ctx, int64_t task, int worker)
 {
     (void)worker;

@@ -6,6 +6,7 @@
 #define BS_KERNELS_CPU_SIMD_H
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/tokens.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -100,6 +101,7 @@ struct bs__pass {
 struct bs__simd_type {
     bs__task_fn winograd, pointwise, head;
     bs__task_fn load, store, apply, moments, pool, resize;
+    bs__task_fn image_from_tokens, tokens_from_image;
 };
 
 struct bs__simd {
@@ -109,6 +111,7 @@ struct bs__simd {
     int in_chunk;    /* blocks in a chunk of input channels */
     int tile_group;  /* tiles multiplied at once: runs are multiples of it */
     struct bs__simd_type f32, bf16;
+    bs__task_fn row_pass, patches;
     /* Transforms weights (in channels of one chunk, 9, out chunk) into (36, in, out chunk). */
     void (*transform_weights)(const float *weights, int in_blocks, float *dst);
     void (*transform_weights_bf16)(const uint16_t *weights, int in_blocks, float *dst);

@@ -18,6 +18,7 @@ typedef float vec_u __attribute__((vector_size(L * 4), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(L * 4), aligned(L * 4)));
 typedef uint32_t uvec __attribute__((vector_size(L * 4), aligned(L * 4)));
 typedef uint16_t hvec __attribute__((vector_size(L * 2), aligned(L * 2)));
+typedef uint16_t hvec_u __attribute__((vector_size(L * 2), aligned(2)));
 
 INLINE vec splat(float x)
 {
@@ -84,6 +85,47 @@ INLINE void store_bf16(uint16_t *p, vec x)
     uvec nan = (bits >> 16) | 0x40;
     uvec is_nan = (uvec)(x != x); /* NOLINT(misc-redundant-expression): true for NaN alone */
     *(hvec *)p = __builtin_convertvector((even & ~is_nan) | (nan & is_nan), hvec);
+}
+
+/* The same for one number, and for memory that is not aligned. */
+INLINE vec load_bf16_u(const uint16_t *p)
+{
+    return (vec)(__builtin_convertvector(*(const hvec_u *)p, uvec) << 16);
+}
+
+INLINE uint16_t bf16_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x) /* NOLINT(misc-redundant-expression): true for NaN alone */
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+INLINE float f32_of(uint16_t x)
+{
+    uint32_t bits = (uint32_t)x << 16;
+    float r;
+    memcpy(&r, &bits, sizeof r);
+    return r;
+}
+
+INLINE hvec_u bf16_of_v(vec x)
+{
+    uint16_t h[L] __attribute__((aligned(64)));
+    store_bf16(h, x);
+    return *(const hvec_u *)h;
+}
+
+/* Sum of the lanes in a fixed order. */
+INLINE float lane_sum(vec x)
+{
+    float a[L] __attribute__((aligned(64)));
+    store_f32(a, x);
+    for (int step = L / 2; step > 0; step /= 2)
+        for (int i = 0; i < step; i++)
+            a[i] += a[i + step];
+    return a[0];
 }
 
 #endif
