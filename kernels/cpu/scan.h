@@ -2,26 +2,12 @@
    features side by side, a constant distance from one token to the next, so halves of a wider projection are read in place.
    Vectors run over features, the states of one vector stay in registers, and time is walked in pieces that fit the first
    cache: nothing of size L x D x S is ever made. Packed weights are (block of lanes, M, lanes), padded with zeros.
-   Task functions (struct bs__simd_type, fields conv1d and scan) have no shared state but the buffers they are given. */
+   Rows are float32 or bf16 each; sums, states and exponentials are always float32. Task functions (struct bs__simd, fields
+   conv1d and scan) have no shared state but the buffers they are given. */
 #ifndef BS_KERNELS_CPU_SCAN_H
 #define BS_KERNELS_CPU_SCAN_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-struct bs__simd;
-
-/* N sequences of rows; distances in elements. Rows need no alignment. */
-struct bs__rows {
-    const void *data;
-    int64_t token, sample; /* from one token, from one sample to the next */
-};
-
-struct bs__rows_out {
-    void *data;
-    int64_t token, sample;
-};
+#include "kernels/cpu/simd.h"
 
 /* y[t] = bias + sum_k w[k] x[t-K+1+k], zero before the first token; reverse: the sequence runs from its last token to its
    first. Several directions read x once. A task is a run of tokens of one sample, all features: n * runs tasks. */
@@ -34,7 +20,7 @@ struct bs__conv1d {
         const float *weights; /* packed, M = K */
         const float *bias;    /* padded to whole blocks; NULL: none */
         bool reverse;
-        struct bs__rows_out dst;
+        struct bs__rows dst;
     } direction[2];
     int64_t run, runs; /* tokens of a task, tasks of a sample */
 };
@@ -51,19 +37,17 @@ struct bs__scan_direction {
 
 /* dst = scale silu(z) sum over directions of (sum_s h C + skip u); h = exp(A dt) h + dt u B, dt = softplus(delta + bias).
    A task is some blocks of features of one sample, all directions one after another, so that nothing is summed by two
-   threads: n * groups tasks. Any `vectors` and any number of threads give the same bits. With bfloat16 elements
-   u, delta, z and dst are bfloat16 (a first direction waits in dst), all else is float32. */
+   threads: n * groups tasks. Any `vectors` and any number of threads give the same bits. A first direction waits in dst. */
 struct bs__scan {
     int64_t n, length;
     int features, states, rank, ndirection;
     struct bs__scan_direction direction[2];
     struct bs__rows z; /* data NULL: no gate */
-    struct bs__rows_out dst;
+    struct bs__rows dst;
     float scale;
     bool softplus;
-    bool projections_f32; /* low, b and c are float32 even with bfloat16 elements */
-    int vectors;          /* blocks of a task */
-    int64_t groups;       /* tasks of a sample: blocks / vectors, rounded up */
+    int vectors;    /* blocks of a task */
+    int64_t groups; /* tasks of a sample: blocks / vectors, rounded up */
     float *scratch;
     size_t scratch_floats; /* of one worker; bs__scan_scratch */
 };
