@@ -1,5 +1,5 @@
 /* Dispatch over the architectures, and what is the same for all: build, count, recover and check. Pure functions. */
-#include "model/arch/arch_internal.h"
+#include "model/arch/unetr_decoder.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,52 +22,76 @@ const char *bs_arch_name(enum bs_arch_kind kind)
 
 static bs_status check(const struct bs_arch_config *cfg, struct bs_err *err)
 {
-    if (cfg->kind != BS_ARCH_UNET)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "the architecture %s is not implemented yet; unet is",
-                       bs_arch_name(cfg->kind));
-    return bs__unet_check(&cfg->unet, err);
+    switch (cfg->kind) {
+    case BS_ARCH_UNET:
+        return bs__unet_check(&cfg->unet, err);
+    case BS_ARCH_UNETR:
+        return bs__unetr_check(&cfg->unetr, err);
+    case BS_ARCH_VIMUNET:
+        break;
+    }
+    return BS_FAIL(err, BS_EUNSUPPORTED, "the architecture %s is not implemented yet; unet and unetr are",
+                   bs_arch_name(cfg->kind));
+}
+
+/* The transformers' common part; NULL for the U-Net. */
+static const struct bs_unetr_decoder_config *decoder_of(const struct bs_arch_config *cfg)
+{
+    return cfg->kind == BS_ARCH_UNETR     ? &cfg->unetr.decoder
+           : cfg->kind == BS_ARCH_VIMUNET ? &cfg->vimunet.decoder
+                                          : NULL;
 }
 
 int bs_arch_in_channels(const struct bs_arch_config *cfg)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    return cfg->unet.in_channels;
+    return cfg->kind == BS_ARCH_UNETR     ? cfg->unetr.in_channels
+           : cfg->kind == BS_ARCH_VIMUNET ? cfg->vimunet.in_channels
+                                          : cfg->unet.in_channels;
 }
 
 int bs_arch_out_channels(const struct bs_arch_config *cfg)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    return cfg->unet.out_channels;
+    return decoder_of(cfg) ? decoder_of(cfg)->out_channels : cfg->unet.out_channels;
 }
 
 int bs_arch_image_size(const struct bs_arch_config *cfg)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    return 0;
+    return cfg->kind == BS_ARCH_UNETR     ? cfg->unetr.image_size
+           : cfg->kind == BS_ARCH_VIMUNET ? cfg->vimunet.image_size
+                                          : 0;
 }
 
 bool bs_arch_sigmoid(const struct bs_arch_config *cfg)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    return cfg->unet.sigmoid;
+    return decoder_of(cfg) ? decoder_of(cfg)->sigmoid : cfg->unet.sigmoid;
 }
 
 void bs_arch_set_sigmoid(struct bs_arch_config *cfg, bool sigmoid)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    cfg->unet.sigmoid = sigmoid;
+    if (cfg->kind == BS_ARCH_UNETR)
+        cfg->unetr.decoder.sigmoid = sigmoid;
+    else if (cfg->kind == BS_ARCH_VIMUNET)
+        cfg->vimunet.decoder.sigmoid = sigmoid;
+    else
+        cfg->unet.sigmoid = sigmoid;
 }
 
 int bs_arch_divisor(const struct bs_arch_config *cfg)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    return bs__unet_divisor(&cfg->unet);
+    return cfg->kind == BS_ARCH_UNET ? bs__unet_divisor(&cfg->unet) : BS__UNETR_DECODER_FACTOR;
 }
 
 int bs_arch_receptive_radius(const struct bs_arch_config *cfg)
 {
-    BS_ASSERT(cfg->kind == BS_ARCH_UNET);
-    return bs__unet_receptive_radius(&cfg->unet);
+    return cfg->kind == BS_ARCH_UNET ? bs__unet_receptive_radius(&cfg->unet) : BS_RADIUS_UNBOUNDED;
+}
+
+static void build(struct bs_graph *g, const struct bs_arch_config *cfg, int64_t n, int64_t h, int64_t w)
+{
+    if (cfg->kind == BS_ARCH_UNETR)
+        bs__unetr_build(g, &cfg->unetr, n, h, w);
+    else
+        bs__unet_build(g, &cfg->unet, n, h, w);
 }
 
 bs_status bs_arch_build(const struct bs_arch_config *cfg, int64_t n, int64_t h, int64_t w,
@@ -94,7 +118,7 @@ bs_status bs_arch_build(const struct bs_arch_config *cfg, int64_t n, int64_t h, 
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the network's graph");
         goto cleanup;
     }
-    bs__unet_build(g, &cfg->unet, n, h, w);
+    build(g, cfg, n, h, w);
     if ((rc = bs_graph_finish(g, err)) != BS_OK)
         goto cleanup;
     *out = g;
@@ -122,7 +146,8 @@ static bool ends_with(const char *text, const char *end)
 /* A state dict's buffers are not parameters. */
 static bool is_buffer(const char *name)
 {
-    return ends_with(name, ".running_mean") || ends_with(name, ".running_var");
+    return ends_with(name, ".running_mean") || ends_with(name, ".running_var") ||
+           ends_with(name, ".freqs_cos") || ends_with(name, ".freqs_sin");
 }
 
 bs_status bs_arch_parameter_count(const struct bs_arch_config *cfg, uint64_t *count, struct bs_err *err)
@@ -190,20 +215,30 @@ static bs_status compare(const struct bs_graph *g, const struct bs_state_entry *
     return BS_OK;
 }
 
-static bs_status refuse_other_networks(const struct bs_state_entry *state, size_t count, struct bs_err *err)
+/* Which network the keys belong to, and its config with what keys and shapes cannot tell set to the paper's choice;
+   *assumed names that. */
+static bs_status recover(const struct bs_state_entry *state, size_t count, struct bs_arch_config *cfg,
+                         const char **assumed, struct bs_err *err)
 {
-    for (size_t i = 0; i < count; i++) {
+    *assumed = "final_activation=Sigmoid";
+    for (size_t i = 0; i < count; i++)
         if (strstr(state[i].name, ".mixer."))
             return BS_FAIL(err, BS_EUNSUPPORTED,
-                           "this is a ViM-UNet (it has %.120s); so far U-Nets can be converted",
+                           "this is a ViM-UNet (it has %.120s); U-Nets and UNETRs can be converted",
                            state[i].name);
-        if (strstr(state[i].name, "patch_embed") || strstr(state[i].name, ".attn."))
-            return BS_FAIL(
-                err, BS_EUNSUPPORTED,
-                "this is a UNETR or another transformer (it has %.120s); so far U-Nets can be converted",
-                state[i].name);
+    if (bs__state_find(state, count, "encoder.patch_embed.proj.weight")) {
+        cfg->kind = BS_ARCH_UNETR;
+        *assumed = "final_activation=Sigmoid,resize_input=true,use_sam_stats=false";
+        return bs__unetr_recover(state, count, &cfg->unetr, err);
     }
-    return BS_OK;
+    for (size_t i = 0; i < count; i++)
+        if (strstr(state[i].name, "patch_embed") || strstr(state[i].name, ".attn."))
+            return BS_FAIL(err, BS_EUNSUPPORTED,
+                           "this is a transformer, but no UNETR over the image encoder of Segment Anything: "
+                           "it has %.120s and no encoder.patch_embed.proj.weight",
+                           state[i].name);
+    cfg->kind = BS_ARCH_UNET;
+    return bs__unet_recover(state, count, &cfg->unet, err);
 }
 
 bs_status bs_arch_recover(const struct bs_state_entry *state, size_t count, struct bs_arch_config *cfg,
@@ -212,6 +247,7 @@ bs_status bs_arch_recover(const struct bs_state_entry *state, size_t count, stru
     bs_status rc = BS_OK;
     struct bs_graph *g = NULL;
     struct bs_state_entry *sorted = NULL;
+    const char *assumption = "";
     if (assumed_len)
         assumed[0] = 0;
     *cfg = (struct bs_arch_config){.kind = BS_ARCH_UNET};
@@ -230,11 +266,10 @@ bs_status bs_arch_recover(const struct bs_state_entry *state, size_t count, stru
             rc = BS_FAIL(err, BS_EINVAL, "%.200s is there twice", sorted[i].name);
             goto cleanup;
         }
-    if ((rc = refuse_other_networks(sorted, count, err)) != BS_OK ||
-        (rc = bs__unet_recover(sorted, count, &cfg->unet, err)) != BS_OK ||
+    if ((rc = recover(sorted, count, cfg, &assumption, err)) != BS_OK ||
         (rc = build_small(cfg, &g, err)) != BS_OK || (rc = compare(g, sorted, count, err)) != BS_OK)
         goto cleanup;
-    if (snprintf(assumed, assumed_len, "final_activation=Sigmoid") >= (int)assumed_len)
+    if (snprintf(assumed, assumed_len, "%s", assumption) >= (int)assumed_len)
         rc = BS_FAIL(err, BS_EINVAL, "the buffer for assumptions has %zu bytes", assumed_len);
 cleanup:
     bs_graph_destroy(g);

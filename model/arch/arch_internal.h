@@ -14,6 +14,13 @@ int bs__unet_receptive_radius(const struct bs_unet_config *cfg);
 bs_status bs__unet_recover(const struct bs_state_entry *state, size_t count, struct bs_unet_config *cfg,
                            struct bs_err *err) BS_NODISCARD;
 
+/* "<prefix>.block": norm, 3x3 convolution, ReLU, norm, 3x3 convolution, ReLU. */
+bs_value bs__unet_block(struct bs_graph *g, enum bs_norm kind, const char *prefix, bs_value x,
+                        int64_t features);
+/* To twice the size, "<prefix>.conv" or "<prefix>.block". */
+bs_value bs__unet_upsample(struct bs_graph *g, enum bs_upsampling kind, const char *prefix, bs_value x,
+                           int64_t features);
+
 bs_status bs__unetr_check(const struct bs_unetr_config *cfg, struct bs_err *err) BS_NODISCARD;
 void bs__unetr_build(struct bs_graph *g, const struct bs_unetr_config *cfg, int64_t n, int64_t h, int64_t w);
 /* Sets what keys and shapes cannot tell to the paper's settings; arch.c names it as assumed. */
@@ -34,6 +41,9 @@ int64_t bs__dim(const struct bs_graph *g, bs_value v, int axis);
 bs_value bs__linear(struct bs_graph *g, const char *prefix, bs_value x, int64_t out, bool bias);
 /* The convolution "<prefix>.weight", "<prefix>.bias" with odd kernel, stride 1 and the padding that keeps the size. */
 bs_value bs__conv(struct bs_graph *g, const char *prefix, bs_value x, int64_t out, int kernel);
+
+/* Batch norm "<prefix>.weight", bias, running_mean, running_var. */
+bs_value bs__batch_norm(struct bs_graph *g, const char *prefix, bs_value x, float eps);
 
 /* An int of a shape from a file. */
 bs_status bs__state_int(const struct bs_state_entry *e, int axis, int *out, struct bs_err *err) BS_NODISCARD;

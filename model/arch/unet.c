@@ -17,110 +17,78 @@
 #define MAX_CHANNELS 1024  /* in and out */
 #define MAX_FEATURES 16384 /* at the base */
 
-/* One place in the network: builds parameters named "<prefix>.<suffix>". */
-struct place {
-    struct bs_graph *g;
-    const struct bs_unet_config *cfg;
-};
-
-static bs_value param(const struct place *p, const char *prefix, const char *suffix, struct bs_shape shape)
-{
-    char name[160];
-    snprintf(name, sizeof name, "%s.%s", prefix, suffix);
-    return bs_graph_param(p->g, name, shape);
-}
-
-static int64_t channels_of(const struct place *p, bs_value x)
-{
-    return x == BS_NO_VALUE ? 1 : bs_graph_node(p->g, x)->shape.dim[1];
-}
-
 static int group_count(int64_t channels)
 {
     return channels < GROUPS ? (int)channels : GROUPS;
 }
 
-static bs_value norm(const struct place *p, const char *prefix, bs_value x)
+static bs_value norm(struct bs_graph *g, enum bs_norm kind, const char *prefix, bs_value x)
 {
-    const int64_t c = channels_of(p, x);
-    switch (p->cfg->norm) {
+    const int64_t c = bs__dim(g, x, 1);
+    switch (kind) {
     case BS_NORM_NONE:
         return x;
     case BS_NORM_INSTANCE:
-        return bs_graph_instance_norm(p->g, x, EPS);
+        return bs_graph_instance_norm(g, x, EPS);
     case BS_NORM_GROUP:
-        return bs_graph_group_norm(p->g, x, param(p, prefix, "weight", BS_SHAPE(c)),
-                                   param(p, prefix, "bias", BS_SHAPE(c)), group_count(c), EPS);
-    case BS_NORM_BATCH: {
-        bs_value weight = param(p, prefix, "weight", BS_SHAPE(c));
-        bs_value bias = param(p, prefix, "bias", BS_SHAPE(c));
-        bs_value mean = param(p, prefix, "running_mean", BS_SHAPE(c));
-        bs_value var = param(p, prefix, "running_var", BS_SHAPE(c));
-        return bs_graph_batch_norm(p->g, x, weight, bias, mean, var, EPS);
-    }
+        return bs_graph_group_norm(g, x, bs__param(g, prefix, "weight", BS_SHAPE(c)),
+                                   bs__param(g, prefix, "bias", BS_SHAPE(c)), group_count(c), EPS);
+    case BS_NORM_BATCH:
+        return bs__batch_norm(g, prefix, x, EPS);
     }
     return BS_NO_VALUE;
 }
 
-static bs_value conv(const struct place *p, const char *prefix, bs_value x, int64_t out, int kernel)
+bs_value bs__unet_block(struct bs_graph *g, enum bs_norm kind, const char *prefix, bs_value x,
+                        int64_t features)
 {
-    bs_value weight = param(p, prefix, "weight", BS_SHAPE(out, channels_of(p, x), kernel, kernel));
-    bs_value bias = param(p, prefix, "bias", BS_SHAPE(out));
-    return bs_graph_conv2d(p->g, x, weight, bias, 1, kernel / 2);
-}
-
-/* norm, conv, ReLU, norm, conv, ReLU. */
-static bs_value block(const struct place *p, const char *prefix, bs_value x, int64_t features)
-{
-    const int stride = p->cfg->norm == BS_NORM_NONE ? 2 : 3; /* modules of the nn.Sequential per half */
+    const int stride = kind == BS_NORM_NONE ? 2 : 3; /* modules of the nn.Sequential per half */
     for (int half = 0; half < 2; half++) {
         char at[96];
         snprintf(at, sizeof at, "%s.block.%d", prefix, half * stride);
-        x = norm(p, at, x);
+        x = norm(g, kind, at, x);
         snprintf(at, sizeof at, "%s.block.%d", prefix, half * stride + stride - 2);
-        x = bs_graph_relu(p->g, conv(p, at, x, features, 3));
+        x = bs_graph_relu(g, bs__conv(g, at, x, features, 3));
     }
     return x;
 }
 
-static bs_value upsample(const struct place *p, const char *prefix, bs_value x, int64_t features)
+bs_value bs__unet_upsample(struct bs_graph *g, enum bs_upsampling kind, const char *prefix, bs_value x,
+                           int64_t features)
 {
     char at[96];
-    if (x == BS_NO_VALUE)
-        return x;
-    if (p->cfg->upsampling == BS_UPSAMPLING_TRANSPOSED) {
+    if (kind == BS_UPSAMPLING_TRANSPOSED) {
         snprintf(at, sizeof at, "%s.block", prefix);
-        bs_value weight = param(p, at, "weight", BS_SHAPE(channels_of(p, x), features, 2, 2));
-        bs_value bias = param(p, at, "bias", BS_SHAPE(features));
-        return bs_graph_conv_transpose2d(p->g, x, weight, bias, 2);
+        bs_value weight = bs__param(g, at, "weight", BS_SHAPE(bs__dim(g, x, 1), features, 2, 2));
+        bs_value bias = bs__param(g, at, "bias", BS_SHAPE(features));
+        return bs_graph_conv_transpose2d(g, x, weight, bias, 2);
     }
-    const struct bs_shape s = bs_graph_node(p->g, x)->shape;
     snprintf(at, sizeof at, "%s.conv", prefix);
-    return conv(p, at, bs_graph_resize_bilinear(p->g, x, 2 * s.dim[2], 2 * s.dim[3]), features, 1);
+    x = bs_graph_resize_bilinear(g, x, 2 * bs__dim(g, x, 2), 2 * bs__dim(g, x, 3));
+    return bs__conv(g, at, x, features, 1);
 }
 
 void bs__unet_build(struct bs_graph *g, const struct bs_unet_config *cfg, int64_t n, int64_t h, int64_t w)
 {
-    const struct place p = {g, cfg};
     bs_value skip[MAX_DEPTH];
     char at[64];
 
     bs_value x = bs_graph_input(g, "image", BS_SHAPE(n, cfg->in_channels, h, w));
     for (int level = 0; level < cfg->depth; level++) {
         snprintf(at, sizeof at, "encoder.blocks.%d", level);
-        x = skip[level] = block(&p, at, x, (int64_t)cfg->initial_features << level);
+        x = skip[level] = bs__unet_block(g, cfg->norm, at, x, (int64_t)cfg->initial_features << level);
         x = bs_graph_max_pool2d(g, x, 2);
     }
-    x = block(&p, "base", x, (int64_t)cfg->initial_features << cfg->depth);
+    x = bs__unet_block(g, cfg->norm, "base", x, (int64_t)cfg->initial_features << cfg->depth);
     for (int i = 0; i < cfg->depth; i++) {
         const int level = cfg->depth - 1 - i;
         const int64_t features = (int64_t)cfg->initial_features << level;
         snprintf(at, sizeof at, "decoder.samplers.%d", i);
-        x = bs_graph_concat(g, upsample(&p, at, x, features), skip[level]);
+        x = bs_graph_concat(g, bs__unet_upsample(g, cfg->upsampling, at, x, features), skip[level]);
         snprintf(at, sizeof at, "decoder.blocks.%d", i);
-        x = block(&p, at, x, features);
+        x = bs__unet_block(g, cfg->norm, at, x, features);
     }
-    x = conv(&p, "out_conv", x, cfg->out_channels, 1);
+    x = bs__conv(g, "out_conv", x, cfg->out_channels, 1);
     bs_graph_output(g, "logits", x);
     bs_graph_output(g, "output", cfg->sigmoid ? bs_graph_sigmoid(g, x) : x);
 }

@@ -2,7 +2,6 @@
    from another; that everything else fits is checked by arch.c against the graph. Pure functions; any thread. */
 #include "model/arch/arch_internal.h"
 
-#include <limits.h>
 #include <stdio.h>
 
 static const struct bs_state_entry *find_encoder_weight(const struct bs_state_entry *state, size_t count,
@@ -12,15 +11,6 @@ static const struct bs_state_entry *find_encoder_weight(const struct bs_state_en
     if (snprintf(name, sizeof name, "encoder.blocks.%d.block.%d.weight", level, module) >= (int)sizeof name)
         return NULL;
     return bs__state_find(state, count, name);
-}
-
-static bs_status config_int(const struct bs_state_entry *e, int axis, int *out, struct bs_err *err)
-{
-    if (e->shape.dim[axis] < 1 || e->shape.dim[axis] > INT_MAX)
-        return BS_FAIL(err, BS_EINVAL, "axis %d of %s has %lld elements", axis, e->name,
-                       (long long)e->shape.dim[axis]);
-    *out = (int)e->shape.dim[axis];
-    return BS_OK;
 }
 
 /* A block begins with its norm or, without one, with the convolution. InstanceNorm has no parameters; the one with
@@ -75,8 +65,8 @@ bs_status bs__unet_recover(const struct bs_state_entry *state, size_t count, str
                        "decoder.samplers.0.block.weight (transposed convolution)");
 
     bs_status rc;
-    if ((rc = config_int(in, 1, &cfg->in_channels, err)) != BS_OK ||
-        (rc = config_int(in, 0, &cfg->initial_features, err)) != BS_OK)
+    if ((rc = bs__state_int(in, 1, &cfg->in_channels, err)) != BS_OK ||
+        (rc = bs__state_int(in, 0, &cfg->initial_features, err)) != BS_OK)
         return rc;
-    return config_int(out, 0, &cfg->out_channels, err);
+    return bs__state_int(out, 0, &cfg->out_channels, err);
 }
