@@ -41,6 +41,7 @@ golden_check_fn check_full;
 golden_check_fn check_labels;
 golden_check_fn check_predict;
 golden_check_fn check_primitives;
+golden_check_fn check_scan;
 golden_check_fn check_small;
 
 #endif

@@ -24,7 +24,7 @@ static const struct area {
     {"full", check_full, NULL},
     {"predict", check_predict, NULL},
     {"checkpoints", check_checkpoints, NULL},
-    {"scan", NULL, "needs the selective scan of the ViM-UNet networks"},
+    {"scan", check_scan, NULL},
     {"losses", NULL, "needs the losses of training"},
 };
 #define AREAS (sizeof areas / sizeof *areas)
