@@ -221,6 +221,11 @@ size_t bs_executable_arena_bytes(const struct bs_executable *exe)
     return exe->arena_bytes;
 }
 
+size_t bs_executable_held_bytes(const struct bs_executable *exe)
+{
+    return exe->arena ? exe->arena_bytes : 0;
+}
+
 uint64_t bs_executable_plan_hash(const struct bs_executable *exe)
 {
     return exe->plan_hash;

@@ -42,6 +42,8 @@ void bs_executable_destroy(struct bs_executable *exe);
 
 /* Bytes of the arena (workspace included, shared packed weights not). */
 size_t bs_executable_arena_bytes(const struct bs_executable *exe);
+/* Bytes of it that are allocated now: none before the first run and after a trim. */
+size_t bs_executable_held_bytes(const struct bs_executable *exe);
 /* Algorithms chosen, for provenance: hash of the plan and a readable summary. */
 uint64_t bs_executable_plan_hash(const struct bs_executable *exe);
 const char *bs_executable_algorithms(const struct bs_executable *exe);

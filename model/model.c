@@ -173,13 +173,22 @@ cleanup:
     return rc;
 }
 
-/* Arenas that a trim has freed do not count: only the executable used last can hold one. */
 size_t bs_model_resident_bytes(struct bs_model *m)
 {
     size_t bytes = bs_params_packed_bytes(m->params);
-    const struct cached *last = NULL;
     for (int i = 0; i < CACHED; i++)
-        if (m->cache[i].exe && (!last || m->cache[i].used > last->used))
-            last = &m->cache[i];
-    return bytes + (last ? bs_executable_arena_bytes(last->exe) : 0);
+        if (m->cache[i].exe)
+            bytes += bs_executable_held_bytes(m->cache[i].exe);
+    return bytes;
+}
+
+size_t bs_model_trim(struct bs_model *m)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < CACHED; i++)
+        if (m->cache[i].exe) {
+            bytes += bs_executable_held_bytes(m->cache[i].exe);
+            bs_executable_trim(m->cache[i].exe);
+        }
+    return bytes;
 }

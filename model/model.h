@@ -8,7 +8,12 @@
 #include "model/arch/arch.h"
 #include "model/instances/instances.h"
 
-enum bs_normalisation { BS_NORMALISE_STANDARDISE, BS_NORMALISE_NONE };
+/* What a network expects of samples, before the preprocessing that belongs to its encoder. */
+enum bs_normalisation {
+    BS_NORMALISE_STANDARDISE, /* (v - mean) / std of the image */
+    BS_NORMALISE_NONE,        /* as they are */
+    BS_NORMALISE_RANGE_255, /* smallest to 0, largest to 255, whole numbers: as Segment Anything's encoder wants images */
+};
 
 /* What a model file says of itself: stored as JSON under the key "bioseg" of the safetensors metadata. */
 struct bs_model_info {
@@ -50,7 +55,15 @@ bs_status bs_model_executable(struct bs_model *m, int64_t batch, int64_t h, int6
 /* Its parameters (borrowed): tiled prediction compiles graphs of its own over them. */
 struct bs_params *bs_model_params(const struct bs_model *m);
 
-/* Bytes held: packed weights plus arenas. */
+/* Bytes held now: packed weights and the arenas that are allocated. Exact; what a compiled executable will take at its
+   next run does not count (bs_executable_arena_bytes says that). */
 size_t bs_model_resident_bytes(struct bs_model *m);
+/* Gives back the arenas; packed weights and compiled executables stay, so that the next run is as fast as any. Returns the
+   bytes given back. */
+size_t bs_model_trim(struct bs_model *m);
+
+/* The tile that a model is made for, as the side of a square with halo: the training patch, at most the encoder's size; that
+   size where the patch is unknown (512 for a network without one). *network: the side of what the network then sees. */
+void bs_model_tile(const struct bs_model_info *info, int64_t *tile, int64_t *network);
 
 #endif
