@@ -19,7 +19,7 @@ static int64_t round_up(int64_t a, int64_t m)
     return (a + m - 1) / m * m;
 }
 
-static size_t budget_of(struct bs_model *model, const struct bs_segment_params *params)
+size_t bs__layout_budget(struct bs_model *model, const struct bs_segment_params *params)
 {
     if (params->memory_budget)
         return params->memory_budget;
@@ -37,8 +37,8 @@ static bool hopeless(const struct bs_model_info *info, int64_t batch, int64_t h,
     return 2 * features * sizeof(uint16_t) * (double)batch * (double)h * (double)w > (double)budget;
 }
 
-static bs_status arena_of(struct bs_model *model, int64_t batch, int64_t h, int64_t w,
-                          enum bs_precision precision, size_t *bytes, struct bs_err *err)
+bs_status bs__layout_arena(struct bs_model *model, int64_t batch, int64_t h, int64_t w,
+                           enum bs_precision precision, size_t *bytes, struct bs_err *err)
 {
     struct bs_executable *exe = NULL;
     bs_status rc = bs_model_executable(model, batch, h, w, precision, &exe, err);
@@ -53,16 +53,20 @@ static void set_window(struct bs__layout *l, int64_t core)
     l->window_w = core + 2 * l->halo_w < l->padded_w ? core + 2 * l->halo_w : l->padded_w;
     l->rows = bs__window_count(l->padded_h, l->window_h, l->halo_h);
     l->columns = bs__window_count(l->padded_w, l->window_w, l->halo_w);
+    l->net_h = l->window_h;
+    l->net_w = l->window_w;
 }
 
 /* The reference's blocks: every block at its full size, reflected beyond the image. */
-static void set_blocks(struct bs__layout *l, size_t h, size_t w, int64_t block_h, int64_t block_w)
+void bs__layout_set_blocks(struct bs__layout *l, size_t h, size_t w, int64_t block_h, int64_t block_w)
 {
     l->blocks = true;
     l->window_h = block_h + 2 * l->halo_h;
     l->window_w = block_w + 2 * l->halo_w;
     l->rows = ((int64_t)h + block_h - 1) / block_h;
     l->columns = ((int64_t)w + block_w - 1) / block_w;
+    l->net_h = l->window_h;
+    l->net_w = l->window_w;
 }
 
 bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t block_h, int64_t block_w,
@@ -70,12 +74,13 @@ bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t 
                             struct bs__layout *out, struct bs_err *err)
 {
     int64_t divisor = bs_arch_divisor(&bs_model_info_get(model)->arch);
-    *out = (struct bs__layout){.tiled = true, .halo_h = halo_h, .halo_w = halo_w, .batch = 1};
-    set_blocks(out, h, w, block_h, block_w);
+    *out = (struct bs__layout){
+        .tiled = true, .halo_h = halo_h, .halo_w = halo_w, .batch = 1, .magnification = 1};
+    bs__layout_set_blocks(out, h, w, block_h, block_w);
     if (out->window_h % divisor || out->window_w % divisor)
         return BS_FAIL(err, BS_EINVAL, "a block with its halo is %lld x %lld; multiples of %lld are accepted",
                        (long long)out->window_h, (long long)out->window_w, (long long)divisor);
-    return arena_of(model, 1, out->window_h, out->window_w, precision, &out->arena_bytes, err);
+    return bs__layout_arena(model, 1, out->window_h, out->window_w, precision, &out->arena_bytes, err);
 }
 
 bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
@@ -83,6 +88,8 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
                             struct bs_err *err)
 {
     const struct bs_model_info *info = bs_model_info_get(model);
+    if (bs_arch_image_size(&info->arch))
+        return bs__layout_encoder(model, h, w, params, out, err);
     int64_t divisor = bs_arch_divisor(&info->arch); /* a power of two */
     divisor = divisor > PADDING ? divisor : PADDING;
     int64_t halo =
@@ -92,7 +99,8 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
     struct bs__layout l = {.padded_h = round_up((int64_t)h, divisor),
                            .padded_w = round_up((int64_t)w, divisor),
                            .batch = params->batch > 0 ? params->batch : 1,
-                           .budget = budget_of(model, params)};
+                           .magnification = 1,
+                           .budget = bs__layout_budget(model, params)};
     /* One pixel at the deepest level has no variance for a norm to divide by. */
     if (bs__has_spatial_norm(&info->arch) && l.padded_h == divisor && l.padded_w == divisor)
         l.padded_w = 2 * divisor;
@@ -100,12 +108,12 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
     bool whole_asked =
         params->tile == 0 || (!blocks && params->tile >= (int64_t)h && params->tile >= (int64_t)w);
     if (whole_asked && !hopeless(info, 1, l.padded_h, l.padded_w, l.budget)) {
-        if ((rc = arena_of(model, 1, l.padded_h, l.padded_w, params->precision, &l.whole_bytes, err)) !=
-            BS_OK)
+        if ((rc = bs__layout_arena(model, 1, l.padded_h, l.padded_w, params->precision, &l.whole_bytes,
+                                   err)) != BS_OK)
             return rc;
         if (l.whole_bytes <= l.budget) {
-            l.window_h = l.padded_h;
-            l.window_w = l.padded_w;
+            l.window_h = l.net_h = l.padded_h;
+            l.window_w = l.net_w = l.padded_w;
             l.rows = l.columns = l.batch = 1;
             l.arena_bytes = l.whole_bytes;
             *out = l;
@@ -120,7 +128,7 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
     for (int i = 0; i < n; i++) {
         int64_t core = round_up(params->tile ? params->tile : cores[i], divisor);
         if (blocks)
-            set_blocks(&l, h, w, core, core);
+            bs__layout_set_blocks(&l, h, w, core, core);
         else
             set_window(&l, core);
         if (l.batch > l.rows * l.columns)
@@ -129,8 +137,8 @@ bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
             l.arena_bytes = 0;
             continue;
         }
-        if ((rc = arena_of(model, l.batch, l.window_h, l.window_w, params->precision, &l.arena_bytes, err)) !=
-            BS_OK)
+        if ((rc = bs__layout_arena(model, l.batch, l.window_h, l.window_w, params->precision, &l.arena_bytes,
+                                   err)) != BS_OK)
             return rc;
         if (l.arena_bytes <= most) {
             *out = l;

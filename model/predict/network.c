@@ -6,6 +6,7 @@
 #include "kernels/base/pages.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct work {
@@ -15,8 +16,10 @@ struct work {
     const struct bs__statistics *statistics;
     struct bs__maps *maps;
     struct bs_executable *exe;
-    float *in, *logits, *out; /* (batch, channels, window_h, window_w) */
+    float *in, *logits, *out; /* (batch, channels, net_h, net_w) */
     int in_channels;
+    struct bs_encoder_input *encoder; /* NULL: the network takes windows as they are */
+    float *window, *window_maps;      /* with an encoder: one window and its maps at their own size */
 };
 
 /* Where tile k lies: the window's origin, and the part of the image that it decides. */
@@ -41,20 +44,20 @@ static bs_status fill(struct work *w, int slot, int64_t k, struct bs_err *err)
 {
     const struct bs__layout *l = w->layout;
     size_t n = (size_t)(l->window_h * l->window_w);
-    float *to = w->in + (size_t)slot * (size_t)w->in_channels * n;
+    float *slot_in = w->in + (size_t)slot * (size_t)w->in_channels * (size_t)(l->net_h * l->net_w);
+    float *to = w->encoder ? w->window : slot_in;
     struct bs__window y, x;
     place(w, k, &y, &x);
     bs_status rc =
         bs__window_read(w->plane, y.origin, x.origin, l->window_h, l->window_w, l->blocks, to, err);
     if (rc != BS_OK)
         return rc;
-    if (bs_model_info_get(w->model)->normalisation == BS_NORMALISE_STANDARDISE)
-        bs__standardise(to, n, l->blocks ? bs__statistics_of(to, n) : *w->statistics);
-    else
-        for (size_t i = 0; i < n; i++)
-            to[i] = to[i] == to[i] ? to[i] : 0; /* no data */
+    bs__normalise(to, n, bs_model_info_get(w->model)->normalisation,
+                  l->blocks ? bs__statistics_of(to, n) : *w->statistics);
     /* A network for colour sees the same plane in every channel, as the reference does with grey images. */
-    for (int c = 1; c < w->in_channels; c++)
+    if (w->encoder)
+        bs_encoder_input_fill(w->encoder, to, 1, w->in_channels, slot_in);
+    for (int c = 1; c < w->in_channels && !w->encoder; c++)
         memcpy(to + (size_t)c * n, to, n * sizeof *to);
     return BS_OK;
 }
@@ -62,11 +65,16 @@ static bs_status fill(struct work *w, int slot, int64_t k, struct bs_err *err)
 static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
 {
     const struct bs__layout *l = w->layout;
+    const size_t net = (size_t)(l->net_h * l->net_w), n = (size_t)(l->window_h * l->window_w);
+    const float *maps = w->out + (size_t)(slot * w->maps->channels) * net;
     struct bs__window y, x;
     place(w, k, &y, &x);
+    if (w->encoder) {
+        bs_encoder_input_maps(w->encoder, maps, w->maps->channels, w->window_maps);
+        maps = w->window_maps;
+    }
     for (int c = 0; c < w->maps->channels; c++) {
-        const float *map =
-            w->out + (size_t)(slot * w->maps->channels + c) * (size_t)(l->window_h * l->window_w);
+        const float *map = maps + (size_t)c * n;
         for (int64_t row = y.from; row < y.to; row++) {
             const float *from = map + (row - y.origin) * l->window_w + (x.from - x.origin);
             bs_status rc = x.to > x.from ? bs__maps_write(w->maps, c, (size_t)row, (size_t)x.from, from,
@@ -79,12 +87,34 @@ static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
     return BS_OK;
 }
 
+/* What stands between windows and an encoder of fixed size. */
+static bs_status open_encoder(struct work *w, struct bs_err *err)
+{
+    const struct bs__layout *l = w->layout;
+    const struct bs_arch_config *arch = &bs_model_info_get(w->model)->arch;
+    const struct bs_encoder_input_options options = {.net_h = l->net_h,
+                                                     .net_w = l->net_w,
+                                                     .resize = l->resize,
+                                                     .sam_statistics = arch->kind == BS_ARCH_UNETR &&
+                                                                       arch->unetr.sam_statistics};
+    const size_t bytes = (size_t)(l->window_h * l->window_w) * sizeof(float);
+    bs_status rc = bs_encoder_input_create(&options, l->window_h, l->window_w, &w->encoder, err);
+    if (rc != BS_OK)
+        return rc;
+    w->window = malloc(bytes);
+    w->window_maps = malloc(bytes * (size_t)w->maps->channels);
+    if (!w->window || !w->window_maps)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a window of %lld x %lld pixels", (long long)l->window_h,
+                       (long long)l->window_w);
+    return BS_OK;
+}
+
 /* A window and its maps are as large as the image itself when there is one window: where the size fits exactly, the
    network writes straight into the result. */
 static bool writes_in_place(const struct work *w)
 {
     const struct bs__layout *l = w->layout;
-    return !l->tiled && w->maps->data && l->window_h == (int64_t)w->plane->h &&
+    return !l->tiled && !l->encoder && w->maps->data && l->window_h == (int64_t)w->plane->h &&
            l->window_w == (int64_t)w->plane->w;
 }
 
@@ -99,13 +129,13 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
                      .layout = l,
                      .statistics = statistics,
                      .maps = maps,
-                     .in_channels = arch->unet.in_channels};
+                     .in_channels = bs_arch_in_channels(arch)};
     struct bs__fixed_norm *fixed = NULL;
     bs_status rc = BS_OK;
     size_t pixels, in_bytes, out_bytes;
     int64_t tiles = l->rows * l->columns;
     *run = (struct bs__network_run){0};
-    if (!bs_mul((size_t)l->window_h, (size_t)l->window_w, &pixels) ||
+    if (!bs_mul((size_t)l->net_h, (size_t)l->net_w, &pixels) ||
         !bs_mul(pixels, (size_t)l->batch * sizeof(float), &pixels) ||
         !bs_mul(pixels, (size_t)w.in_channels, &in_bytes) ||
         !bs_mul(pixels, (size_t)maps->channels, &out_bytes))
@@ -118,10 +148,12 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
             goto cleanup;
         w.exe = bs__fixed_norm_executable(fixed);
         run->fixed_statistics = true;
-    } else if ((rc = bs_model_executable(model, l->batch, l->window_h, l->window_w, precision, &w.exe,
-                                         err)) != BS_OK) {
+    } else if ((rc = bs_model_executable(model, l->batch, l->net_h, l->net_w, precision, &w.exe, err)) !=
+               BS_OK) {
         goto cleanup;
     }
+    if (l->encoder && (rc = open_encoder(&w, err)) != BS_OK)
+        goto cleanup;
     w.in = bs_pages_alloc(in_bytes);
     w.logits = bs_pages_alloc(out_bytes);
     w.out = in_place ? maps->data : bs_pages_alloc(out_bytes);
@@ -130,8 +162,8 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
                      (long long)l->window_w);
         goto cleanup;
     }
-    struct bs_shape in_shape = BS_SHAPE(l->batch, w.in_channels, l->window_h, l->window_w);
-    struct bs_shape out_shape = BS_SHAPE(l->batch, maps->channels, l->window_h, l->window_w);
+    struct bs_shape in_shape = BS_SHAPE(l->batch, w.in_channels, l->net_h, l->net_w);
+    struct bs_shape out_shape = BS_SHAPE(l->batch, maps->channels, l->net_h, l->net_w);
     struct bs_tensor input = {BS_F32, in_shape, w.in};
     struct bs_tensor output[2] = {{BS_F32, out_shape, w.logits}, {BS_F32, out_shape, w.out}};
     for (int64_t k = 0; k < tiles; k += l->batch) {
@@ -156,6 +188,9 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
     run->plan_hash = bs_executable_plan_hash(w.exe);
     snprintf(run->algorithms, sizeof run->algorithms, "%s", bs_executable_algorithms(w.exe));
 cleanup:
+    bs_encoder_input_destroy(w.encoder);
+    free(w.window);
+    free(w.window_maps);
     bs_pages_free(w.in, in_bytes);
     bs_pages_free(w.logits, out_bytes);
     if (!in_place)

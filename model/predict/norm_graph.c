@@ -9,7 +9,8 @@
 
 bool bs__has_spatial_norm(const struct bs_arch_config *arch)
 {
-    return arch->unet.norm == BS_NORM_INSTANCE || arch->unet.norm == BS_NORM_GROUP;
+    return arch->kind == BS_ARCH_UNET &&
+           (arch->unet.norm == BS_NORM_INSTANCE || arch->unet.norm == BS_NORM_GROUP);
 }
 
 static bool is_spatial_norm(enum bs_op op)

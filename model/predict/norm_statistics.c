@@ -313,11 +313,7 @@ static bs_status read_windows(struct measuring *m, struct bs_err *err)
         bs_status rc = bs__window_read(m->plane, c.y, c.x, m->sample.h, m->sample.w, false, to, err);
         if (rc != BS_OK)
             return rc;
-        if (bs_model_info_get(m->model)->normalisation == BS_NORMALISE_STANDARDISE)
-            bs__standardise(to, n, *m->statistics);
-        else
-            for (size_t i = 0; i < n; i++)
-                to[i] = isnan(to[i]) ? 0 : to[i];
+        bs__normalise(to, n, bs_model_info_get(m->model)->normalisation, *m->statistics);
         for (size_t at = n; at < all; at += n)
             memcpy(to + at, to, n * sizeof *to);
     }

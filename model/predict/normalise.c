@@ -1,4 +1,5 @@
-/* Standardisation as torch_em.transform.raw has it: (v - mean) / (std + 1e-7) with the population's deviation. Sums are
+/* Standardisation as torch_em.transform.raw has it: (v - mean) / (std + 1e-7) with the population's deviation; and the range
+   of 0 to 255 as micro-sam makes it: (v - min) / (max - min + 1e-7) * 255 without its fraction. Sums are
    kept in double and relative to the first sample, so that one pass is exact enough for 16-bit images of any size.
    Pure functions over rows; any thread, one at a time per plane. */
 #include "model/predict/predict_internal.h"
@@ -10,6 +11,7 @@
 
 struct sums {
     double origin, sum, squares;
+    float min, max;
     uint64_t count;
 };
 
@@ -19,6 +21,7 @@ static void add(struct sums *s, const float *v, size_t n)
     size_t i = 0;
     for (; s->count == 0 && i < n; i++)
         if (!isnan(v[i])) {
+            s->min = s->max = v[i];
             s->origin = v[i];
             s->count = 1;
         }
@@ -27,6 +30,8 @@ static void add(struct sums *s, const float *v, size_t n)
             double d = v[i] - s->origin;
             sum += d;
             squares += d * d;
+            s->min = v[i] < s->min ? v[i] : s->min;
+            s->max = v[i] > s->max ? v[i] : s->max;
             s->count++;
         }
     s->sum += sum;
@@ -35,7 +40,7 @@ static void add(struct sums *s, const float *v, size_t n)
 
 static struct bs__statistics finish(const struct sums *s)
 {
-    struct bs__statistics out = {.count = s->count};
+    struct bs__statistics out = {.count = s->count, .min = s->min, .max = s->max};
     if (s->count == 0)
         return out;
     double mean = s->sum / (double)s->count, var = s->squares / (double)s->count - mean * mean;
@@ -102,9 +107,22 @@ cleanup:
     return rc;
 }
 
-void bs__standardise(float *v, size_t n, struct bs__statistics s)
+void bs__normalise(float *v, size_t n, enum bs_normalisation rule, struct bs__statistics s)
 {
-    double divisor = s.std + EPSILON;
-    for (size_t i = 0; i < n; i++)
-        v[i] = isnan(v[i]) ? 0 : (float)((v[i] - s.mean) / divisor);
+    const double divisor = s.std + EPSILON;
+    const float range = s.max - s.min + (float)EPSILON;
+    switch (rule) {
+    case BS_NORMALISE_STANDARDISE:
+        for (size_t i = 0; i < n; i++)
+            v[i] = isnan(v[i]) ? 0 : (float)((v[i] - s.mean) / divisor);
+        break;
+    case BS_NORMALISE_NONE:
+        for (size_t i = 0; i < n; i++)
+            v[i] = isnan(v[i]) ? 0 : v[i];
+        break;
+    case BS_NORMALISE_RANGE_255:
+        for (size_t i = 0; i < n; i++)
+            v[i] = floorf(((isnan(v[i]) ? (float)s.mean : v[i]) - s.min) / range * 255);
+        break;
+    }
 }

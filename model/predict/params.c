@@ -21,13 +21,16 @@ enum field {
     NO_DATA,
     TILE,
     HALO,
+    WHOLE_IMAGE,
+    RESAMPLE_POSITIONS,
     BATCH,
     STATISTICS,
     PRECISION,
     MEMORY_BUDGET_MIB,
 };
 
-enum who { EVERY, DISTANCES, BOUNDARIES };
+/* Which models have a parameter: by recipe, and by whether the encoder has a size of its own (UNETR, ViM-UNet). */
+enum who { EVERY, DISTANCES, BOUNDARIES, ANY_SIZE, FIXED_SIZE };
 
 static const struct row {
     enum field field;
@@ -96,16 +99,44 @@ static const struct row {
      {"no_data", "No-data value", "Samples equal to it (NaN: all NaN) are left out and never labelled.",
       BS_PARAM_FLOAT, -DBL_MAX, DBL_MAX, 1, NAN, "", NULL, true}},
     {TILE,
-     EVERY,
+     ANY_SIZE,
      {"tile", "Tile",
       "Side of a tile without its halo. 0: the whole image if it fits into memory, else the largest that "
       "fits.",
       BS_PARAM_INT, 0, 16384, 16, 0, "px", NULL, true}},
+    {TILE,
+     FIXED_SIZE,
+     {"tile", "Tile",
+      "Side of a tile without its halo. 0: as large as makes the tile with its halo a training patch. The "
+      "tile decides how "
+      "large objects appear to the network; another size than in training gives a warning.",
+      BS_PARAM_INT, 0, 16384, 16, 0, "px", NULL, true}},
     {HALO,
-     EVERY,
+     ANY_SIZE,
      {"halo", "Halo",
       "Surroundings that a tile sees on each side. -1: what the network's receptive field needs.",
       BS_PARAM_INT, -1, 4096, 16, -1, "px", NULL, true}},
+    {HALO,
+     FIXED_SIZE,
+     {"halo", "Halo",
+      "Surroundings that a tile sees on each side. -1: an eighth of the tile with its halo. Every pixel sees "
+      "all of its tile, "
+      "so no halo makes tiles fit exactly.",
+      BS_PARAM_INT, -1, 4096, 16, -1, "px", NULL, true}},
+    {WHOLE_IMAGE,
+     FIXED_SIZE,
+     {"whole_image", "Whole image",
+      "Images up to the encoder's size go through the network at once, resized or padded to it, as in the "
+      "publication. Larger "
+      "images are tiled all the same.",
+      BS_PARAM_BOOL, 0, 1, 1, 0, "", NULL, true}},
+    {RESAMPLE_POSITIONS,
+     FIXED_SIZE,
+     {"resample_positions", "Resample positions",
+      "Tiles keep their size, and the network's position embeddings are resampled to it, instead of tiles "
+      "being resized or "
+      "padded to the encoder's size. Faster for small tiles; the network was not trained so.",
+      BS_PARAM_BOOL, 0, 1, 1, 0, "", NULL, true}},
     {BATCH,
      EVERY,
      {"batch", "Tiles at a time", "How many tiles go through the network together. 0: chosen.", BS_PARAM_INT,
@@ -128,9 +159,21 @@ static const struct row {
       BS_PARAM_INT, 0, 1 << 24, 64, 0, "MiB", NULL, true}},
 };
 
-static bool applies(const struct row *r, enum bs_recipe recipe)
+static bool applies(const struct row *r, const struct bs_model_info *info)
 {
-    return r->who == EVERY || (r->who == DISTANCES) == (recipe == BS_RECIPE_DISTANCES);
+    switch (r->who) {
+    case EVERY:
+        return true;
+    case DISTANCES:
+        return info->recipe == BS_RECIPE_DISTANCES;
+    case BOUNDARIES:
+        return info->recipe == BS_RECIPE_BOUNDARIES;
+    case ANY_SIZE:
+        return bs_arch_image_size(&info->arch) == 0;
+    case FIXED_SIZE:
+        return bs_arch_image_size(&info->arch) != 0;
+    }
+    return false;
 }
 
 static double get(const struct bs_segment_params *p, enum field field)
@@ -163,6 +206,10 @@ static double get(const struct bs_segment_params *p, enum field field)
         return (double)p->tile;
     case HALO:
         return (double)p->halo;
+    case WHOLE_IMAGE:
+        return p->whole_image;
+    case RESAMPLE_POSITIONS:
+        return p->resample_positions;
     case BATCH:
         return p->batch;
     case STATISTICS:
@@ -219,6 +266,12 @@ static void put(struct bs_segment_params *p, enum field field, double v)
     case HALO:
         p->halo = (int64_t)v;
         break;
+    case WHOLE_IMAGE:
+        p->whole_image = v != 0;
+        break;
+    case RESAMPLE_POSITIONS:
+        p->resample_positions = v != 0;
+        break;
     case BATCH:
         p->batch = (int)v;
         break;
@@ -257,7 +310,7 @@ int bs_segment_param_specs(const struct bs_model_info *info, struct bs_param_spe
     struct bs_segment_params defaults = bs_segment_params_default(info);
     int n = 0;
     for (size_t i = 0; i < sizeof table / sizeof *table && n < cap; i++)
-        if (applies(&table[i], info->recipe)) {
+        if (applies(&table[i], info)) {
             out[n] = table[i].spec;
             out[n++].default_value = get(&defaults, table[i].field);
         }
@@ -277,7 +330,7 @@ bs_status bs_segment_params_set(const struct bs_model_info *info, struct bs_segm
     char known[400] = "";
     size_t n = 0;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (!applies(&table[i], info->recipe))
+        if (!applies(&table[i], info))
             continue;
         if (strcmp(table[i].spec.name, name) == 0) {
             bs_status rc = check(&table[i], value, err);
@@ -297,8 +350,11 @@ bs_status bs__params_validate(const struct bs_model_info *info, const struct bs_
     if (p->instances.recipe != info->recipe)
         return BS_FAIL(err, BS_EINVAL, "recipe %d does not fit the model, whose maps are made for recipe %d",
                        (int)p->instances.recipe, (int)info->recipe);
+    if ((p->whole_image || p->resample_positions) && !bs_arch_image_size(&info->arch))
+        return BS_FAIL(err, BS_EINVAL, "%s is set, but a %s has no encoder of fixed size",
+                       p->whole_image ? "whole_image" : "resample_positions", bs_arch_name(info->arch.kind));
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        if (!applies(&table[i], info->recipe) || (table[i].field == NO_DATA && !p->has_no_data))
+        if (!applies(&table[i], info) || (table[i].field == NO_DATA && !p->has_no_data))
             continue;
         bs_status rc = check(&table[i], get(p, table[i].field), err);
         if (rc != BS_OK)

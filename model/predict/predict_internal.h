@@ -3,8 +3,9 @@
        channel.c   image -> one plane of it (a view; nothing is copied)
        scale.c     rows of the plane at the scale of the network, resampled on the way
        normalise.c mean and standard deviation of the plane, one pass
-       layout.c    whole image, or which tiles: what fits the budget
+       layout.c    whole image, or which tiles: what fits the budget; layout_encoder.c: what fits the encoder
        tile.c      a window of the plane, reflected at the border, standardised
+       encoder_input.c   a window to the size of an encoder, its maps back
        network.c   runs the executable over the windows and stitches their cores
        norm_statistics.c   for tiles: the statistics that instance and group norms would have seen in the whole image
        maps.c      the stitched maps, in memory or in a file without a name
@@ -12,6 +13,7 @@
 #ifndef BS_MODEL_PREDICT_INTERNAL_H
 #define BS_MODEL_PREDICT_INTERNAL_H
 
+#include "model/predict/encoder_input.h"
 #include "model/predict/segment.h"
 
 /* The taps of one resampled coordinate: out = sum of weight[first .. first + count) times in[start ..]. */
@@ -59,13 +61,14 @@ bs_status bs__labels_resize(const uint32_t *in, size_t in_h, size_t in_w, uint32
    naming the first. (normalise.c) */
 struct bs__statistics {
     double mean, std;
+    float min, max; /* 0 when there are no data */
     uint64_t count;
 };
 bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *cancel,
                                struct bs__statistics *out, struct bs_err *err) BS_NODISCARD;
 struct bs__statistics bs__statistics_of(const float *v, size_t n);
-/* (v - mean) / (std + 1e-7) in place; NaN (no data) becomes 0, the mean. */
-void bs__standardise(float *v, size_t n, struct bs__statistics s);
+/* In place, by the model's rule; NaN (no data) becomes what the mean becomes, 0 without a rule. */
+void bs__normalise(float *v, size_t n, enum bs_normalisation rule, struct bs__statistics s);
 
 /* Windows along one axis of length n (already a multiple of the divisor): window k starts at origin and its core
    [from, to) goes to the result. */
@@ -86,7 +89,11 @@ struct bs__layout {
     bool tiled;
     bool blocks; /* the reference's blocks: own statistics, reflected at the image border */
     int64_t padded_h, padded_w;
-    int64_t window_h, window_w; /* of the executable */
+    int64_t window_h, window_w; /* of a tile with its halo, in pixels of the plane */
+    int64_t net_h, net_w;       /* of the executable: the window, or what an encoder needs it brought to */
+    bool encoder;               /* windows go through encoder_input.c */
+    bool resize;                /* and are resized there, not padded */
+    double magnification;       /* relative to training, by the window's size; 1 where that is unknown */
     int64_t halo_h, halo_w;
     int64_t rows, columns; /* of tiles */
     int batch;
@@ -97,6 +104,15 @@ struct bs__layout {
 bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
                             const struct bs_segment_params *params, struct bs__layout *out,
                             struct bs_err *err) BS_NODISCARD;
+/* The rule for networks with an encoder of fixed size; see layout_encoder.c. */
+bs_status bs__layout_encoder(struct bs_model *model, size_t h, size_t w,
+                             const struct bs_segment_params *params, struct bs__layout *out,
+                             struct bs_err *err) BS_NODISCARD;
+/* What layout.c and layout_encoder.c share. */
+size_t bs__layout_budget(struct bs_model *model, const struct bs_segment_params *params);
+void bs__layout_set_blocks(struct bs__layout *l, size_t h, size_t w, int64_t block_h, int64_t block_w);
+bs_status bs__layout_arena(struct bs_model *model, int64_t batch, int64_t h, int64_t w,
+                           enum bs_precision precision, size_t *bytes, struct bs_err *err) BS_NODISCARD;
 /* A given layout: blocks of any size (golden fixtures of the reference's tiled prediction). */
 bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t block_h, int64_t block_w,
                             int64_t halo_h, int64_t halo_w, enum bs_precision precision,
@@ -132,6 +148,7 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
 /* An executable whose instance and group norms use statistics of the whole image. Owns it with its parameters.
    (norm_statistics.c) */
 struct bs__fixed_norm;
+/* Does the network have norms that tiles share? U-Nets only: where an encoder sees each tile as a whole, norms do too. */
 bool bs__has_spatial_norm(const struct bs_arch_config *arch);
 bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
                                 const struct bs__layout *layout, enum bs_precision precision,

@@ -74,6 +74,22 @@ static bs_status choose_scale(const struct bs_model_info *info, const struct bs_
     return BS_OK;
 }
 
+/* SAM's statistics mean samples from 0 to 255; the reference refuses others too, and images that were brought to 0 to 1. */
+static bs_status check_range(const struct bs_model_info *info, const struct bs__statistics *s,
+                             struct bs_err *err)
+{
+    if (info->arch.kind != BS_ARCH_UNETR || !info->arch.unetr.sam_statistics ||
+        info->normalisation != BS_NORMALISE_NONE)
+        return BS_OK;
+    if (s->count && (s->min < 0 || s->max > 255 || s->max <= 1))
+        return BS_FAIL(
+            err, BS_EINVAL,
+            "samples go from %g to %g; this model takes samples from 0 to 255 as they are, with the "
+            "largest above 1",
+            (double)s->min, (double)s->max);
+    return BS_OK;
+}
+
 /* Smallest object in pixels of the network's scale. */
 static bs_status choose_min_size(const struct bs_segment_params *params, double pixel_um, double scale,
                                  int64_t *out, struct bs_err *err)
@@ -136,6 +152,22 @@ cleanup:
     return rc;
 }
 
+/* The network saw another size of image at a time than in training. */
+static void warn_tile(struct bs_segment_result *r, const struct bs_model_info *info,
+                      const struct bs__layout *l)
+{
+    const int64_t longest = l->window_h > l->window_w ? l->window_h : l->window_w;
+    if (!l->encoder || !info->training_patch ||
+        (longest == info->training_patch && fabs(l->magnification - 1) < 1e-6))
+        return;
+    bs__warn(
+        r, "tile_not_training_patch",
+        "The network saw %lld x %lld pixels at a time, in training %d x %d: objects appeared to it at %.3g "
+        "times their size in training.",
+        (long long)l->window_h, (long long)l->window_w, info->training_patch, info->training_patch,
+        l->magnification);
+}
+
 static void add_warnings(struct bs_segment_result *r, const struct bs_model_info *info,
                          const struct bs_segment_params *params, const struct bs__layout *l,
                          const struct bs__plane *plane, const struct bs__statistics *stats,
@@ -153,6 +185,7 @@ static void add_warnings(struct bs_segment_result *r, const struct bs_model_info
             "The image went through the network in %lld tiles of %lld x %lld pixels with a halo of %lld%s.",
             (long long)l->rows * l->columns, (long long)r->tile, (long long)l->window_w - 2 * l->halo_w,
             (long long)l->halo_h, l->blocks ? ", each normalised on its own" : "");
+    warn_tile(r, info, l);
     double effective =
         r->pixel_size > 0 && info->pixel_size_um > 0 ? r->pixel_size / scale / info->pixel_size_um : 1;
     if (effective > SCALE_TOLERANCE || effective < 1 / SCALE_TOLERANCE)
@@ -266,7 +299,7 @@ bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
 
     memset(result, 0, sizeof *result);
     r.pixel_size = bs__pixel_um(image, &not_square);
-    r.channels = info->arch.unet.out_channels;
+    r.channels = bs_arch_out_channels(&info->arch);
     if ((rc = bs__params_validate(info, params, err)) != BS_OK ||
         (rc = choose_scale(info, params, r.pixel_size, &scale, err)) != BS_OK ||
         (rc = choose_min_size(params, r.pixel_size, scale, &instances.min_size, err)) != BS_OK ||
@@ -278,6 +311,7 @@ bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
     double start = now();
     bool in_memory = want_maps || map_bytes(r.channels, plane.h, plane.w) <= MAPS_IN_MEMORY;
     if ((rc = bs__plane_statistics(&plane, cancel, &stats, err)) != BS_OK ||
+        (rc = check_range(info, &stats, err)) != BS_OK ||
         (rc = bs__layout_choose(model, plane.h, plane.w, params, &layout, err)) != BS_OK ||
         (rc = bs__maps_create(&maps, r.channels, plane.h, plane.w, in_memory, err)) != BS_OK ||
         (rc = bs__network_run(model, &plane, &layout, params->precision, &stats, &maps, progress, cancel,
@@ -285,16 +319,12 @@ bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
         goto cleanup;
     r.tiled = layout.tiled;
     r.tile = layout.tiled ? layout.window_h - 2 * layout.halo_h : 0;
-    r.halo = layout.halo_h;
+    r.halo = layout.tiled ? layout.halo_h : 0;
+    r.magnification = layout.magnification;
     r.plan_hash = run.plan_hash;
     memcpy(r.algorithms, run.algorithms, sizeof r.algorithms);
-    if (plane.h * plane.w > LARGE_IMAGE) {
-        struct bs_executable *exe = NULL;
-        if ((rc = bs_model_executable(model, layout.batch, layout.window_h, layout.window_w,
-                                      params->precision, &exe, err)) != BS_OK)
-            goto cleanup;
-        bs_executable_trim(exe);
-    }
+    if (plane.h * plane.w > LARGE_IMAGE)
+        bs_model_trim(model);
     r.seconds_network = now() - start;
 
     start = now();
@@ -343,6 +373,8 @@ bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t
 {
     const struct bs_model_info *info = bs_model_info_get(model);
     struct bs__layout l;
+    const size_t in_channels = (size_t)bs_arch_in_channels(&info->arch),
+                 out_channels = (size_t)bs_arch_out_channels(&info->arch);
     double scale = params->scale > 0 ? params->scale : 1;
     size_t h = (size_t)round((double)height * scale), w = (size_t)round((double)width * scale), labels,
            windows;
@@ -354,11 +386,14 @@ bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t
         (rc = bs__layout_choose(model, h, w, params, &l, err)) != BS_OK)
         return rc;
     if (!bs_mul(height, width, &labels) || !bs_mul(labels, sizeof(uint32_t), &labels) ||
-        !bs_mul((size_t)(l.window_h * l.window_w), (size_t)l.batch * sizeof(float), &windows) ||
-        !bs_mul(windows, (size_t)info->arch.unet.in_channels + 2 * (size_t)info->arch.unet.out_channels,
-                &windows))
+        !bs_mul((size_t)(l.net_h * l.net_w), (size_t)l.batch * sizeof(float), &windows) ||
+        !bs_mul(windows, in_channels + 2 * out_channels, &windows))
         return BS_FAIL(err, BS_ELIMIT, "an image of %zu x %zu pixels is too large", height, width);
-    size_t maps = map_bytes(info->arch.unet.out_channels, h, w);
+    if (l.encoder) /* a window and its maps at their own size, and doubles while they are resized */
+        windows += (size_t)(l.window_h * l.window_w) * (1 + out_channels) * sizeof(float) +
+                   (size_t)(l.net_h > l.window_h ? l.net_h : l.window_h) *
+                       (size_t)(l.net_w > l.window_w ? l.net_w : l.window_w) * sizeof(double);
+    size_t maps = map_bytes((int)out_channels, h, w);
     if (maps > MAPS_IN_MEMORY)
         maps = 0; /* in a file */
     size_t network = l.arena_bytes + windows;

@@ -13,10 +13,15 @@ struct bs_segment_params {
     struct bs_instance_params instances;
     double min_size_um2; /* > 0: replaces min_size; needs the pixel size */
     int channel; /* -1: by rule (one channel; or colour with equal channels; else an error that asks) */
+    /* Side of a tile without halo. 0: whole image if it fits the budget, else the largest that fits; networks with an encoder
+       of fixed size: what makes the tile with its halo as large as the training patch. */
+    int64_t tile;
     int64_t
-        tile; /* side of a tile without halo; 0: whole image if it fits the budget, else the largest that fits */
-    int64_t halo; /* -1: the receptive radius */
-    int batch;    /* tiles at a time; 0: chosen */
+        halo; /* -1: the receptive radius; with an encoder of fixed size an eighth of the tile with its halo */
+    /* Networks with an encoder of fixed size only: */
+    bool whole_image;        /* images up to that size go through at once, resized or padded to it */
+    bool resample_positions; /* tiles are not brought to that size, positions are brought to the tile's */
+    int batch;               /* tiles at a time; 0: chosen */
     enum bs_statistics_scope statistics;
     enum bs_precision precision;
     bool has_no_data;
@@ -64,6 +69,8 @@ struct bs_segment_result {
     double pixel_size;         /* square pixel side in um, 0 unknown */
     bool tiled;
     int64_t tile, halo; /* as used */
+    double
+        magnification; /* of objects in the network relative to training, as far as the tile's size decides it; 1: equal */
     int nwarning;
     struct bs_warning warning[BS_MAX_WARNINGS];
     double seconds_network, seconds_instances;
