@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of struct bs__conv_weights: the batch norm that goes into them. */
+#define FOLDED(c)          .scale = (c)->scale, .norm = (c)->norm, .eps = (c)->eps
 #define FAIL(b, code, ...) ((b)->rc = BS_FAIL((b)->err, code, __VA_ARGS__))
 
 void *bs__own(struct bs__build *b, size_t bytes)
@@ -254,7 +256,7 @@ void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const
     s->tasks = parts * k->out_groups;
     k->scratch_floats = bs__winograd_scratch(simd, in_blocks, k->run);
     struct bs__conv_weights w = {
-        .name = c->weights, .out = c->out, .nsource = from->count, .kernel_h = 3, .kernel_w = 3};
+        .name = c->weights, .out = c->out, .nsource = from->count, .kernel_h = 3, .kernel_w = 3, FOLDED(c)};
     for (int i = 0; i < from->count; i++)
         w.in[i] = from->image[i]->channels;
     b->rc = bs__pack_winograd(b->cpu, b->params, &w, b->self->bf16, k->transformed, &k->weights, b->err);
@@ -297,7 +299,8 @@ void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct
                                        .in = {from->channels, 0},
                                        .nsource = 1,
                                        .kernel_h = c->kernel_h,
-                                       .kernel_w = c->kernel_w};
+                                       .kernel_w = c->kernel_w,
+                                       FOLDED(c)};
     bs__parallel_set_threads(b->cpu->threads);
     b->rc = bs__dnnl_conv_create(b->cpu->dnnl, &shape, &s->direct.conv, b->err);
     if (b->rc != BS_OK) {
@@ -351,7 +354,8 @@ static void add_product(struct bs__build *b, struct bs__image_at *from, const st
                                        .in = {from->channels, 0},
                                        .nsource = 1,
                                        .kernel_h = step,
-                                       .kernel_w = step};
+                                       .kernel_w = step,
+                                       FOLDED(c)};
     if (step > 1)
         b->rc = bs__pack_tap(b->cpu, b->params, &w, dy, dx, b->self->bf16, &k->weights, b->err);
     else

@@ -35,6 +35,9 @@ struct bs__build {
 struct bs__conv {
     const char *weights;
     const float *bias;
+    const double *scale; /* of a batch norm that goes into the weights; NULL: none */
+    const char *norm;    /* with scale: its running variance, and eps; for the name of the packed form */
+    float eps;
     int out, kernel_h, kernel_w, stride, pad;
     int64_t out_h, out_w;
     bool relu, want_stats;

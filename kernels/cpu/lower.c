@@ -2,46 +2,17 @@
    - a norm is not computed where a Winograd convolution follows: the convolution reads mean, scale and shift; the moments
      were gathered by whoever wrote the image;
    - a concatenation is not computed where a Winograd convolution follows (through a norm or not): it reads two images;
-   - ReLU goes into the convolution before it, a last sigmoid into the store;
-   - a 1x1 convolution after a bilinear resize is done before it: the weights of an interpolation add up to one, so both
-     orders are the same in exact arithmetic, and this one multiplies a quarter of the pixels;
-   - a last 1x1 convolution to few channels writes the host's tensor.
-   A norm's shift cannot be folded into the convolution's bias: the padding is zero after the norm, not before. */
+   - a last sigmoid goes into the store;
+   - what convolutions take in: lower_conv.c. */
 #include "kernels/cpu/lower.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HEAD_CHANNELS 8 /* up to here a row of sums beats the blocked product */
-
 static bool is_norm(enum bs_op op)
 {
     return op == BS_OP_INSTANCE_NORM || op == BS_OP_GROUP_NORM || op == BS_OP_BATCH_NORM;
-}
-
-static bool is_pointwise(const struct bs__lowering *l, const struct bs_node *n)
-{
-    const struct bs_shape *w = &bs__node_of(l, n->input[1])->shape;
-    return n->op == BS_OP_CONV2D && w->dim[2] == 1 && w->dim[3] == 1 && n->attr.stride == 1 &&
-           n->attr.pad == 0;
-}
-
-/* With few input channels Winograd's products are mostly padding, so there is nothing to gain; its rounding would remain,
-   and the norms behind such a layer magnify it most. bf16 rounds more than that by itself and stays with Winograd: direct
-   bf16 convolutions need a newer CPU. */
-#define FEWEST_WINOGRAD_CHANNELS 16
-
-static bool winograd_pays(const struct bs__lowering *l, const struct bs_node *n)
-{
-    return l->bf16 || bs__node_of(l, n->input[1])->shape.dim[1] >= FEWEST_WINOGRAD_CHANNELS;
-}
-
-static bool is_winograd(const struct bs__lowering *l, const struct bs_node *n)
-{
-    const struct bs_shape *w = &bs__node_of(l, n->input[1])->shape;
-    return l->build.cpu->allow_winograd && n->op == BS_OP_CONV2D && w->dim[2] == 3 && w->dim[3] == 3 &&
-           n->attr.stride == 1 && n->attr.pad == 1 && winograd_pays(l, n);
 }
 
 /* Inputs of a node that are images, not parameters. */
@@ -60,13 +31,13 @@ static int image_inputs(const struct bs_node *n)
     }
 }
 
-static bool only_use_is(const struct bs__lowering *l, bs_value v, enum bs_op op)
+bool bs__only_use_is(const struct bs__lowering *l, bs_value v, enum bs_op op)
 {
     const struct bs__value *x = &l->value[v];
     return x->uses == 1 && x->outputs == 0 && bs__node_of(l, x->consumer)->op == op;
 }
 
-static bool is_last_sigmoid(const struct bs__lowering *l, bs_value v)
+bool bs__is_last_sigmoid(const struct bs__lowering *l, bs_value v)
 {
     return bs__node_of(l, v)->op == BS_OP_SIGMOID && l->value[v].outputs == 1 && l->value[v].uses == 0;
 }
@@ -75,22 +46,11 @@ static bool is_last_sigmoid(const struct bs__lowering *l, bs_value v)
 static bool defer(const struct bs__lowering *l, bs_value v)
 {
     const struct bs_node *n = bs__node_of(l, v);
-    const struct bs__value *x = &l->value[v];
-    if (n->op == BS_OP_CONV2D && only_use_is(l, v, BS_OP_RELU))
+    if (bs__is_last_sigmoid(l, v) || bs__conv_defers(l, v))
         return true;
-    if (n->op == BS_OP_RESIZE_BILINEAR && only_use_is(l, v, BS_OP_CONV2D) &&
-        is_pointwise(l, bs__node_of(l, x->consumer))) {
-        const struct bs_shape *from = &bs__node_of(l, n->input[0])->shape;
-        return n->attr.out_h * n->attr.out_w >= from->dim[2] * from->dim[3];
-    }
-    if (is_last_sigmoid(l, v))
-        return true;
-    if (n->op == BS_OP_CONV2D && is_pointwise(l, n) && n->shape.dim[1] <= HEAD_CHANNELS &&
-        !l->value[n->input[0]].deferred) {
-        bool last = x->uses == 0 || (x->uses == 1 && is_last_sigmoid(l, x->consumer));
-        return last && x->outputs <= 1;
-    }
-    return is_norm(n->op) || n->op == BS_OP_CONCAT;
+    if (is_norm(n->op))
+        return bs__conv_behind(l, v) == BS_NO_VALUE; /* else a convolution makes it */
+    return n->op == BS_OP_CONCAT;
 }
 
 void bs__lower_fail(struct bs__lowering *l, bs_status code, const char *text, const struct bs_node *n)
@@ -130,8 +90,7 @@ static struct bs__image_at image_of(const struct bs_node *n)
                                  .stats = BS__NO_BUFFER};
 }
 
-/* What to read for a value without making it: a norm's input, a concatenation's parts. */
-static struct bs__operand operand(struct bs__lowering *l, bs_value v)
+struct bs__operand bs__lower_operand(struct bs__lowering *l, bs_value v)
 {
     struct bs__value *x = &l->value[v];
     const struct bs_node *n = bs__node_of(l, v);
@@ -148,7 +107,7 @@ static struct bs__operand operand(struct bs__lowering *l, bs_value v)
     }
     const struct bs_node *base = bs__node_of(l, n->input[0]);
     if (base->op == BS_OP_CONCAT)
-        r = operand(l, n->input[0]);
+        r = bs__lower_operand(l, n->input[0]);
     else
         r.image[0] = bs__lower_image(l, n->input[0]);
     int *norm = &x->norm[r.count - 1];
@@ -168,7 +127,6 @@ static struct bs__operand operand(struct bs__lowering *l, bs_value v)
     return r;
 }
 
-/* The value as one image in memory, made now if it was put off. */
 struct bs__image_at *bs__lower_image(struct bs__lowering *l, bs_value v)
 {
     struct bs__value *x = &l->value[v];
@@ -179,7 +137,7 @@ struct bs__image_at *bs__lower_image(struct bs__lowering *l, bs_value v)
         bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
         return &x->image;
     }
-    struct bs__operand from = operand(l, v);
+    struct bs__operand from = bs__lower_operand(l, v);
     bool whole = from.count == 1 || from.image[0]->channels % l->build.cpu->simd->lanes == 0;
     if (whole) {
         bs__add_apply(&l->build, &from, BS__COPY, NULL, &x->image, x->feeds_norm);
@@ -187,66 +145,11 @@ struct bs__image_at *bs__lower_image(struct bs__lowering *l, bs_value v)
         bs__add_join(&l->build, &from, &x->image);
     } else {
         bs__lower_image(l, n->input[0]);
-        from = operand(l, v);
+        from = bs__lower_operand(l, v);
         bs__add_apply(&l->build, &from, BS__COPY, NULL, &x->image, x->feeds_norm);
     }
     x->made = true;
     return &x->image;
-}
-
-static struct bs__conv conv_of(struct bs__lowering *l, const struct bs_node *n, bool relu, bool want_stats)
-{
-    const bool transposed = n->op == BS_OP_CONV_TRANSPOSE2D;
-    const struct bs_shape *w = &bs__node_of(l, n->input[1])->shape;
-    const size_t out = (size_t)n->shape.dim[1], lanes = (size_t)l->build.cpu->simd->lanes;
-    const char *bias = n->ninput > 2 ? bs__lower_param(l, n->input[2]) : NULL;
-    return (struct bs__conv){
-        .weights = bs__lower_param(l, n->input[1]),
-        .bias = bs__own_param(&l->build, bias, out, (out + lanes - 1) / lanes * lanes),
-        .out = (int)out,
-        .kernel_h = (int)w->dim[2],
-        .kernel_w = (int)w->dim[3],
-        .stride = transposed ? (int)w->dim[2] : n->attr.stride,
-        .pad = n->attr.pad,
-        .out_h = n->shape.dim[2],
-        .out_w = n->shape.dim[3],
-        .relu = relu,
-        .want_stats = want_stats,
-    };
-}
-
-/* Makes value v: convolution `n`, v being the ReLU after it or itself. */
-static void lower_conv(struct bs__lowering *l, const struct bs_node *n, bs_value v, bool relu)
-{
-    struct bs__build *b = &l->build;
-    struct bs__value *x = &l->value[v];
-    struct bs__conv c = conv_of(l, n, relu, x->feeds_norm);
-    if (b->rc != BS_OK)
-        return;
-    bs_value input = n->input[0];
-    if (is_winograd(l, n)) {
-        struct bs__operand from = operand(l, input);
-        bs__add_winograd(b, &from, &c, &x->image);
-    } else if (is_pointwise(l, n) && l->value[input].deferred &&
-               bs__node_of(l, input)->op == BS_OP_RESIZE_BILINEAR) {
-        struct bs__image_at *small = bs__lower_image(l, bs__node_of(l, input)->input[0]);
-        struct bs__image_at product = *small, large = x->image;
-        product.channels = c.out;
-        c.relu = c.want_stats = false;
-        bs__add_pointwise(b, small, &c, &product);
-        bs__add_resize(b, &product, relu ? &large : &x->image, x->feeds_norm && !relu);
-        if (relu) {
-            struct bs__operand from = {.count = 1, .image = {&large}, .norm = BS__NO_BUFFER};
-            bs__add_apply(b, &from, BS__RELU, NULL, &x->image, x->feeds_norm);
-        }
-    } else if (is_pointwise(l, n)) {
-        bs__add_pointwise(b, bs__lower_image(l, input), &c, &x->image);
-    } else {
-        bs__add_direct(b, bs__lower_image(l, input), &c, &x->image);
-        if (x->feeds_norm && b->rc == BS_OK)
-            bs__add_moments(b, &x->image);
-    }
-    x->made = true;
 }
 
 static void lower_node(struct bs__lowering *l, bs_value v)
@@ -270,21 +173,14 @@ static void lower_node(struct bs__lowering *l, bs_value v)
         bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
         return;
     }
+    bs_value conv = bs__conv_behind(l, v);
+    if (conv != BS_NO_VALUE) {
+        bs__lower_conv(l, conv, v);
+        return;
+    }
     struct bs__operand from = {.count = 1, .norm = BS__NO_BUFFER};
     switch (n->op) {
-    case BS_OP_CONV2D:
-        lower_conv(l, n, v, false);
-        return;
-    case BS_OP_CONV_TRANSPOSE2D: {
-        struct bs__conv c = conv_of(l, n, false, x->feeds_norm);
-        bs__add_transposed(b, bs__lower_image(l, n->input[0]), &c, &x->image);
-        break;
-    }
     case BS_OP_RELU:
-        if (l->value[n->input[0]].deferred && bs__node_of(l, n->input[0])->op == BS_OP_CONV2D) {
-            lower_conv(l, bs__node_of(l, n->input[0]), v, true);
-            return;
-        }
         from.image[0] = bs__lower_image(l, n->input[0]);
         bs__add_apply(b, &from, BS__RELU, NULL, &x->image, x->feeds_norm);
         break;
@@ -311,29 +207,6 @@ static void lower_node(struct bs__lowering *l, bs_value v)
     x->made = true;
 }
 
-/* Index of a value among the graph's outputs, or -1. */
-static int output_index(const struct bs__lowering *l, bs_value v)
-{
-    for (int i = 0; i < bs_graph_output_count(l->g); i++)
-        if (bs_graph_output_value(l->g, i) == v)
-            return i;
-    return -1;
-}
-
-/* The last convolution, and its sigmoid, once for both. */
-static void lower_head(struct bs__lowering *l, bs_value v)
-{
-    struct bs__value *x = &l->value[v];
-    const struct bs_node *n = bs__node_of(l, v);
-    if (x->made)
-        return;
-    x->made = true;
-    struct bs__conv c = conv_of(l, n, false, false);
-    struct bs__image_at *from = bs__lower_image(l, n->input[0]);
-    if (l->build.rc == BS_OK)
-        bs__add_head(&l->build, from, &c, output_index(l, v), x->uses ? output_index(l, x->consumer) : -1);
-}
-
 static void lower_output(struct bs__lowering *l, int host)
 {
     struct bs__build *b = &l->build;
@@ -349,7 +222,7 @@ static void lower_output(struct bs__lowering *l, int host)
         n = bs__node_of(l, v);
     }
     if (n->op == BS_OP_CONV2D && l->value[v].deferred) {
-        lower_head(l, v);
+        bs__lower_head(l, v);
         return;
     }
     struct bs__image_at *from = bs__lower_image(l, v);

@@ -34,5 +34,19 @@ void bs__lower_fail(struct bs__lowering *l, bs_status code, const char *text, co
 const char *bs__lower_param(struct bs__lowering *l, bs_value v);
 /* The value as one image in memory, made now if it was put off. */
 struct bs__image_at *bs__lower_image(struct bs__lowering *l, bs_value v);
+/* What to read for a value without making it: a norm's input, a concatenation's parts. */
+struct bs__operand bs__lower_operand(struct bs__lowering *l, bs_value v);
+/* Is `op` all that ever reads the value? */
+bool bs__only_use_is(const struct bs__lowering *l, bs_value v, enum bs_op op);
+bool bs__is_last_sigmoid(const struct bs__lowering *l, bs_value v);
+
+/* Convolutions (lower_conv.c). Is the value made as a part of the node that consumes it? */
+bool bs__conv_defers(const struct bs__lowering *l, bs_value v);
+/* The convolution that makes value v: itself, or the one whose batch norm or ReLU it is; BS_NO_VALUE: none. */
+bs_value bs__conv_behind(const struct bs__lowering *l, bs_value v);
+/* Makes value v with convolution `at`. */
+void bs__lower_conv(struct bs__lowering *l, bs_value at, bs_value v);
+/* Makes a last convolution and its sigmoid, once for both. */
+void bs__lower_head(struct bs__lowering *l, bs_value v);
 
 #endif

@@ -47,6 +47,7 @@ static int channel_of(const struct job *j, int padded)
     return -1;
 }
 
+/* Plain weights, times the scale of a batch norm. */
 static bs_status read_weights(const struct job *j, struct bs_params *params, float **out, struct bs_err *err)
 {
     const struct bs__conv_weights *w = j->w;
@@ -58,8 +59,13 @@ static bs_status read_weights(const struct job *j, struct bs_params *params, flo
     if (rc != BS_OK) {
         free(*out);
         *out = NULL;
+        return rc;
     }
-    return rc;
+    const size_t taps = (size_t)w->kernel_h * (size_t)w->kernel_w;
+    const size_t inner = j->transposed ? taps : (size_t)in_channels(w) * taps;
+    for (size_t i = 0; w->scale && i < count; i++)
+        (*out)[i] = (float)((double)(*out)[i] * w->scale[i / inner % (size_t)w->out]);
+    return BS_OK;
 }
 
 /* Writes one value of a packed form. */
@@ -186,11 +192,12 @@ cleanup:
 static bs_status packed(struct job *j, struct bs_params *params, const char *form, size_t bytes,
                         bs_pack_fn pack, const void **out, struct bs_err *err)
 {
-    char key[512];
+    char key[1024], norm[512] = "";
     const struct bs__conv_weights *w = j->w;
-    int len = snprintf(key, sizeof key, "cpu/%s/%s/%s/%d+%d/%s", form, j->cpu->simd->name,
-                       j->bf16 ? "bf16" : "f32", w->in[0], w->nsource > 1 ? w->in[1] : 0, w->name);
-    if (len < 0 || (size_t)len >= sizeof key)
+    int more = w->scale ? snprintf(norm, sizeof norm, " scaled by %s %a", w->norm, (double)w->eps) : 0;
+    int len = snprintf(key, sizeof key, "cpu/%s/%s/%s/%d+%d/%s%s", form, j->cpu->simd->name,
+                       j->bf16 ? "bf16" : "f32", w->in[0], w->nsource > 1 ? w->in[1] : 0, w->name, norm);
+    if (len < 0 || (size_t)len >= sizeof key || more < 0 || (size_t)more >= sizeof norm)
         return BS_FAIL(err, BS_ELIMIT, "parameter name of %zu bytes; up to 400 are accepted",
                        strlen(w->name));
     return bs_params_packed(params, key, bytes, pack, j, out, err);

@@ -117,3 +117,6 @@ bs_status bs__pack_direct(const struct bs__cpu *cpu, struct bs_params *params,
                           struct bs_err *err);
 
 #endif
+    const double *scale; /* per output channel; NULL: none */
+    const char *norm;    /* with scale: names the norm it comes from */
+    float eps;

@@ -2,6 +2,7 @@
    blocks, tiles or vectors. */
 #include "tests/unit/kernels_cpu/compare.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const int channel[] = {1, 2, 3, 5, 17, 33};
@@ -116,6 +117,50 @@ static bs_value batch_norm(struct pattern *p, bs_value x)
                                bs_graph_param(p->g, "running_mean", BS_SHAPE(p->c)),
                                bs_graph_param(p->g, "running_var", BS_SHAPE(p->c)), 1e-5f);
 }
+/* A batch norm of `c` channels whose numbers are far from those of no norm. */
+static bs_value norm_after(struct pattern *p, bs_value x, const char *name, int c)
+{
+    static const char *const leaf[] = {"weight", "bias", "running_mean", "running_var"};
+    bs_value v[4];
+    for (int i = 0; i < 4; i++) {
+        char text[48];
+        snprintf(text, sizeof text, "%s.%s", name, leaf[i]);
+        v[i] = bs_graph_param(p->g, text, BS_SHAPE(c));
+    }
+    return bs_graph_batch_norm(p->g, x, v[0], v[1], v[2], v[3], 1e-3f);
+}
+static bs_value conv_batch_norm_relu(struct pattern *p, bs_value x)
+{
+    return bs_graph_relu(p->g, norm_after(p, conv(p, x, "w", p->c, 21, 3, 1, 1, true), "n", 21));
+}
+/* The norm of an image that is read twice, and one in the middle of a chain, without ReLU. */
+static bs_value conv_batch_norm_read_twice(struct pattern *p, bs_value x)
+{
+    bs_value y = conv(p, x, "a", p->c, 7, 3, 1, 1, false), z = norm_after(p, y, "n", 7);
+    return conv(p, bs_graph_add(p->g, y, norm_after(p, conv(p, z, "b", 7, 7, 3, 1, 1, true), "m", 7)), "c", 7,
+                4, 1, 1, 0, true);
+}
+static bs_value conv5_batch_norm_relu(struct pattern *p, bs_value x)
+{
+    return bs_graph_relu(p->g, norm_after(p, conv(p, x, "w", p->c, 6, 5, 2, 2, false), "n", 6));
+}
+static bs_value transposed_batch_norm_relu(struct pattern *p, bs_value x)
+{
+    bs_value y = bs_graph_conv_transpose2d(p->g, x, bs_graph_param(p->g, "w", BS_SHAPE(p->c, 19, 2, 2)),
+                                           bs_graph_param(p->g, "w.bias", BS_SHAPE(19)), 2);
+    return bs_graph_relu(p->g, norm_after(p, y, "n", 19));
+}
+static bs_value resize_conv1_batch_norm(struct pattern *p, bs_value x)
+{
+    bs_value y = bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w);
+    return norm_after(p, conv(p, y, "w", p->c, 18, 1, 1, 0, true), "n", 18);
+}
+/* One weight with two norms: two packed forms. */
+static bs_value one_weight_under_two_norms(struct pattern *p, bs_value x)
+{
+    return bs_graph_add(p->g, norm_after(p, conv(p, x, "w", p->c, 9, 3, 1, 1, true), "n", 9),
+                        norm_after(p, conv(p, x, "w", p->c, 9, 3, 1, 1, true), "m", 9));
+}
 static bs_value norm_conv(struct pattern *p, bs_value x)
 {
     return conv(p, bs_graph_instance_norm(p->g, x, 1e-5f), "w", p->c, 5, 3, 1, 1, true);
@@ -192,6 +237,17 @@ static void norms_equal_the_reference(void **state)
     over_shapes(norm_of_a_concatenation, 1e-4, 2, 0);
 }
 
+static void batch_norms_in_weights_equal_the_reference(void **state)
+{
+    (void)state;
+    over_shapes(conv_batch_norm_relu, 2e-5, 1, 0);
+    over_shapes(conv_batch_norm_read_twice, 5e-5, 1, 0);
+    over_shapes(conv5_batch_norm_relu, 2e-5, 5, 0);
+    over_shapes(transposed_batch_norm_relu, 1e-5, 1, 0);
+    over_shapes(resize_conv1_batch_norm, 1e-5, 1, 0);
+    over_shapes(one_weight_under_two_norms, 4e-5, 1, 0);
+}
+
 /* Raw microscope counts: the mean is a hundred times the spread. */
 static void norms_far_from_zero_equal_the_reference(void **state)
 {
@@ -219,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_equal_the_reference),
         cmocka_unit_test(norms_equal_the_reference),
+        cmocka_unit_test(batch_norms_in_weights_equal_the_reference),
         cmocka_unit_test(norms_far_from_zero_equal_the_reference),
         cmocka_unit_test(the_rest_equals_the_reference),
     };
