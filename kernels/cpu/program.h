@@ -102,6 +102,9 @@ void bs__cpu_destroy_program(void *dev, struct bs_program *program);
 struct bs__conv_weights {
     const char *name;
     int out, in[BS__MAX_SOURCE], nsource, kernel_h, kernel_w;
+    const double *scale; /* per output channel; NULL: none */
+    const char *norm;    /* with scale: names the norm it comes from */
+    float eps;
 };
 bs_status bs__pack_winograd(const struct bs__cpu *cpu, struct bs_params *params,
                             const struct bs__conv_weights *w, bool bf16, bool transformed, const void **out,
@@ -117,6 +120,3 @@ bs_status bs__pack_direct(const struct bs__cpu *cpu, struct bs_params *params,
                           struct bs_err *err);
 
 #endif
-    const double *scale; /* per output channel; NULL: none */
-    const char *norm;    /* with scale: names the norm it comes from */
-    float eps;
