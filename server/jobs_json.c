@@ -56,6 +56,8 @@ static void write_params(struct bs_json_writer *w, const struct bs_segment_param
     bs_json_write_int(w, "channel", p->channel);
     bs_json_write_int(w, "tile", p->tile);
     bs_json_write_int(w, "halo", p->halo);
+    bs_json_write_bool(w, "whole_image", p->whole_image);
+    bs_json_write_bool(w, "resample_positions", p->resample_positions);
     bs_json_write_int(w, "batch", p->batch);
     bs_json_write_string(w, "statistics", p->statistics == BS_STATISTICS_BLOCK ? "block" : "image");
     bs_json_write_string(w, "precision", p->precision == BS_PRECISION_BF16 ? "bf16" : "f32");
@@ -154,6 +156,9 @@ static void read_params(struct reader *r, struct bs_segment_params *p)
     p->channel = (int)int_of(r, "channel", -1, INT32_MAX);
     p->tile = int_of(r, "tile", 0, INT64_MAX);
     p->halo = int_of(r, "halo", -1, INT64_MAX);
+    /* Requests stored before there were these two lack them. */
+    p->whole_image = bs_json_get(r->object, "whole_image") && bool_of(r, "whole_image");
+    p->resample_positions = bs_json_get(r->object, "resample_positions") && bool_of(r, "resample_positions");
     p->batch = (int)int_of(r, "batch", 0, INT32_MAX);
     p->statistics = word_of(r, "statistics", "image", "block") ? BS_STATISTICS_BLOCK : BS_STATISTICS_IMAGE;
     p->precision = word_of(r, "precision", "f32", "bf16") ? BS_PRECISION_BF16 : BS_PRECISION_F32;
