@@ -66,7 +66,7 @@ static struct manifest *read_manifest(const char *name)
             assert_non_null(column[i] = strchr(column[i - 1], '\t'));
             *column[i]++ = 0;
         }
-        snprintf(m->name[m->count], sizeof m->name[0], "%s", column[0]);
+        snprintf(m->name[m->count], sizeof m->name[0], "%.95s", column[0]);
         e->name = m->name[m->count++];
         for (char *at = column[3]; *at != '\t'; at += *at == ',') /* a scalar's shape is empty */
             e->shape.dim[e->shape.ndim++] = strtoll(at, &at, 10);
