@@ -28,10 +28,9 @@ static bs_status check(const struct bs_arch_config *cfg, struct bs_err *err)
     case BS_ARCH_UNETR:
         return bs__unetr_check(&cfg->unetr, err);
     case BS_ARCH_VIMUNET:
-        break;
+        return bs__vimunet_check(&cfg->vimunet, err);
     }
-    return BS_FAIL(err, BS_EUNSUPPORTED, "the architecture %s is not implemented yet; unet and unetr are",
-                   bs_arch_name(cfg->kind));
+    return BS_FAIL(err, BS_EUNSUPPORTED, "architecture %d is unknown", (int)cfg->kind);
 }
 
 /* The transformers' common part; NULL for the U-Net. */
@@ -90,6 +89,8 @@ static void build(struct bs_graph *g, const struct bs_arch_config *cfg, int64_t 
 {
     if (cfg->kind == BS_ARCH_UNETR)
         bs__unetr_build(g, &cfg->unetr, n, h, w);
+    else if (cfg->kind == BS_ARCH_VIMUNET)
+        bs__vimunet_build(g, &cfg->vimunet, n, h, w);
     else
         bs__unet_build(g, &cfg->unet, n, h, w);
 }
@@ -114,6 +115,8 @@ bs_status bs_arch_build(const struct bs_arch_config *cfg, int64_t n, int64_t h, 
                      (long long)h, (long long)w, divisor, (long long)MAX_SIDE);
         goto cleanup;
     }
+    if (cfg->kind == BS_ARCH_VIMUNET && (rc = bs__vimunet_check_size(&cfg->vimunet, h, w, err)) != BS_OK)
+        goto cleanup;
     if (!(g = bs_graph_create())) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the network's graph");
         goto cleanup;
@@ -134,7 +137,9 @@ static bs_status build_small(const struct bs_arch_config *cfg, struct bs_graph *
     bs_status rc = check(cfg, err);
     if (rc != BS_OK)
         return rc;
-    return bs_arch_build(cfg, 1, 2 * bs_arch_divisor(cfg), 2 * bs_arch_divisor(cfg), g, err);
+    const bool fixed = cfg->kind == BS_ARCH_VIMUNET && cfg->vimunet.rotary; /* has one size only */
+    const int side = fixed ? cfg->vimunet.image_size : 2 * bs_arch_divisor(cfg);
+    return bs_arch_build(cfg, 1, side, side, g, err);
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -222,10 +227,12 @@ static bs_status recover(const struct bs_state_entry *state, size_t count, struc
 {
     *assumed = "final_activation=Sigmoid";
     for (size_t i = 0; i < count; i++)
-        if (strstr(state[i].name, ".mixer."))
-            return BS_FAIL(err, BS_EUNSUPPORTED,
-                           "this is a ViM-UNet (it has %.120s); U-Nets and UNETRs can be converted",
-                           state[i].name);
+        if (strstr(state[i].name, ".mixer.")) {
+            cfg->kind = BS_ARCH_VIMUNET;
+            bs_status rc = bs__vimunet_recover(state, count, &cfg->vimunet, err);
+            *assumed = bs__vimunet_assumptions(&cfg->vimunet);
+            return rc;
+        }
     if (bs__state_find(state, count, "encoder.patch_embed.proj.weight")) {
         cfg->kind = BS_ARCH_UNETR;
         *assumed = "final_activation=Sigmoid,resize_input=true,use_sam_stats=false";

@@ -30,8 +30,13 @@ bs_status bs__unetr_recover(const struct bs_state_entry *state, size_t count, st
 bs_status bs__vimunet_check(const struct bs_vimunet_config *cfg, struct bs_err *err) BS_NODISCARD;
 void bs__vimunet_build(struct bs_graph *g, const struct bs_vimunet_config *cfg, int64_t n, int64_t h,
                        int64_t w);
+/* Refuses inputs that the encoder's tables cannot be brought to. */
+bs_status bs__vimunet_check_size(const struct bs_vimunet_config *cfg, int64_t h, int64_t w,
+                                 struct bs_err *err) BS_NODISCARD;
 bs_status bs__vimunet_recover(const struct bs_state_entry *state, size_t count, struct bs_vimunet_config *cfg,
                               struct bs_err *err) BS_NODISCARD;
+/* What bs__vimunet_recover has set without a trace in keys and shapes: "key=value,...". */
+const char *bs__vimunet_assumptions(const struct bs_vimunet_config *cfg);
 
 /* The parameter "<prefix>.<suffix>". */
 bs_value bs__param(struct bs_graph *g, const char *prefix, const char *suffix, struct bs_shape shape);

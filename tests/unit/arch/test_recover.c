@@ -110,7 +110,6 @@ static void other_networks_are_recognised_and_refused(void **state)
         struct bs_state_entry entry;
         const char *word;
     } cases[] = {
-        {{"encoder.layers.0.mixer.A_log", {2, {64, 16}}}, "ViM-UNet"},
         {{"encoder.blocks.0.attn.qkv.weight", {2, {96, 32}}}, "UNETR"},
         {{"encoder.blocks.0.block.1.weight", {5, {4, 1, 3, 3, 3}}}, "3D"},
     };
