@@ -43,7 +43,7 @@ INLINE vec live_lanes(const struct bs__pass *c, int64_t block)
 INLINE const ELEM *FN(source_plane)(const struct bs__pass *c, const struct bs__source *s,
                                     const struct place *p)
 {
-    return (const ELEM *)s->data + (p->n * s->blocks + p->block) * c->h * c->w * L;
+    return (const ELEM *)s->data + (p->n * s->stride + p->block) * c->h * c->w * L;
 }
 
 INLINE ELEM *FN(target_plane)(const struct bs__pass *c, const struct place *p)

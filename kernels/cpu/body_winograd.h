@@ -166,7 +166,7 @@ static void FN(winograd)(const void *ctx, int64_t task, int worker)
     for (int s = 0; s < c->nsource; s++) {
         const struct bs__source *src = &c->source[s];
         for (int b = 0; b < src->blocks; b++, block++) {
-            const ELEM *x = (const ELEM *)src->data + (n * src->blocks + b) * image;
+            const ELEM *x = (const ELEM *)src->data + (n * src->stride + b) * image;
             const float *norm = src->norm ? src->norm + n * src->norm_stride + b * 3 * L : NULL;
             float *to = v + (block / KCB) * 36 * v_plane + (block % KCB) * c->run * L;
             for (int64_t i = 0; i < count; i++) {

@@ -140,11 +140,23 @@ void bs__gather(struct bs__build *b, struct bs__step *s, struct bs__image_at *im
     bs__touch(b, s->stats);
 }
 
+int64_t bs__sample_blocks(const struct bs__build *b, const struct bs__image_at *i)
+{
+    return i->of_blocks ? i->of_blocks : bs__blocks(b, i->channels);
+}
+
+size_t bs__view_offset(const struct bs__build *b, const struct bs__image_at *i)
+{
+    return (size_t)i->first_block * (size_t)b->cpu->simd->lanes * (size_t)i->h * (size_t)i->w *
+           b->self->element;
+}
+
 static void bind_operand(struct bs__build *b, struct bs__step *s, const struct bs__operand *from)
 {
     size_t offset = 0;
     for (int i = 0; i < from->count; i++) {
         s->source[i] = bs__read_image(b, from->image[i]);
+        s->source_offset[i] = bs__view_offset(b, from->image[i]);
         s->norm[i] = from->norm;
         s->norm_offset[i] = offset;
         offset += (size_t)bs__blocks(b, from->image[i]->channels) * 3 * (size_t)b->cpu->simd->lanes;
@@ -165,6 +177,7 @@ static void bind_sources(const struct bs__build *b, struct bs__source *source, c
     for (int i = 0; i < from->count; i++)
         source[i] = (struct bs__source){
             .blocks = bs__blocks(b, from->image[i]->channels),
+            .stride = bs__sample_blocks(b, from->image[i]),
             .norm_stride = (int64_t)bs__operand_blocks(b, from) * 3 * b->cpu->simd->lanes,
         };
 }

@@ -11,6 +11,8 @@ struct bs__image_at {
     int channels;
     int buffer;
     int stats; /* buffer of channel statistics, or BS__NO_BUFFER */
+    /* A view of some blocks of a larger image and of its statistics; of_blocks 0: an image of its own. */
+    int first_block, of_blocks;
 };
 
 /* What a step reads: up to two images side by side, and the norm to apply on the way. */
@@ -58,6 +60,9 @@ int bs__read_image(struct bs__build *b, const struct bs__image_at *i);
 int bs__make_image(struct bs__build *b, struct bs__image_at *i);
 /* The step also gathers moments of the image it writes, in nparts parts. */
 void bs__gather(struct bs__build *b, struct bs__step *s, struct bs__image_at *image, int64_t nparts);
+/* Blocks from one sample to the next, and where in its buffer the image begins (bytes): of views other than its own. */
+int64_t bs__sample_blocks(const struct bs__build *b, const struct bs__image_at *i);
+size_t bs__view_offset(const struct bs__build *b, const struct bs__image_at *i);
 int bs__operand_blocks(const struct bs__build *b, const struct bs__operand *from);
 /* Says in the plan hash and in profiles what a step is. */
 void bs__name_step(struct bs__step *s, const char *what, const struct bs__image_at *from,
@@ -79,7 +84,8 @@ void bs__add_transposed(struct bs__build *b, struct bs__image_at *from, const st
 /* Also takes a norm, and writes two images side by side where the first ends at a block. */
 void bs__add_apply(struct bs__build *b, const struct bs__operand *from, enum bs__pointwise_op op,
                    struct bs__image_at *other, struct bs__image_at *to, bool want_stats);
-void bs__add_join(struct bs__build *b, const struct bs__operand *from, struct bs__image_at *to);
+/* No views. first: channel of the first image to begin with, for a slice that does not begin at a block. */
+void bs__add_join(struct bs__build *b, const struct bs__operand *from, int first, struct bs__image_at *to);
 void bs__add_pool(struct bs__build *b, struct bs__image_at *from, int kernel, struct bs__image_at *to,
                   bool want_stats);
 void bs__add_resize(struct bs__build *b, struct bs__image_at *from, struct bs__image_at *to, bool want_stats);

@@ -15,8 +15,10 @@ static struct bs__step *new_pass(struct bs__build *b, enum bs__step_kind kind,
     int64_t rows = 4096 / (to->w > 0 ? to->w : 1);
     rows = rows < 1 ? 1 : rows > to->h ? to->h : rows;
     s->pass = (struct bs__pass){
-        .source = {.blocks = blocks, .norm_stride = (int64_t)blocks * 3 * b->cpu->simd->lanes},
-        .other = {.blocks = blocks},
+        .source = {.blocks = blocks,
+                   .stride = bs__sample_blocks(b, from),
+                   .norm_stride = (int64_t)blocks * 3 * b->cpu->simd->lanes},
+        .other = {.blocks = blocks, .stride = blocks},
         .n = from->n,
         .h = from->h,
         .w = from->w,
@@ -27,6 +29,7 @@ static struct bs__step *new_pass(struct bs__build *b, enum bs__step_kind kind,
         .rows = rows,
         .groups = (to->h + rows - 1) / rows,
     };
+    s->source_offset[0] = bs__view_offset(b, from);
     s->tasks = s->pass.groups * blocks * from->n;
     return s;
 }
@@ -85,19 +88,21 @@ void bs__add_apply(struct bs__build *b, const struct bs__operand *from, enum bs_
         bs__add_moments(b, to);
 }
 
-void bs__add_join(struct bs__build *b, const struct bs__operand *from, struct bs__image_at *to)
+void bs__add_join(struct bs__build *b, const struct bs__operand *from, int first, struct bs__image_at *to)
 {
     struct bs__step *s = bs__new_step(b, BS__STEP_JOIN);
     if (!s)
         return;
     s->join.n = to->n;
     s->join.pixels = to->h * to->w;
+    s->join.first = first;
+    s->join.of_blocks = bs__blocks(b, from->image[0]->channels);
     for (int i = 0; i < from->count; i++) {
-        s->join.channels[i] = from->image[i]->channels;
+        s->join.channels[i] = from->count > 1 ? from->image[i]->channels : to->channels;
         s->source[i] = bs__read_image(b, from->image[i]);
     }
     s->dst = bs__make_image(b, to);
-    bs__name_step(s, "join", from->image[0], to, "");
+    bs__name_step(s, from->count > 1 ? "join" : "slice", from->image[0], to, "");
 }
 
 void bs__add_pool(struct bs__build *b, struct bs__image_at *from, int kernel, struct bs__image_at *to,
@@ -180,6 +185,8 @@ int bs__add_norm(struct bs__build *b, const struct bs__operand *from, struct bs_
     k.n = from->image[0]->n;
     for (int i = 0; i < from->count; i++) {
         k.channels[i] = from->image[i]->channels;
+        k.stats_room[i] = bs__sample_blocks(b, from->image[i]) * b->cpu->simd->lanes;
+        k.stats_first[i] = from->image[i]->first_block * b->cpu->simd->lanes;
         k.stats[i] = k.op == BS_OP_BATCH_NORM ? BS__NO_BUFFER : from->image[i]->stats;
         bs__touch(b, k.stats[i]);
     }

@@ -2,9 +2,10 @@
    - a norm is not computed where a Winograd convolution follows: the convolution reads mean, scale and shift; the moments
      were gathered by whoever wrote the image;
    - a concatenation is not computed where a Winograd convolution follows (through a norm or not): it reads two images;
+   - a slice of channels that begins and ends at blocks is read in place by Winograd convolutions and norms;
    - a last sigmoid goes into the store;
    - what convolutions take in: lower_conv.c. */
-#include "kernels/cpu/lower.h"
+#include "kernels/cpu/lower_tokens.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,20 +16,10 @@ static bool is_norm(enum bs_op op)
     return op == BS_OP_INSTANCE_NORM || op == BS_OP_GROUP_NORM || op == BS_OP_BATCH_NORM;
 }
 
-/* Inputs of a node that are images, not parameters. */
-static int image_inputs(const struct bs_node *n)
+/* Is input i of the node a value, not a parameter? */
+static bool reads_value(const struct bs__lowering *l, const struct bs_node *n, int i)
 {
-    switch (n->op) {
-    case BS_OP_INPUT:
-    case BS_OP_PARAM:
-        return 0;
-    case BS_OP_CONCAT:
-    case BS_OP_ADD:
-    case BS_OP_MUL:
-        return 2;
-    default:
-        return 1;
-    }
+    return bs__node_of(l, n->input[i])->op != BS_OP_PARAM;
 }
 
 bool bs__only_use_is(const struct bs__lowering *l, bs_value v, enum bs_op op)
@@ -50,7 +41,7 @@ static bool defer(const struct bs__lowering *l, bs_value v)
         return true;
     if (is_norm(n->op))
         return bs__conv_behind(l, v) == BS_NO_VALUE; /* else a convolution makes it */
-    return n->op == BS_OP_CONCAT;
+    return n->op == BS_OP_CONCAT || n->op == BS_OP_SLICE_CHANNEL;
 }
 
 void bs__lower_fail(struct bs__lowering *l, bs_status code, const char *text, const struct bs_node *n)
@@ -90,6 +81,24 @@ static struct bs__image_at image_of(const struct bs_node *n)
                                  .stats = BS__NO_BUFFER};
 }
 
+/* The image to read for a value: a slice that begins and ends at blocks is a part of its source. */
+static struct bs__image_at *readable(struct bs__lowering *l, bs_value v)
+{
+    struct bs__value *x = &l->value[v];
+    const struct bs_node *n = bs__node_of(l, v);
+    const int lanes = l->build.cpu->simd->lanes;
+    if (x->made || n->op != BS_OP_SLICE_CHANNEL || n->attr.start % lanes != 0 || n->attr.count % lanes != 0)
+        return bs__lower_image(l, v);
+    struct bs__image_at *whole = bs__lower_image(l, n->input[0]);
+    if (x->feeds_norm && l->build.rc == BS_OK)
+        bs__add_moments(&l->build, whole);
+    x->view = *whole;
+    x->view.channels = (int)n->attr.count;
+    x->view.first_block = (int)(n->attr.start / lanes);
+    x->view.of_blocks = bs__blocks(&l->build, whole->channels);
+    return &x->view;
+}
+
 struct bs__operand bs__lower_operand(struct bs__lowering *l, bs_value v)
 {
     struct bs__value *x = &l->value[v];
@@ -97,19 +106,19 @@ struct bs__operand bs__lower_operand(struct bs__lowering *l, bs_value v)
     struct bs__operand r = {.count = 1, .norm = BS__NO_BUFFER};
     if (!x->made && n->op == BS_OP_CONCAT) {
         r.count = 2;
-        r.image[0] = bs__lower_image(l, n->input[0]);
-        r.image[1] = bs__lower_image(l, n->input[1]);
+        r.image[0] = readable(l, n->input[0]);
+        r.image[1] = readable(l, n->input[1]);
         return r;
     }
     if (x->made || !is_norm(n->op)) {
-        r.image[0] = bs__lower_image(l, v);
+        r.image[0] = readable(l, v);
         return r;
     }
     const struct bs_node *base = bs__node_of(l, n->input[0]);
     if (base->op == BS_OP_CONCAT)
         r = bs__lower_operand(l, n->input[0]);
     else
-        r.image[0] = bs__lower_image(l, n->input[0]);
+        r.image[0] = readable(l, n->input[0]);
     int *norm = &x->norm[r.count - 1];
     if (*norm == BS__NO_BUFFER && l->build.rc == BS_OK) {
         const size_t channels = (size_t)n->shape.dim[1];
@@ -133,16 +142,26 @@ struct bs__image_at *bs__lower_image(struct bs__lowering *l, bs_value v)
     const struct bs_node *n = bs__node_of(l, v);
     if (x->made || l->build.rc != BS_OK)
         return &x->image;
-    if (!is_norm(n->op) && n->op != BS_OP_CONCAT) {
+    if (!is_norm(n->op) && n->op != BS_OP_CONCAT && n->op != BS_OP_SLICE_CHANNEL) {
         bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
         return &x->image;
     }
+    const int lanes = l->build.cpu->simd->lanes;
+    if (n->op == BS_OP_SLICE_CHANNEL && (n->attr.start % lanes != 0 || n->attr.count % lanes != 0)) {
+        struct bs__operand cut = {
+            .count = 1, .image = {bs__lower_image(l, n->input[0])}, .norm = BS__NO_BUFFER};
+        bs__add_join(&l->build, &cut, (int)n->attr.start, &x->image);
+        x->made = true;
+        return &x->image;
+    }
     struct bs__operand from = bs__lower_operand(l, v);
-    bool whole = from.count == 1 || from.image[0]->channels % l->build.cpu->simd->lanes == 0;
+    bool whole = from.count == 1 || from.image[0]->channels % lanes == 0;
     if (whole) {
         bs__add_apply(&l->build, &from, BS__COPY, NULL, &x->image, x->feeds_norm);
     } else if (n->op == BS_OP_CONCAT) {
-        bs__add_join(&l->build, &from, &x->image);
+        for (int i = 0; i < from.count; i++)
+            from.image[i] = bs__lower_image(l, n->input[i]);
+        bs__add_join(&l->build, &from, 0, &x->image);
     } else {
         bs__lower_image(l, n->input[0]);
         from = bs__lower_operand(l, v);
@@ -161,7 +180,9 @@ static void lower_node(struct bs__lowering *l, bs_value v)
         return;
     if (n->op == BS_OP_INPUT) {
         int host = l->ninput++;
-        if (bs_graph_is_live(l->g, v) && n->shape.ndim == 4) {
+        if (bs_graph_is_live(l->g, v) && n->shape.ndim != 4) {
+            bs__lower_token_input(l, v, host);
+        } else if (bs_graph_is_live(l->g, v) && !bs__only_patches(l, v)) {
             bs__add_load(b, host, &x->image, x->feeds_norm);
             x->made = true;
         }
@@ -169,8 +190,8 @@ static void lower_node(struct bs__lowering *l, bs_value v)
     }
     if (!bs_graph_is_live(l->g, v) || x->deferred)
         return;
-    if (n->shape.ndim != 4) {
-        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend computes images only", n);
+    if (bs__is_tokens(n)) {
+        bs__lower_token_node(l, v);
         return;
     }
     bs_value conv = bs__conv_behind(l, v);
@@ -213,8 +234,12 @@ static void lower_output(struct bs__lowering *l, int host)
     bs_value v = bs_graph_output_value(l->g, host);
     const struct bs_node *n = bs__node_of(l, v);
     bool sigmoid = n->op == BS_OP_SIGMOID && l->value[v].deferred;
-    if (n->shape.ndim != 4 || n->op == BS_OP_PARAM) {
-        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend hands out images only", n);
+    if (n->op == BS_OP_PARAM) {
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend hands out no parameters", n);
+        return;
+    }
+    if (n->shape.ndim != 4) {
+        bs__lower_token_output(l, v, host);
         return;
     }
     if (sigmoid) {
@@ -239,7 +264,9 @@ static void survey(struct bs__lowering *l, int count)
         x->norm[0] = x->norm[1] = BS__NO_BUFFER;
         if (n->shape.ndim == 4)
             x->image = image_of(n);
-        for (int i = 0; i < image_inputs(n) && bs_graph_is_live(l->g, v); i++) {
+        for (int i = 0; i < n->ninput && bs_graph_is_live(l->g, v); i++) {
+            if (!reads_value(l, n, i))
+                continue;
             l->value[n->input[i]].uses++;
             l->value[n->input[i]].consumer = v;
         }
@@ -251,12 +278,14 @@ static void survey(struct bs__lowering *l, int count)
         bool reads_moments = n->op == BS_OP_INSTANCE_NORM || n->op == BS_OP_GROUP_NORM;
         if (!bs_graph_is_live(l->g, v))
             continue;
-        if (reads_moments || (n->op == BS_OP_CONCAT && l->value[v].feeds_norm))
-            for (int i = 0; i < image_inputs(n); i++)
+        bool passes_on = n->op == BS_OP_CONCAT || n->op == BS_OP_SLICE_CHANNEL;
+        if (reads_moments || (passes_on && l->value[v].feeds_norm))
+            for (int i = 0; i < n->ninput; i++)
                 l->value[n->input[i]].feeds_norm = true;
     }
     for (bs_value v = 0; v < count; v++)
-        l->value[v].deferred = bs_graph_is_live(l->g, v) && defer(l, v);
+        l->value[v].deferred = bs_graph_is_live(l->g, v) &&
+                               (bs__tokens_defer(l, v) || (!bs__is_tokens(bs__node_of(l, v)) && defer(l, v)));
 }
 
 bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *params,

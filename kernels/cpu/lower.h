@@ -3,12 +3,14 @@
 #ifndef BS_KERNELS_CPU_LOWER_H
 #define BS_KERNELS_CPU_LOWER_H
 
-#include "kernels/cpu/build.h"
+#include "kernels/cpu/build_tokens.h"
 
 struct bs__value {
     bool deferred; /* done by its only consumer */
     bool made;
     struct bs__image_at image;
+    struct bs__rows_at rows;  /* of a value that is tokens */
+    struct bs__image_at view; /* of a slice of channels: the blocks of the image it is cut from */
     int uses, consumer;       /* consumer: the last one */
     int norm[BS__MAX_SOURCE]; /* of a norm node: numbers for one image, for two side by side */
     int outputs;              /* how often it is handed out */

@@ -38,6 +38,8 @@ struct bs__norm_step {
     float eps;
     int groups, channels[BS__MAX_SOURCE], nsource;
     int stats[BS__MAX_SOURCE];
+    int64_t stats_room[BS__MAX_SOURCE]; /* channels of a sample in these, and the first one to take */
+    int stats_first[BS__MAX_SOURCE];
     const float *weight, *bias, *mean, *var; /* of all channels; NULL: none */
     int64_t n;
 };
@@ -46,6 +48,7 @@ struct bs__step {
     enum bs__step_kind kind;
     int source[BS__MAX_SOURCE], norm[BS__MAX_SOURCE]; /* buffers */
     size_t norm_offset[BS__MAX_SOURCE];               /* floats */
+    size_t source_offset[BS__MAX_SOURCE];             /* bytes; of images and what reads blocks of them */
     int dst, scratch, part, stats;
     int64_t nparts, tasks;
     int host; /* index of the input or output */
@@ -63,6 +66,7 @@ struct bs__step {
         } direct;
         struct {
             int channels[BS__MAX_SOURCE];
+            int first, of_blocks; /* of the first source: channel to begin with, blocks it has */
             int64_t n, pixels;
         } join;
     };

@@ -20,6 +20,7 @@
 struct bs__source {
     const void *data;
     int blocks;
+    int64_t stride; /* blocks from one sample to the next: more than `blocks` for a slice of channels */
     const float *norm;
     int64_t norm_stride; /* floats from one sample to the next */
 };

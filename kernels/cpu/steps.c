@@ -19,7 +19,8 @@ static void *at(const struct running *r, int buffer)
 
 static void bind_source(const struct running *r, const struct bs__step *s, int i, struct bs__source *source)
 {
-    source->data = at(r, s->source[i]);
+    const unsigned char *image = at(r, s->source[i]);
+    source->data = image ? image + s->source_offset[i] : NULL;
     source->norm = s->norm[i] == BS__NO_BUFFER ? NULL : (const float *)at(r, s->norm[i]) + s->norm_offset[i];
 }
 
@@ -55,7 +56,7 @@ static const struct bs__channel_stats *stats_of(const struct running *r, const s
         if (c < k->channels[s]) {
             *padded = first + c;
             const struct bs__channel_stats *stats = at(r, k->stats[s]);
-            return stats ? &stats[n * room + c] : NULL;
+            return stats ? &stats[n * k->stats_room[s] + k->stats_first[s] + c] : NULL;
         }
         c -= k->channels[s];
         first += room;
@@ -101,7 +102,7 @@ static void make_norm(const struct running *r, const struct bs__step *s)
         }
 }
 
-/* A concatenation whose first part does not end at a block: element by element. */
+/* A concatenation whose first part does not end at a block, or a slice: element by element. */
 static void join(const struct running *r, const struct bs__step *s)
 {
     const size_t lanes = (size_t)r->self->cpu->simd->lanes, size = r->self->element;
@@ -113,8 +114,9 @@ static void join(const struct running *r, const struct bs__step *s)
     for (size_t n = 0; n < (size_t)s->join.n; n++)
         for (size_t part = 0, to = 0; part < BS__MAX_SOURCE; part++) {
             const unsigned char *src = at(r, s->source[part]);
-            size_t blocks = ((size_t)channels[part] + lanes - 1) / lanes;
-            for (size_t c = 0; c < (size_t)channels[part]; c++, to++)
+            size_t blocks = part ? ((size_t)channels[part] + lanes - 1) / lanes : (size_t)s->join.of_blocks;
+            size_t first = part ? 0 : (size_t)s->join.first;
+            for (size_t c = first; c < first + (size_t)channels[part]; c++, to++)
                 for (size_t i = 0; i < pixels; i++)
                     memcpy(dst + (((n * room + to / lanes) * pixels + i) * lanes + to % lanes) * size,
                            src + (((n * blocks + c / lanes) * pixels + i) * lanes + c % lanes) * size, size);
@@ -191,6 +193,16 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
         bs__parallel(cpu->threads, s->tasks, fn[s->kind], &c);
         break;
     }
+    case BS__STEP_ROWS:
+    case BS__STEP_PATCHES:
+    case BS__STEP_TOKENS_FROM_IMAGE:
+    case BS__STEP_IMAGE_FROM_TOKENS:
+    case BS__STEP_LINEAR:
+    case BS__STEP_ATTENTION:
+    case BS__STEP_CONV1D:
+    case BS__STEP_SCAN:
+        bs__cpu_run_token_step(cpu, program, s, run);
+        break;
     case BS__STEP_KINDS:
         break;
     }

@@ -181,6 +181,44 @@ static bs_value concatenation_as_output(struct pattern *p, bs_value x)
 {
     return bs_graph_concat(p->g, x, bs_graph_relu(p->g, x));
 }
+/* 64 channels, cut at blocks of 16, at blocks of 8 and between blocks. */
+static bs_value wide(struct pattern *p, bs_value x)
+{
+    return conv(p, x, "wide", p->c, 64, 1, 1, 0, true);
+}
+static bs_value slices_as_output(struct pattern *p, bs_value x)
+{
+    bs_value y = wide(p, x), a = bs_graph_slice_channel(p->g, y, 16, 32);
+    bs_value b = bs_graph_slice_channel(p->g, y, 5, 20), c = bs_graph_slice_channel(p->g, y, 8, 24);
+    return bs_graph_concat(p->g, bs_graph_concat(p->g, a, b), bs_graph_slice_channel(p->g, c, 0, 16));
+}
+static bs_value slice_norm_conv(struct pattern *p, bs_value x)
+{
+    bs_value y = bs_graph_instance_norm(p->g, bs_graph_slice_channel(p->g, wide(p, x), 16, 32), 1e-5f);
+    return conv(p, y, "w", 32, 5, 3, 1, 1, true);
+}
+static bs_value slice_conv(struct pattern *p, bs_value x)
+{
+    return conv(p, bs_graph_slice_channel(p->g, wide(p, x), 48, 16), "w", 16, 5, 3, 1, 1, true);
+}
+static bs_value slice_conv1(struct pattern *p, bs_value x)
+{
+    return conv(p, bs_graph_slice_channel(p->g, wide(p, x), 16, 16), "w", 16, 12, 1, 1, 0, true);
+}
+/* The skip connections of UNETR: the middle channels of an image beside another one, normed together. */
+static bs_value norm_of_a_concatenation_with_a_slice(struct pattern *p, bs_value x)
+{
+    bs_value y = wide(p, x), z = conv(p, x, "z", p->c, 32, 3, 1, 1, true);
+    bs_value both = bs_graph_concat(p->g, z, bs_graph_slice_channel(p->g, y, 16, 32));
+    bs_value w = conv(p, bs_graph_instance_norm(p->g, both, 1e-5f), "w", 64, 9, 3, 1, 1, true);
+    return bs_graph_concat(p->g, w, bs_graph_slice_channel(p->g, y, 30, 9));
+}
+static bs_value group_norm_of_unaligned_slices(struct pattern *p, bs_value x)
+{
+    bs_value y = wide(p, x), a = bs_graph_slice_channel(p->g, y, 3, 17);
+    bs_value both = bs_graph_concat(p->g, a, bs_graph_slice_channel(p->g, y, 32, 16));
+    return conv(p, group_norm(&(struct pattern){.g = p->g, .c = 33}, both), "w", 33, 4, 3, 1, 1, true);
+}
 static bs_value pool(struct pattern *p, bs_value x)
 {
     return bs_graph_max_pool2d(p->g, x, 2);
@@ -248,6 +286,17 @@ static void batch_norms_in_weights_equal_the_reference(void **state)
     over_shapes(one_weight_under_two_norms, 4e-5, 1, 0);
 }
 
+static void slices_of_channels_equal_the_reference(void **state)
+{
+    (void)state;
+    over_shapes(slices_as_output, 1e-5, 1, 0);
+    over_shapes(slice_norm_conv, 1e-4, 2, 0);
+    over_shapes(slice_conv, 2e-5, 1, 0);
+    over_shapes(slice_conv1, 1e-5, 1, 0);
+    over_shapes(norm_of_a_concatenation_with_a_slice, 1e-4, 2, 0);
+    over_shapes(group_norm_of_unaligned_slices, 1e-4, 2, 0);
+}
+
 /* Raw microscope counts: the mean is a hundred times the spread. */
 static void norms_far_from_zero_equal_the_reference(void **state)
 {
@@ -276,6 +325,7 @@ int main(void)
         cmocka_unit_test(convolutions_equal_the_reference),
         cmocka_unit_test(norms_equal_the_reference),
         cmocka_unit_test(batch_norms_in_weights_equal_the_reference),
+        cmocka_unit_test(slices_of_channels_equal_the_reference),
         cmocka_unit_test(norms_far_from_zero_equal_the_reference),
         cmocka_unit_test(the_rest_equals_the_reference),
     };
