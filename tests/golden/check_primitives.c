@@ -162,7 +162,7 @@ static bs_status standardised(const struct operator_check *c, const struct plane
     (void)c, (void)err;
     size_t n = in->h * in->w;
     memcpy(result, in->f32, n * sizeof(float));
-    bs__standardise(result, n, bs__statistics_of(in->f32, n));
+    bs__normalise(result, n, BS_NORMALISE_STANDARDISE, bs__statistics_of(in->f32, n));
     return BS_OK;
 }
 

@@ -63,7 +63,7 @@ static void check_run(struct golden *g, const char *folder, const char *tag, con
         goto failed;
     snprintf(file, sizeof file, "logits%s.npy", tag);
     if (golden_has(g, folder, file))
-        check_tensor(g, folder, file, way, r.logits, &r.shape, true);
+        check_tensor(g, folder, file, way, r.logits, &r.logits_shape, true);
     snprintf(file, sizeof file, "output%s.npy", tag);
     if (golden_has(g, folder, file))
         check_tensor(g, folder, file, way, r.output, &r.shape, false);
@@ -92,6 +92,7 @@ static void check_case(struct golden *g, const char *folder)
             golden_error(g, folder, &err);
             continue;
         }
+        golden_settings(folder, &arch);
         for (int i = 0; i < n; i++) {
             char tag[32] = "";
             const char *file = entry[i]->d_name;
@@ -118,10 +119,8 @@ void check_small(struct golden *g, const char *folder)
         char sub[96];
         const char *name = entry[i]->d_name;
         if (snprintf(sub, sizeof sub, "%s/%s", folder, name) < (int)sizeof sub && name[0] != '.') {
-            if (!strncmp(name, "unet_", 5))
+            if (golden_has(g, sub, "weights.safetensors"))
                 check_case(g, sub);
-            else if (golden_has(g, sub, "weights.safetensors"))
-                golden_skip(g, sub, "needs the UNETR and ViM-UNet networks");
         }
         free(entry[i]);
     }

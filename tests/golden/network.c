@@ -1,6 +1,7 @@
 /* See network.h. */
 #include "tests/golden/network.h"
 
+#include "model/predict/encoder_input.h"
 #include "model/weights/safetensors.h"
 #include "tests/support/formula.h"
 
@@ -40,7 +41,7 @@ bs_status golden_params_file(const char *path, struct bs_arch_config *arch, stru
 {
     struct bs_safetensors *st = NULL;
     struct bs_state_entry *state = NULL;
-    char assumed[64];
+    char assumed[256];
     *out = NULL;
     bs_status rc = bs_safetensors_open(path, &st, err);
     if (rc != BS_OK)
@@ -119,81 +120,59 @@ bs_status golden_params_formula(const struct bs_arch_config *arch, uint64_t seed
                             err);
 }
 
-/* Taps: a copy of the network's graph with further outputs. */
+/* What the original does around a transformer. */
 
-static bs_value consumer(const struct bs_graph *g, bs_value of, enum bs_op op)
+void golden_settings(const char *folder, struct bs_arch_config *arch)
 {
-    for (int i = of + 1; i < bs_graph_node_count(g); i++) {
-        const struct bs_node *node = bs_graph_node(g, i);
-        for (int k = 0; node->op == op && k < node->ninput; k++)
-            if (node->input[k] == of)
-                return i;
-    }
-    return BS_NO_VALUE;
+    if (arch->kind != BS_ARCH_UNETR)
+        return;
+    arch->unetr.resize_input = !strstr(folder, "noskip_ct") && !strstr(folder, "_pad");
+    arch->unetr.sam_statistics = strstr(folder, "samstats") != NULL;
 }
 
-/* What a module makes: its last convolution, and the ReLU behind it where there is one. */
-static bs_value module_value(const struct bs_graph *g, const char *module)
+static bs_status open_encoder_input(const struct bs_arch_config *arch, const struct bs_shape *image,
+                                    struct bs_encoder_input **out, struct bs_err *err)
 {
-    static const char *const last[] = {"block.4.weight", "block.2.weight", "conv.weight", "block.weight"};
-    for (size_t l = 0; l < sizeof last / sizeof *last; l++) {
-        char name[128];
-        snprintf(name, sizeof name, "%s.%s", module, last[l]);
-        for (int i = 0; i < bs_graph_node_count(g); i++) {
-            const struct bs_node *node = bs_graph_node(g, i);
-            if (node->op != BS_OP_PARAM || strcmp(node->name, name) != 0)
-                continue;
-            bs_value conv = consumer(g, i, BS_OP_CONV2D);
-            if (conv == BS_NO_VALUE)
-                return consumer(g, i, BS_OP_CONV_TRANSPOSE2D);
-            return l < 2 ? consumer(g, conv, BS_OP_RELU) : conv;
-        }
-    }
-    return BS_NO_VALUE;
+    const int side = bs_arch_image_size(arch);
+    const struct bs_encoder_input_options options = {
+        .net_h = side,
+        .net_w = side,
+        .resize = arch->kind == BS_ARCH_UNETR && arch->unetr.resize_input,
+        .sam_statistics = arch->kind == BS_ARCH_UNETR && arch->unetr.sam_statistics,
+        .crop_larger = true};
+    return bs_encoder_input_create(&options, image->dim[2], image->dim[3], out, err);
 }
 
-static bs_status with_taps(const struct bs_graph *g, const char *const *taps, int ntap, struct bs_graph **out,
-                           struct bs_err *err)
+/* Every sample of image (N,c,h,w) as the network takes it; net is its shape. */
+static bs_status fill_input(struct bs_encoder_input *e, const struct bs_shape *shape, const float *image,
+                            const struct bs_shape *net, float **out, struct bs_err *err)
 {
-    const int n = bs_graph_node_count(g);
-    bs_status rc = BS_OK;
-    bs_value *copy = calloc((size_t)n, sizeof *copy);
-    struct bs_graph *new = bs_graph_create();
-    *out = NULL;
-    if (!copy || !new) {
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory for a graph");
-        goto cleanup;
-    }
-    for (int i = 0; i < n; i++) {
-        const struct bs_node *node = bs_graph_node(g, i);
-        bs_value in[BS_MAX_INPUTS];
-        for (int k = 0; k < node->ninput; k++)
-            in[k] = node->input[k] == BS_NO_VALUE ? BS_NO_VALUE : copy[node->input[k]];
-        if (node->op == BS_OP_INPUT)
-            copy[i] = bs_graph_input(new, node->name, node->shape);
-        else if (node->op == BS_OP_PARAM)
-            copy[i] = bs_graph_param(new, node->name, node->shape);
-        else
-            copy[i] = bs_graph_apply(new, node->op, in, node->ninput, node->attr);
-    }
-    for (int i = 0; i < bs_graph_output_count(g); i++)
-        bs_graph_output(new, bs_graph_output_name(g, i), copy[bs_graph_output_value(g, i)]);
-    for (int i = 0; i < ntap; i++) {
-        bs_value v = module_value(g, taps[i]);
-        if (v == BS_NO_VALUE) {
-            rc = BS_FAIL(err, BS_ENOTFOUND, "the network has no module %s", taps[i]);
-            goto cleanup;
-        }
-        bs_graph_output(new, taps[i], copy[v]);
-    }
-    if ((rc = bs_graph_finish(new, err)) != BS_OK)
-        goto cleanup;
-    *out = new;
-    new = NULL;
-cleanup:
-    free(copy);
-    bs_graph_destroy(new);
-    return rc;
+    const size_t from = (size_t)(shape->dim[1] * shape->dim[2] * shape->dim[3]),
+                 to = (size_t)(net->dim[1] * net->dim[2] * net->dim[3]);
+    if (!(*out = calloc(bs_shape_count(net), sizeof **out)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the network's input");
+    for (int64_t n = 0; n < shape->dim[0]; n++)
+        bs_encoder_input_fill(e, image + (size_t)n * from, (int)shape->dim[1], (int)net->dim[1],
+                              *out + (size_t)n * to);
+    return BS_OK;
+}
+
+/* The network's output at the image's size. */
+static bs_status bring_back(struct bs_encoder_input *e, const struct bs_shape *image, struct golden_result *r,
+                            struct bs_err *err)
+{
+    const struct bs_shape net = r->logits_shape;
+    r->shape = BS_SHAPE(net.dim[0], net.dim[1], image->dim[2], image->dim[3]);
+    const size_t from = (size_t)(net.dim[1] * net.dim[2] * net.dim[3]),
+                 to = (size_t)(net.dim[1] * image->dim[2] * image->dim[3]);
+    float *maps = calloc(bs_shape_count(&r->shape), sizeof *maps);
+    if (!maps)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the maps");
+    for (int64_t n = 0; n < net.dim[0]; n++)
+        bs_encoder_input_maps(e, r->output + (size_t)n * from, (int)net.dim[1], maps + (size_t)n * to);
+    free(r->output);
+    r->output = maps;
+    return BS_OK;
 }
 
 /* Running. */
@@ -225,7 +204,7 @@ static bs_status make_outputs(const struct bs_graph *g, struct golden_result *r,
             r->logits = data;
         } else if (!strcmp(bs_graph_output_name(g, i), "output")) {
             r->output = data;
-            r->shape = shape;
+            r->shape = r->logits_shape = shape;
         } else {
             r->tap_shape[r->ntap] = shape;
             r->tap[r->ntap++] = data;
@@ -247,17 +226,32 @@ bs_status golden_network_run(const struct golden_way *way, const struct bs_arch_
         const float *in;
         void *data; /* a bs_tensor's data is not const; inputs are only read */
     } borrowed = {image};
-    const struct bs_tensor input = {BS_F32, *shape, borrowed.data};
+    struct bs_tensor input = {BS_F32, *shape, borrowed.data};
+    struct bs_encoder_input *encoder = NULL;
+    float *filled = NULL;
     *out = (struct golden_result){0};
     BS_ASSERT(ntap <= GOLDEN_MAX_TAPS && shape->ndim == 4);
+    if (bs_arch_image_size(arch)) {
+        const int side = bs_arch_image_size(arch);
+        input.shape = BS_SHAPE(shape->dim[0], bs_arch_in_channels(arch), side, side);
+        if ((rc = open_encoder_input(arch, shape, &encoder, err)) != BS_OK ||
+            (rc = fill_input(encoder, shape, image, &input.shape, &filled, err)) != BS_OK)
+            goto cleanup;
+        input.data = filled;
+    }
     if ((rc = open_device(way, &dev, err)) != BS_OK ||
-        (rc = bs_arch_build(arch, shape->dim[0], shape->dim[2], shape->dim[3], &plain, err)) != BS_OK ||
-        (rc = with_taps(plain, taps, ntap, &g, err)) != BS_OK ||
+        (rc = bs_arch_build(arch, input.shape.dim[0], input.shape.dim[2], input.shape.dim[3], &plain, err)) !=
+            BS_OK ||
+        (rc = golden_with_taps(plain, taps, ntap, &g, err)) != BS_OK ||
         (rc = bs_executable_create(dev, g, params, BS_PRECISION_F32, &exe, err)) != BS_OK ||
         (rc = make_outputs(g, out, outputs, err)) != BS_OK)
         goto cleanup;
     rc = bs_executable_run(exe, &input, 1, outputs, bs_graph_output_count(g), NULL, err);
+    if (rc == BS_OK && encoder)
+        rc = bring_back(encoder, shape, out, err);
 cleanup:
+    bs_encoder_input_destroy(encoder);
+    free(filled);
     if (rc != BS_OK)
         golden_result_free(out);
     bs_executable_destroy(exe);
