@@ -53,7 +53,7 @@ static bs_status check_parameters(const struct bs_arch_config *arch, const struc
                                   struct bs_err *err)
 {
     struct bs_graph *g = NULL;
-    const int side = 2 * bs_arch_divisor(arch);
+    const int size = bs_arch_image_size(arch), side = size ? size : 2 * bs_arch_divisor(arch);
     bs_status rc = bs_arch_build(arch, 1, side, side, &g, err);
     for (int i = 0; rc == BS_OK && i < bs_graph_node_count(g); i++) {
         const struct bs_node *node = bs_graph_node(g, i);

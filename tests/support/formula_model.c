@@ -25,7 +25,7 @@ bs_status bs_formula_model_write(const char *path, const struct bs_model_info *i
     struct bs_safetensors_item *items = NULL;
     char *json = NULL;
     size_t n = 0;
-    int side = 2 * bs_arch_divisor(&info->arch);
+    int size = bs_arch_image_size(&info->arch), side = size ? size : 2 * bs_arch_divisor(&info->arch);
     bs_status rc;
     if ((rc = bs_arch_build(&info->arch, 1, side, side, &g, err)) != BS_OK ||
         (rc = bs_model_info_to_json(info, &json, err)) != BS_OK)
