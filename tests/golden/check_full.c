@@ -193,36 +193,6 @@ static void check_run(struct golden *g, const char *folder, const struct golden_
     free(image);
 }
 
-/* The manifest is a state dict without values: the architecture follows from it as from a checkpoint. */
-static bs_status recover(struct golden *g, const char *folder, struct bs_arch_config *arch,
-                         struct bs_err *err)
-{
-    static struct {
-        char name[128];
-    } names[512];
-    struct bs_state_entry state[512];
-    char line[512], dims[64], assumed[256];
-    size_t n = 0;
-    FILE *f = fopen(golden_path(g, folder, "manifest.tsv"), "r");
-    if (!f || !fgets(line, sizeof line, f)) {
-        if (f)
-            fclose(f);
-        return BS_FAIL(err, BS_EIO, "manifest.tsv cannot be read");
-    }
-    while (n < 512 && fgets(line, sizeof line, f)) {
-        char *rest = NULL;
-        if (sscanf(line, "%127s %*s %*s %63s", names[n].name, dims) != 2)
-            continue;
-        state[n] = (struct bs_state_entry){.name = names[n].name};
-        for (char *d = strtok_r(dims, ",", &rest); d && state[n].shape.ndim < BS_MAX_DIM;
-             d = strtok_r(NULL, ",", &rest))
-            state[n].shape.dim[state[n].shape.ndim++] = strtoll(d, NULL, 10);
-        n++;
-    }
-    fclose(f);
-    return bs_arch_recover(state, n, arch, assumed, sizeof assumed, err);
-}
-
 static void check_count(struct golden *g, const char *folder, const struct bs_arch_config *arch,
                         int64_t expected)
 {
@@ -247,7 +217,7 @@ static void check_case(struct golden *g, const char *folder)
         golden_fail(g, folder, NULL, "info.json: %s", json_error.text);
         return;
     }
-    if (recover(g, folder, &arch, &err) != BS_OK) {
+    if (golden_arch_manifest(golden_path(g, folder, "manifest.tsv"), &arch, &err) != BS_OK) {
         golden_error(g, folder, &err);
         goto cleanup;
     }

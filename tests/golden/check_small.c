@@ -4,6 +4,7 @@
 #include "tests/golden/network.h"
 
 #include <dirent.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,22 @@ cleanup:
     bs_npy_free(&input);
 }
 
+/* From the file, or by the formula where a list of names and a seed stand for it. */
+static bs_status open_params(struct golden *g, const char *folder, struct bs_arch_config *arch,
+                             struct bs_params **params, struct bs_err *err)
+{
+    if (golden_has(g, folder, "weights.safetensors"))
+        return golden_params_file(golden_path(g, folder, "weights.safetensors"), arch, params, err);
+    json_error_t json_error;
+    json_t *info = json_load_file(golden_path(g, folder, "info.json"), 0, &json_error);
+    if (!info)
+        return BS_FAIL(err, BS_EIO, "info.json: %s", json_error.text);
+    const uint64_t seed = (uint64_t)json_integer_value(json_object_get(info, "weight_seed"));
+    json_decref(info);
+    bs_status rc = golden_arch_manifest(golden_path(g, folder, "manifest.tsv"), arch, err);
+    return rc == BS_OK ? golden_params_formula(arch, seed, params, err) : rc;
+}
+
 static void check_case(struct golden *g, const char *folder)
 {
     struct dirent **entry = NULL;
@@ -90,8 +107,7 @@ static void check_case(struct golden *g, const char *folder)
             golden_skip(g, folder, "%s is not part of this build", golden_ways[w].name);
             continue;
         }
-        if (golden_params_file(golden_path(g, folder, "weights.safetensors"), &arch, &params, &err) !=
-            BS_OK) {
+        if (open_params(g, folder, &arch, &params, &err) != BS_OK) {
             golden_error(g, folder, &err);
             continue;
         }
@@ -122,7 +138,7 @@ void check_small(struct golden *g, const char *folder)
         char sub[96];
         const char *name = entry[i]->d_name;
         if (snprintf(sub, sizeof sub, "%s/%s", folder, name) < (int)sizeof sub && name[0] != '.') {
-            if (golden_has(g, sub, "weights.safetensors"))
+            if (golden_has(g, sub, "weights.safetensors") || golden_has(g, sub, "manifest.tsv"))
                 check_case(g, sub);
         }
         free(entry[i]);

@@ -64,6 +64,35 @@ cleanup:
     return rc;
 }
 
+/* The manifest is a state dict without values: the architecture follows from it as from a checkpoint. */
+bs_status golden_arch_manifest(const char *path, struct bs_arch_config *arch, struct bs_err *err)
+{
+    static struct {
+        char name[128];
+    } names[512];
+    struct bs_state_entry state[512];
+    char line[512], dims[64], assumed[256];
+    size_t n = 0;
+    FILE *f = fopen(path, "r");
+    if (!f || !fgets(line, sizeof line, f)) {
+        if (f)
+            fclose(f);
+        return BS_FAIL(err, BS_EIO, "manifest.tsv cannot be read");
+    }
+    while (n < 512 && fgets(line, sizeof line, f)) {
+        char *rest = NULL;
+        if (sscanf(line, "%127s %*s %*s %63s", names[n].name, dims) != 2)
+            continue;
+        state[n] = (struct bs_state_entry){.name = names[n].name};
+        for (char *d = strtok_r(dims, ",", &rest); d && state[n].shape.ndim < BS_MAX_DIM;
+             d = strtok_r(NULL, ",", &rest))
+            state[n].shape.dim[state[n].shape.ndim++] = strtoll(d, NULL, 10);
+        n++;
+    }
+    fclose(f);
+    return bs_arch_recover(state, n, arch, assumed, sizeof assumed, err);
+}
+
 /* Weights from the formula; shapes come from a graph of the network. */
 
 struct formula_source {

@@ -21,6 +21,9 @@ bs_status golden_params_file(const char *path, struct bs_arch_config *arch, stru
                              struct bs_err *err) BS_NODISCARD; /* recovers arch */
 /* Sets what keys cannot tell and the reference values were made with; the fixture's name says it. */
 void golden_settings(const char *folder, struct bs_arch_config *arch);
+/* Recovers arch from a list of names and shapes. */
+bs_status golden_arch_manifest(const char *path, struct bs_arch_config *arch,
+                               struct bs_err *err) BS_NODISCARD;
 bs_status golden_params_formula(const struct bs_arch_config *arch, uint64_t seed, struct bs_params **out,
                                 struct bs_err *err) BS_NODISCARD;
 

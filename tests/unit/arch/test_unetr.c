@@ -184,9 +184,17 @@ static uint64_t count_by_formula(uint64_t c, uint64_t depth, uint64_t heads, uin
     return embedding + blocks + neck + c * 512 /* deconv1's 1x1 */ + c * 512 * 9 /* base's first 3x3 */;
 }
 
-static void large_and_huge_count_as_their_definition_does(void **state)
+static void large_and_huge_count_as_the_original_and_as_their_definition(void **state)
 {
     (void)state;
+    /* what the original's constructor counts */
+    assert_int_equal(count_of(unetr(1024, 24, 16, BLOCKS(5, 11, 17, 23))), 321801667);
+    assert_int_equal(count_of(unetr(1280, 32, 16, BLOCKS(7, 15, 23, 31))), 651860163);
+    struct bs_arch_config skip[] = {unetr(1024, 24, 16, BLOCKS(5, 11, 17, 23)),
+                                    unetr(1280, 32, 16, BLOCKS(7, 15, 23, 31))};
+    skip[0].unetr.skip_connections = skip[1].unetr.skip_connections = true;
+    assert_int_equal(count_of(skip[0]), 328288259);
+    assert_int_equal(count_of(skip[1]), 658608899);
     const uint64_t rest = 101883587 - count_by_formula(768, 12, 12, 4);
     assert_int_equal(count_of(unetr(1024, 24, 16, BLOCKS(5, 11, 17, 23))),
                      rest + count_by_formula(1024, 24, 16, 4));
@@ -325,7 +333,7 @@ int main(void)
         cmocka_unit_test(parameter_counts_are_those_of_the_original),
         cmocka_unit_test(every_name_and_shape_is_the_originals_and_tells_the_variant),
         cmocka_unit_test(a_name_missing_or_a_shape_changed_is_noticed),
-        cmocka_unit_test(large_and_huge_count_as_their_definition_does),
+        cmocka_unit_test(large_and_huge_count_as_the_original_and_as_their_definition),
         cmocka_unit_test(another_size_than_the_encoders_keeps_the_parameters),
         cmocka_unit_test(what_kind_of_network_need_not_be_known_to_ask),
         cmocka_unit_test(the_neck_counts_and_narrows_the_decoder_when_applied),
