@@ -13,6 +13,7 @@ enum bs_precision { BS_PRECISION_F32, BS_PRECISION_BF16 };
 struct bs_device_options {
     int threads;         /* 0: what affinity and cgroup allow */
     bool allow_winograd; /* false: direct convolutions only (exactness tests) */
+    const char *isa;     /* of the CPU's own kernels: "base", "avx2", "avx512" (tests); NULL: the best one */
 };
 
 struct bs_device_info {

@@ -23,13 +23,20 @@ static bs_status cpu_open(const struct bs_device_options *opt, void **dev, struc
     struct bs__cpu *cpu = calloc(1, sizeof *cpu);
     if (!cpu)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the CPU device");
-    cpu->simd = bs__simd_select();
+    cpu->simd = opt->isa ? bs__simd_named(opt->isa) : bs__simd_select();
+    if (!cpu->simd) {
+        rc = BS_FAIL(err, BS_EUNSUPPORTED,
+                     "no kernels for \"%.32s\"; \"base\" and what this processor has of \"avx2\" and "
+                     "\"avx512\" are accepted",
+                     opt->isa);
+        goto cleanup;
+    }
     cpu->threads = opt->threads ? opt->threads : bs_machine_threads();
 #ifndef _OPENMP
     cpu->threads = 1;
 #endif
     cpu->allow_winograd = opt->allow_winograd;
-    cpu->fast_bf16 = strcmp(bs_machine_isa(), "avx512_bf16") == 0;
+    cpu->fast_bf16 = strcmp(bs_machine_isa(), "avx512_bf16") == 0 && cpu->simd == bs__simd_select();
     if ((rc = bs__dnnl_create(&cpu->dnnl, err)) != BS_OK)
         goto cleanup;
     *dev = cpu;

@@ -78,8 +78,8 @@ static void normalise(const struct bs__row_pass *c, float *x)
     const float var = sum / count;
     const vec scale = splat(1.0f / sqrtf(var + c->eps));
     for (int i = 0; i < whole; i += L) {
-        vec y = (load_f32(x + i) - m) * scale * load_f32(c->weight + i);
-        store_f32(x + i, c->bias ? y + load_f32(c->bias + i) : y);
+        vec y = (load_f32(x + i) - m) * scale * load_f32(c->norm_weight + i);
+        store_f32(x + i, c->norm_bias ? y + load_f32(c->norm_bias + i) : y);
     }
 }
 

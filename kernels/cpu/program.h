@@ -27,6 +27,15 @@ enum bs__step_kind {
     BS__STEP_RESIZE,
     BS__STEP_JOIN, /* concatenation whose parts do not end at a block */
     BS__STEP_NORM, /* moments to mean, scale and shift */
+    /* Over tokens; see program_tokens.h. */
+    BS__STEP_ROWS,
+    BS__STEP_PATCHES,
+    BS__STEP_TOKENS_FROM_IMAGE,
+    BS__STEP_IMAGE_FROM_TOKENS,
+    BS__STEP_LINEAR,
+    BS__STEP_ATTENTION,
+    BS__STEP_CONV1D,
+    BS__STEP_SCAN,
     BS__STEP_KINDS
 };
 
@@ -43,6 +52,8 @@ struct bs__norm_step {
     const float *weight, *bias, *mean, *var; /* of all channels; NULL: none */
     int64_t n;
 };
+
+struct bs__token_step;
 
 struct bs__step {
     enum bs__step_kind kind;
@@ -69,9 +80,11 @@ struct bs__step {
             int first, of_blocks; /* of the first source: channel to begin with, blocks it has */
             int64_t n, pixels;
         } join;
+        struct bs__token_step *token; /* owned by the program */
     };
     int stats_channels; /* padded */
     int64_t stats_n;
+    double flops; /* of the operators that dominate, a multiply-add as two; 0: not counted */
     char text[112];
 };
 
@@ -99,6 +112,9 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
                         enum bs_precision precision, struct bs_program **out, struct bs_err *err);
 bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, const struct bs_run *run,
                            struct bs_err *err);
+/* Runs a step over tokens (steps_tokens.c). */
+void bs__cpu_run_token_step(const struct bs__cpu *cpu, const struct bs_program *program,
+                            const struct bs__step *s, const struct bs_run *run);
 void bs__cpu_destroy_program(void *dev, struct bs_program *program);
 
 /* Packed weights (pack.c); shared through the parameter set, so built once per model. Channels are padded with zeros to

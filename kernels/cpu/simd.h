@@ -120,6 +120,8 @@ struct bs__simd {
 
 /* The best one this processor can run. Never NULL. */
 const struct bs__simd *bs__simd_select(void);
+/* The one of this name; NULL when there is none that this processor can run. */
+const struct bs__simd *bs__simd_named(const char *name);
 const struct bs__simd *bs__simd_base(void);
 /* Call these only on a processor that has the instructions. NULL on other architectures. */
 const struct bs__simd *bs__simd_avx2(void);

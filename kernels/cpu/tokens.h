@@ -35,7 +35,7 @@ struct bs__row_pass {
     int64_t turned_from;        /* tokens before this one pass */
     struct bs__rows sum;        /* gets what has come out so far */
     enum bs__row_norm norm;
-    const float *weight, *bias; /* padded with zeros to whole vectors */
+    const float *norm_weight, *norm_bias; /* padded with zeros to whole vectors */
     float eps;
     enum bs__row_act act;
     float factor;

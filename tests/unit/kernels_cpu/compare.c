@@ -48,7 +48,8 @@ static void run_on(const char *spec, const struct bs_graph *g, struct bs_params 
     struct bs_err err = {0};
     struct bs_device *dev = NULL;
     struct bs_executable *exe = NULL;
-    const struct bs_device_options opt = {.threads = how.threads, .allow_winograd = how.winograd};
+    const struct bs_device_options opt = {
+        .threads = how.threads, .allow_winograd = how.winograd, .isa = how.isa};
     int ninput = 0, noutput = bs_graph_output_count(g);
     for (bs_value v = 0; v < bs_graph_node_count(g); v++)
         ninput += bs_graph_node(g, v)->op == BS_OP_INPUT;

@@ -21,7 +21,8 @@ struct difference {
 struct how {
     bool winograd, bf16;
     int threads;
-    double offset; /* added to the input, to try norms far from zero */
+    double offset;   /* added to the input, to try norms far from zero */
+    const char *isa; /* NULL: the best one */
 };
 struct difference compare(const struct bs_graph *g, struct how how, uint64_t seed);
 
