@@ -283,6 +283,8 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
                             struct bs_err *err)
 {
     bs_status rc;
+    if (bs_params_is_planning(exe->params))
+        return BS_FAIL(err, BS_EINTERNAL, "the executable was compiled to plan only; it has no weights");
     if ((rc = check_tensors("input", exe->input, exe->ninput, inputs, ninput, err)) != BS_OK ||
         (rc = check_tensors("output", exe->output, exe->noutput, outputs, noutput, err)) != BS_OK ||
         (rc = ensure_arena(exe, err)) != BS_OK)

@@ -25,6 +25,7 @@ struct packed {
 
 struct bs_params {
     atomic_int refs;
+    bool planning; /* packed forms are never filled */
     struct bs_param_source source;
     pthread_mutex_t source_mu; /* one caller inside the source at a time */
     pthread_mutex_t mu;        /* guards packed and packed_bytes */
@@ -73,6 +74,19 @@ bs_status bs_params_create(struct bs_param_source source, struct bs_params **out
     BS_ASSERT(pthread_mutex_init(&p->mu, NULL) == 0);
     BS_ASSERT(pthread_cond_init(&p->changed, NULL) == 0);
     return BS_OK;
+}
+
+bs_status bs_params_create_planning(struct bs_param_source source, struct bs_params **out, struct bs_err *err)
+{
+    bs_status rc = bs_params_create(source, out, err);
+    if (rc == BS_OK)
+        (*out)->planning = true;
+    return rc;
+}
+
+bool bs_params_is_planning(const struct bs_params *p)
+{
+    return p->planning;
 }
 
 struct bs_params *bs_params_ref(struct bs_params *p)
@@ -161,11 +175,13 @@ bs_status bs_params_packed(struct bs_params *p, const char *key, size_t bytes, b
     if (!e)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the packed form \"%s\"", key);
 
-    bs_status rc;
+    bs_status rc = BS_OK;
     if (!(e->memory = memory_alloc(bytes)))
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the packed form \"%s\" of %zu bytes", key, bytes);
-    else
+    else if (!p->planning)
         rc = pack(p, e->memory, bytes, ctx, err);
+    else if (bytes < PAGES_FROM) /* pages come as zeros */
+        memset(e->memory, 0, bytes);
 
     pthread_mutex_lock(&p->mu);
     if (rc == BS_OK) {

@@ -21,6 +21,11 @@ struct bs_params;
 /* Takes the source, also on failure. */
 bs_status bs_params_create(struct bs_param_source source, struct bs_params **out,
                            struct bs_err *err) BS_NODISCARD;
+/* A set to plan with: packed forms are counted and their address space is taken, but nothing is packed and no memory is
+   touched. What is compiled over it tells its arena and its weights' bytes exactly, in milliseconds; it cannot run. */
+bs_status bs_params_create_planning(struct bs_param_source source, struct bs_params **out,
+                                    struct bs_err *err) BS_NODISCARD;
+bool bs_params_is_planning(const struct bs_params *p);
 struct bs_params *bs_params_ref(struct bs_params *p);
 /* Accepts NULL. */
 void bs_params_unref(struct bs_params *p);

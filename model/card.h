@@ -1,9 +1,9 @@
 /* What can be said of a model before it segments anything: its size, the work and the memory of a tile, where it comes
    from. For registries and people who choose a model.
 
-   Two parts, because they are known in different places: bs_model_card reads a description only (any thread, no weights,
-   no device; milliseconds); bs_model_card_plan compiles on the device of an open model (executor thread; the first call of
-   a shape packs weights, later ones find the executable kept) and takes no arena. */
+   Both parts need the description only, no weights. bs_model_card is a pure function (any thread; milliseconds).
+   bs_model_card_plan depends on the device's backend: it compiles there without reading, packing or touching weights or an
+   arena, and keeps nothing (executor thread; milliseconds to a second for the largest). */
 #ifndef BS_MODEL_CARD_H
 #define BS_MODEL_CARD_H
 
@@ -28,13 +28,14 @@ struct bs_model_card_plan {
     int batch;
     enum bs_precision precision;
     size_t arena_bytes;  /* activations and workspace, as placed */
-    size_t weight_bytes; /* packed weights that the model holds after compiling */
+    size_t weight_bytes; /* weights as this backend packs them for tiles of this size */
     size_t window_bytes; /* the tile itself, the network's input and its maps */
     size_t peak_bytes;   /* the sum */
     char algorithms[256];
 };
 /* BS_EINVAL: batch outside 1 to 64. */
-bs_status bs_model_card_plan(struct bs_model *model, int batch, enum bs_precision precision,
-                             struct bs_model_card_plan *plan, struct bs_err *err) BS_NODISCARD;
+bs_status bs_model_card_plan(const struct bs_model_info *info, struct bs_device *dev, int batch,
+                             enum bs_precision precision, struct bs_model_card_plan *plan,
+                             struct bs_err *err) BS_NODISCARD;
 
 #endif

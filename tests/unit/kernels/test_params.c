@@ -145,6 +145,43 @@ struct crowd {
     atomic_int made[KEYS], failing;
 };
 
+static bs_status pack_never(struct bs_params *p, void *dst, size_t bytes, void *ctx, struct bs_err *err)
+{
+    (void)p, (void)dst, (void)bytes, (void)ctx;
+    return BS_FAIL(err, BS_EINTERNAL, "a planning set must not pack");
+}
+
+static bs_status no_shape(void *ctx, const char *name, struct bs_shape *shape, struct bs_err *err)
+{
+    (void)ctx, (void)shape;
+    return BS_FAIL(err, BS_ENOTFOUND, "no %s", name);
+}
+
+static bs_status no_values(void *ctx, const char *name, float *dst, size_t count, struct bs_err *err)
+{
+    (void)ctx, (void)dst, (void)count;
+    return BS_FAIL(err, BS_EIO, "%s must not be read", name);
+}
+
+static void a_planning_set_counts_and_packs_nothing(void **state)
+{
+    (void)state;
+    struct bs_params *p = NULL;
+    const void *small, *huge, *again;
+    const size_t gigabytes = (size_t)64 << 30; /* more than a test may touch */
+    assert_int_equal(
+        bs_params_create_planning((struct bs_param_source){NULL, no_shape, no_values, NULL}, &p, NULL),
+        BS_OK);
+    assert_true(bs_params_is_planning(p));
+    assert_int_equal(bs_params_packed(p, "small", 64, pack_never, NULL, &small, NULL), BS_OK);
+    assert_int_equal(*(const unsigned char *)small, 0);
+    assert_int_equal(bs_params_packed(p, "huge", gigabytes, pack_never, NULL, &huge, NULL), BS_OK);
+    assert_int_equal(bs_params_packed(p, "huge", gigabytes, pack_never, NULL, &again, NULL), BS_OK);
+    assert_ptr_equal(huge, again);
+    assert_int_equal(bs_params_packed_bytes(p), gigabytes + 64);
+    bs_params_unref(p);
+}
+
 static bs_status pack_slowly(struct bs_params *p, void *dst, size_t bytes, void *ctx, struct bs_err *err)
 {
     struct crowd *c = ctx;
@@ -221,6 +258,7 @@ int main(void)
         cmocka_unit_test(a_failed_packing_leaves_nothing_and_can_be_tried_again),
         cmocka_unit_test(absurd_packed_sizes_are_out_of_memory),
         cmocka_unit_test(large_forms_are_counted_and_freed),
+        cmocka_unit_test(a_planning_set_counts_and_packs_nothing),
         cmocka_unit_test(many_threads_pack_each_form_exactly_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
