@@ -33,6 +33,10 @@ enum {
     OPT_RECIPE = 0x600,
     OPT_ACTIVATION,
     OPT_NORMALISATION,
+    OPT_CLASS_TOKEN,
+    OPT_DIRECTIONS,
+    OPT_RESIZE_INPUT,
+    OPT_SAM_STATISTICS,
     OPT_MIN_SIZE,
     OPT_PATCH,
     OPT_PIXEL_SIZE,
@@ -50,7 +54,13 @@ static const struct argp_option options[] = {
      "What you know of the model (what is not given is recovered, or assumed and recorded as such):", 20},
     {"recipe", OPT_RECIPE, "boundaries|distances", 0, "what the output channels mean", 21},
     {"activation", OPT_ACTIVATION, "sigmoid|none", 0, "after the last layer", 21},
-    {"normalisation", OPT_NORMALISATION, "standardise|none", 0, "of the images it was trained on", 21},
+    {"normalisation", OPT_NORMALISATION, "standardise|none|range_255", 0, "of the images it was trained on",
+     21},
+    {"class-token", OPT_CLASS_TOKEN, "first|middle", 0, "its place in a ViM-UNet", 21},
+    {"directions", OPT_DIRECTIONS, "averaged|summed", 0, "the scans of a ViM-UNet", 21},
+    {"resize-input", OPT_RESIZE_INPUT, "yes|no", 0, "does a UNETR bring images to its encoder's size?", 21},
+    {"sam-statistics", OPT_SAM_STATISTICS, "yes|no", 0,
+     "does a UNETR use Segment Anything's mean and deviation?", 21},
     {"min-size", OPT_MIN_SIZE, "PIXELS", 0, "default of the size filter", 21},
     {"training-patch", OPT_PATCH, "PIXELS", 0, "side of a training patch", 21},
     {"pixel-size", OPT_PIXEL_SIZE, "UM", 0, "side of a pixel of the training images in micrometres", 21},
@@ -88,6 +98,24 @@ static bool either(struct argp_state *state, const char *option, const char *arg
     return strcmp(arg, yes) == 0;
 }
 
+static enum bs_normalisation normalisation_of(struct argp_state *state, const char *arg)
+{
+    static const char *const names[] = {[BS_NORMALISE_STANDARDISE] = "standardise",
+                                        [BS_NORMALISE_NONE] = "none",
+                                        [BS_NORMALISE_RANGE_255] = "range_255"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(arg, names[i]))
+            return (enum bs_normalisation)i;
+    argp_error(state, "--normalisation %s is none of standardise, none and range_255", arg);
+    return BS_NORMALISE_NONE;
+}
+
+static enum bs_convert_answer answer_of(struct argp_state *state, const char *option, const char *arg,
+                                        const char *yes, const char *no)
+{
+    return either(state, option, arg, yes, no) ? BS_CONVERT_YES : BS_CONVERT_NO;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *a = state->input;
@@ -117,9 +145,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_NORMALISATION:
         o->has_normalisation = true;
-        o->normalisation = either(state, "--normalisation", arg, "standardise", "none")
-                               ? BS_NORMALISE_STANDARDISE
-                               : BS_NORMALISE_NONE;
+        o->normalisation = normalisation_of(state, arg);
+        return 0;
+    case OPT_CLASS_TOKEN:
+        o->class_token_first = answer_of(state, "--class-token", arg, "first", "middle");
+        return 0;
+    case OPT_DIRECTIONS:
+        o->divide_by_directions = answer_of(state, "--directions", arg, "averaged", "summed");
+        return 0;
+    case OPT_RESIZE_INPUT:
+        o->resize_input = answer_of(state, "--resize-input", arg, "yes", "no");
+        return 0;
+    case OPT_SAM_STATISTICS:
+        o->sam_statistics = answer_of(state, "--sam-statistics", arg, "yes", "no");
         return 0;
     case OPT_MIN_SIZE:
         o->has_min_size = true;

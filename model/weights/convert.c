@@ -1,10 +1,9 @@
 /* Checkpoint to model file; see convert.h. Both kinds of input become one list of named tensors (struct input); the
-   architecture is recovered from it before any tensor is read. */
-#include "model/weights/convert.h"
+   model's description is made from it (convert_describe.c) before any tensor is read. */
+#include "model/weights/convert_internal.h"
 
 #include "model/weights/file_io.h"
 #include "model/weights/safetensors.h"
-#include "model/weights/torch_checkpoint.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -120,137 +119,15 @@ static void close_input(struct input *in)
     free(in->state);
 }
 
-/* The description. */
-
-static void note(struct bs_model_info *info, const char *key, const char *value)
+/* What a trainer left in the checkpoint; NULL when there is nothing of the kind. */
+static const struct bs_torch_hints *hints_of(const struct input *in)
 {
-    const size_t n = strlen(info->assumed);
-    snprintf(info->assumed + n, sizeof info->assumed - n, "%s%s=%s", n ? "," : "", key, value);
-}
-
-static bs_status set_activation(struct bs_model_info *info, const struct bs_convert_options *o,
-                                const struct bs_torch_hints *hints, struct bs_err *err)
-{
-    if (o->has_final_activation) {
-        info->arch.unet.sigmoid = o->sigmoid;
-        return BS_OK;
-    }
-    if (!hints->has_activation) {
-        info->arch.unet.sigmoid = true;
-        note(info, "final_activation", "Sigmoid");
-        return BS_OK;
-    }
-    info->arch.unet.sigmoid = !strcmp(hints->final_activation, "Sigmoid");
-    if (!info->arch.unet.sigmoid && strcmp(hints->final_activation, "none") != 0)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "the final activation is %s, supported are Sigmoid and none",
-                       hints->final_activation);
-    return BS_OK;
-}
-
-static bs_status set_recipe(struct bs_model_info *info, const struct bs_convert_options *o,
-                            const struct bs_torch_hints *hints, struct bs_err *err)
-{
-    const int channels = info->arch.unet.out_channels;
-    if (channels != 2 && channels != 3)
-        return BS_FAIL(
-            err, BS_EUNSUPPORTED,
-            "the network has %d output channels; there are recipes for 2 (foreground, boundary) and 3 "
-            "(foreground, centre and boundary distance)",
-            channels);
-    info->recipe = channels == 2 ? BS_RECIPE_BOUNDARIES : BS_RECIPE_DISTANCES;
-    if (o->has_recipe && o->recipe != info->recipe)
-        return BS_FAIL(err, BS_EINVAL, "recipe %s needs %d output channels, the network has %d",
-                       o->recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances",
-                       o->recipe == BS_RECIPE_BOUNDARIES ? 2 : 3, channels);
-    const char *known =
-        info->recipe == BS_RECIPE_BOUNDARIES ? "BoundaryTransform" : "PerObjectDistanceTransform";
-    if (!o->has_recipe && strcmp(hints->label_transform, known) != 0)
-        note(info, "recipe", info->recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances");
-    return BS_OK;
-}
-
-static bs_status copy_text(char *to, size_t size, const char *what, const char *text, struct bs_err *err)
-{
-    if (!text)
-        return BS_OK;
-    if (strlen(text) >= size)
-        return BS_FAIL(err, BS_ELIMIT, "the %s has %zu bytes, at most %zu are accepted", what, strlen(text),
-                       size - 1);
-    memcpy(to, text, strlen(text) + 1);
-    return BS_OK;
-}
-
-/* From scratch, for a file that says nothing of itself. */
-static bs_status describe(const struct input *in, const struct bs_convert_options *o,
-                          struct bs_model_info *info, struct bs_err *err)
-{
-    struct bs_torch_hints hints = {0};
-    bs_status rc;
 #ifdef BS_HAVE_TORCH_CONVERT
     if (in->torch)
-        hints = *bs_torch_checkpoint_hints(in->torch);
+        return bs_torch_checkpoint_hints(in->torch);
 #endif
-    *info = (struct bs_model_info){.trained = true};
-    /* What keys and shapes leave open is decided below. */
-    if ((rc = bs_arch_recover(in->state, in->count, &info->arch, info->assumed, sizeof info->assumed, err)) !=
-        BS_OK)
-        return rc;
-    info->assumed[0] = 0;
-    if ((rc = set_activation(info, o, &hints, err)) != BS_OK ||
-        (rc = set_recipe(info, o, &hints, err)) != BS_OK)
-        return rc;
-    info->normalisation = BS_NORMALISE_STANDARDISE;
-    if (!o->has_normalisation && strcmp(hints.normaliser, "standardize") != 0)
-        note(info, "normalisation", "standardise");
-    info->training_patch = (int)hints.patch;
-    info->defaults = bs_instance_params_default(info->recipe);
-    return bs_arch_parameter_count(&info->arch, &info->parameters, err);
-}
-
-/* A model file of ours keeps what it says unless the caller knows better. */
-static bs_status redescribe(const struct input *in, const char *text, struct bs_model_info *info,
-                            const struct bs_convert_options *o, struct bs_err *err)
-{
-    struct bs_arch_config recovered;
-    char assumed[256];
-    bs_status rc;
-    if ((rc = bs_model_info_from_json(text, strlen(text), info, err)) != BS_OK ||
-        (rc = bs_arch_recover(in->state, in->count, &recovered, assumed, sizeof assumed, err)) != BS_OK)
-        return rc;
-    if (o->has_recipe && o->recipe != info->recipe)
-        return BS_FAIL(err, BS_EINVAL, "the model's recipe is another one");
-    if (o->has_final_activation)
-        info->arch.unet.sigmoid = o->sigmoid;
-    return BS_OK;
-}
-
-static bs_status apply_options(struct bs_model_info *info, const struct bs_convert_options *o,
-                               struct bs_err *err)
-{
-    bs_status rc;
-    if (o->has_normalisation)
-        info->normalisation = o->normalisation;
-    if (o->has_min_size) {
-        if (o->min_size < 0)
-            return BS_FAIL(err, BS_EINVAL, "the minimum size is %lld pixels, accepted is 0 or more",
-                           (long long)o->min_size);
-        info->defaults.min_size = o->min_size;
-    }
-    if (o->training_patch < 0 || o->training_patch > 1 << 16)
-        return BS_FAIL(err, BS_EINVAL, "the training patch is %d pixels, accepted is 1 to %d",
-                       o->training_patch, 1 << 16);
-    if (o->training_patch)
-        info->training_patch = o->training_patch;
-    if (!(o->pixel_size_um >= 0 && o->pixel_size_um <= 1e6))
-        return BS_FAIL(err, BS_EINVAL, "the pixel size is %g um, accepted is above 0 up to 1e6",
-                       o->pixel_size_um);
-    if (o->pixel_size_um > 0)
-        info->pixel_size_um = o->pixel_size_um;
-    if ((rc = copy_text(info->description, sizeof info->description, "description", o->description, err)) !=
-            BS_OK ||
-        (rc = copy_text(info->licence, sizeof info->licence, "licence", o->licence, err)) != BS_OK)
-        return rc;
-    return copy_text(info->source, sizeof info->source, "source", o->source, err);
+    (void)in;
+    return NULL;
 }
 
 /* The tensors. */
@@ -317,10 +194,12 @@ bs_status bs_convert_checkpoint(const char *in_path, const char *out_path,
     *report = (struct bs_convert_report){0};
     if ((rc = open_input(in_path, &in, report, err)) != BS_OK)
         goto cleanup;
-    const char *said = in.st ? bs_safetensors_metadata(in.st, "bioseg") : NULL;
-    rc = said ? redescribe(&in, said, &report->info, options, err)
-              : describe(&in, options, &report->info, err);
-    if (rc != BS_OK || (rc = apply_options(&report->info, options, err)) != BS_OK ||
+    const struct bs__convert_known known = {.state = in.state,
+                                            .count = in.count,
+                                            .hints = hints_of(&in),
+                                            .description =
+                                                in.st ? bs_safetensors_metadata(in.st, "bioseg") : NULL};
+    if ((rc = bs__convert_describe(&known, options, &report->info, err)) != BS_OK ||
         (rc = bs_model_info_to_json(&report->info, &json, err)) != BS_OK)
         goto cleanup;
     /* Never write what cannot be opened again, e.g. text that is not UTF-8. */

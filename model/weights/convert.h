@@ -5,12 +5,16 @@
 
 #include "model/model.h"
 
+enum bs_convert_answer { BS_CONVERT_NOT_GIVEN, BS_CONVERT_NO, BS_CONVERT_YES };
+
 /* What the caller knows; the rest comes from the checkpoint or is assumed and recorded as such. */
 struct bs_convert_options {
     bool has_recipe, has_final_activation, has_normalisation, has_min_size;
     enum bs_recipe recipe;
     bool sigmoid; /* the final activation; false: none */
     enum bs_normalisation normalisation;
+    /* Of ViM-UNets and UNETRs alone, whose files do not tell; with other networks they are refused. */
+    enum bs_convert_answer class_token_first, divide_by_directions, resize_input, sam_statistics;
     int64_t min_size;                           /* default of the post-processing, pixels */
     int training_patch;                         /* 0: not given */
     double pixel_size_um;                       /* 0: not given */

@@ -107,6 +107,46 @@ static void what_the_caller_knows_is_not_assumed(void **state)
     assert_int_equal(unlink(again), 0);
 }
 
+/* Where keys and shapes are silent about an encoder, what was assumed is named, and what the caller says is not. */
+static void what_keys_do_not_tell_of_an_encoder_is_asked_for_or_assumed(void **state)
+{
+    (void)state;
+    const char *out = scratch_path("vim"), *again = scratch_path("vim_again");
+    struct bs_convert_options options = {.has_final_activation = true, .sigmoid = true, .has_recipe = true};
+    static struct bs_convert_report report;
+    options.recipe = BS_RECIPE_DISTANCES;
+    convert("golden/small/vimunet/weights.safetensors", out, &options, &report);
+    const struct bs_vimunet_config *v = &report.info.arch.vimunet;
+    assert_string_equal(report.info.assumed,
+                        "class_token=middle,divide_by_directions=true,normalisation=standardise");
+    assert_true(!v->class_token_first && v->divide_by_directions);
+    /* A model file of ours, and a caller who knows better. */
+    options = (struct bs_convert_options){.divide_by_directions = BS_CONVERT_NO};
+    assert_int_equal(bs_convert_checkpoint(out, again, &options, &report, NULL), BS_OK);
+    assert_string_equal(report.info.assumed, "class_token=middle,normalisation=standardise");
+    assert_true(!v->class_token_first && !v->divide_by_directions);
+    options = (struct bs_convert_options){.has_normalisation = true};
+    assert_int_equal(bs_convert_checkpoint(again, out, &options, &report, NULL), BS_OK);
+    assert_string_equal(report.info.assumed, "class_token=middle");
+    assert_false(v->divide_by_directions);
+    options = (struct bs_convert_options){.class_token_first = BS_CONVERT_YES};
+    assert_int_equal(bs_convert_checkpoint(out, again, &options, &report, NULL), BS_OK);
+    assert_string_equal(report.info.assumed, "");
+    assert_true(v->class_token_first);
+    /* The older kind is known by its rotary embedding. */
+    options = (struct bs_convert_options){.divide_by_directions = BS_CONVERT_YES};
+    convert("golden/small/vimunet_rope_clsfirst/weights.safetensors", out, &options, &report);
+    assert_string_equal(
+        report.info.assumed,
+        "final_activation=Sigmoid,class_token=first,recipe=distances,normalisation=standardise");
+    assert_true(v->class_token_first && v->rotary && v->divide_by_directions);
+    struct bs_model_info info;
+    assert_int_equal(bs_model_info_read(out, &info, NULL), BS_OK);
+    assert_int_equal(info.arch.kind, BS_ARCH_VIMUNET);
+    assert_int_equal(unlink(out), 0);
+    assert_int_equal(unlink(again), 0);
+}
+
 static void contradictions_and_broken_files_write_nothing(void **state)
 {
     (void)state;
@@ -122,6 +162,9 @@ static void contradictions_and_broken_files_write_nothing(void **state)
         {"golden/checkpoints/state_dict.pth", {.pixel_size_um = -2}, "-2 um"},
         {"golden/checkpoints/state_dict.pth", {.training_patch = 1 << 20}, "1048576"},
         {"golden/checkpoints/state_dict.pth", {.description = "not \xff UTF-8"}, "UTF-8"},
+        {"golden/checkpoints/state_dict.pth", {.class_token_first = BS_CONVERT_NO}, "this is a unet"},
+        {"golden/checkpoints/state_dict.pth", {.resize_input = BS_CONVERT_YES}, "this is a unet"},
+        {"golden/small/vimunet/weights.safetensors", {.sam_statistics = BS_CONVERT_YES}, "this is a vimunet"},
         {"golden/checkpoints/truncated.pth", {0}, "truncated"},
         {"golden/checkpoints/hostile_bare.pt", {0}, "posix system"},
         {"golden/checkpoints/odd_tensors.pt", {0}, "not a U-Net"},
@@ -186,6 +229,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_gives_the_same_weights),
         cmocka_unit_test(what_the_caller_knows_is_not_assumed),
+        cmocka_unit_test(what_keys_do_not_tell_of_an_encoder_is_asked_for_or_assumed),
         cmocka_unit_test(contradictions_and_broken_files_write_nothing),
         cmocka_unit_test(weights_that_are_not_finite_are_refused),
     };
