@@ -1,6 +1,6 @@
 """A slide of 20,000 x 20,000 pixels through daemon and command line: time, objects, and the memory all of it takes.
 
-tests/e2e/run.sh --python tests/bench/slide.py [SIDE]. The slide is the sample of deploy/samples, shrunk to 0.8 and repeated with
+tests/e2e/run.sh --python tests/bench/slide.py [SIDE]. The slide is the sample of deploy/samples, shrunk to 3/4 and repeated with
 mirror images: about 200,000 nuclei. Memory is the proportional set size (a page that processes share counts once) of daemon and
 worker, sampled ten times a second, beyond what both hold idle; the command line is listed apart, since it may run elsewhere.
 """
@@ -18,7 +18,7 @@ from conftest import BIN, SAMPLE, Client, Daemon
 
 def slide(side):
     sample = Image.open(SAMPLE)
-    small = np.asarray(sample.resize((sample.width * 4 // 5, sample.height * 4 // 5), Image.BILINEAR))
+    small = np.asarray(sample.resize((sample.width * 3 // 4, sample.height * 3 // 4), Image.BILINEAR))
     cell = np.block([[small, small[:, ::-1]], [small[::-1], small[::-1, ::-1]]])
     rows, columns = -(-side // cell.shape[0]), -(-side // cell.shape[1])
     return np.tile(cell, (rows, columns))[:side, :side]

@@ -1,0 +1,319 @@
+"""What comes back: labels, objects, maps and how they were made; and the messages of a stream put together again."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from ._crc32c import crc32c
+from .errors import DamagedResult
+from .v1 import common_pb2 as common
+from .v1 import jobs_pb2 as jobs
+from .v1 import models_pb2 as models
+
+__all__ = ["Job", "Model", "ObjectTable", "Parameter", "Plan", "Progress", "Result", "ServerInfo", "ServerWarning"]
+
+
+@dataclass(frozen=True)
+class ServerWarning:
+    """Something about a result that is not an error: `code` for programs, `text` for people."""
+
+    code: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a request is. phase: "upload" (bytes), "tiles", "download" (bytes); total 0: not known yet."""
+
+    phase: str
+    done: int
+    total: int
+
+
+_COLUMNS = {"id": np.uint32, "area_px": np.uint64, "centroid_y_px": np.float64, "centroid_x_px": np.float64, "top": np.uint32,
+            "left": np.uint32, "bottom": np.uint32, "right": np.uint32, "mean_intensity": np.float64, "area_um2": np.float64,
+            "centroid_y_um": np.float64, "centroid_x_um": np.float64}
+
+
+class ObjectTable(Mapping[str, np.ndarray]):
+    """One row per object, as columns: table["area_px"]. The box (top, left, bottom, right) is half open; the *_um columns are there only
+    when the pixel size is known. `pandas.DataFrame(table)` works."""
+
+    def __init__(self, batches: list[common.ObjectTable]):
+        self._columns = {}
+        for name, dtype in _COLUMNS.items():
+            parts = [np.asarray(getattr(b, name), dtype) for b in batches]
+            column = np.concatenate(parts) if parts else np.zeros(0, dtype)
+            if not name.endswith(("_um", "_um2")) or len(column):
+                self._columns[name] = column
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._columns[name]
+
+    def __iter__(self):
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @property
+    def count(self) -> int:
+        """Number of objects."""
+        return len(self._columns["id"])
+
+    def __repr__(self) -> str:
+        return f"<ObjectTable: {self.count} objects, {', '.join(self)}>"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A segmentation. `labels`: uint32 (y, x), 0 is background, objects are 1, 2, ...; None if not asked for. `maps`: float32 (c, y, x), what
+    the network said; None unless asked for."""
+
+    labels: np.ndarray | None
+    objects: ObjectTable | None
+    maps: np.ndarray | None
+    object_count: int
+    pixel_size_um: float | None
+    warnings: tuple[ServerWarning, ...]
+    provenance: dict[str, Any]
+    request_id: str | None = None
+
+    def __repr__(self) -> str:
+        size = "" if self.labels is None else " x ".join(map(str, self.labels.shape)) + ", "
+        return f"<Result: {size}{self.object_count} objects, {self.provenance['model']}>"
+
+
+def _provenance(p: common.Provenance) -> dict[str, Any]:
+    return {
+        "model": f"{p.model_name}@{p.model_version}", "model_name": p.model_name, "model_version": p.model_version,
+        "model_sha256": p.model_sha256, "input_sha256": p.input_sha256, "parameters": dict(p.parameters),
+        "software_version": p.software_version, "plan_hash": p.plan_hash, "algorithms": p.algorithms, "device": p.device,
+        "tiled": p.tiled, "tile_px": p.tile_px, "halo_px": p.halo_px, "network_seconds": p.network_seconds,
+        "postprocessing_seconds": p.postprocessing_seconds,
+    }
+
+
+def _result(found: common.SegmentResult, labels: np.ndarray | None, objects: ObjectTable | None, maps: np.ndarray | None,
+            request_id: str | None) -> Result:
+    return Result(labels, objects, maps, found.object_count, found.pixel_size_um or None,
+                  tuple(ServerWarning(w.code, w.text) for w in found.warnings), _provenance(found.provenance), request_id)
+
+
+def from_unary(answer: Any, outputs: frozenset[int], request_id: str | None) -> Result:
+    """A SegmentResponse."""
+    size = (answer.result.height, answer.result.width)
+    labels = maps = None
+    if common.OUTPUT_LABELS in outputs:
+        labels = np.frombuffer(answer.labels, "<u4").reshape(size).astype(np.uint32)
+    if common.OUTPUT_MAPS in outputs:
+        maps = np.frombuffer(answer.maps, "<f4").reshape(answer.map_channels, *size).astype(np.float32)
+    table = ObjectTable([answer.objects]) if common.OUTPUT_OBJECT_TABLE in outputs else None
+    return _result(answer.result, labels, table, maps, request_id)
+
+
+class StreamedResult:
+    """Takes the events of SegmentStream or Jobs.GetResult one by one and becomes a Result."""
+
+    def __init__(self, outputs: frozenset[int] | None):
+        self.outputs = outputs
+        self.request_id: str | None = None
+        self.begun = False
+        self._start: common.ResultStart | None = None
+        self._buffers: list[bytearray] = []
+        self._filled: list[int] = []
+        self._batches: list[common.ObjectTable] = []
+        self._ended = False
+
+    def take(self, event: Any) -> Progress | None:
+        """What the event says about progress, if it does."""
+        self.begun = True
+        kind = event.WhichOneof("event")
+        if kind == "accepted":
+            self.request_id = event.accepted.request_id
+            return Progress("tiles", 0, 0)
+        if kind == "progress":
+            return Progress("tiles", event.progress.tiles_done, event.progress.tiles_total)
+        if kind == "start":
+            self._start = event.start
+            self._buffers = [bytearray(a.total_bytes) for a in event.start.artifacts]
+            self._filled = [0] * len(self._buffers)
+            return Progress("download", 0, sum(map(len, self._buffers)))
+        if kind == "objects":
+            self._batches.append(event.objects)
+            return None
+        if kind == "chunk":
+            return self._chunk(event.chunk)
+        if kind == "end":
+            if event.end.total_bytes != sum(self._filled) or self._filled != list(map(len, self._buffers)):
+                raise DamagedResult(f"{event.end.total_bytes} bytes were announced, {sum(self._filled)} arrived", self.request_id)
+            self._ended = True
+        return None
+
+    def _chunk(self, chunk: common.Chunk) -> Progress:
+        at = chunk.artifact
+        if at >= len(self._buffers) or chunk.offset != self._filled[at] or chunk.offset + len(chunk.data) > len(self._buffers[at]):
+            raise DamagedResult(f"a piece of the result is out of place (part {at}, byte {chunk.offset})", self.request_id)
+        if crc32c(chunk.data) != chunk.crc32c:
+            raise DamagedResult(f"a piece of the result is damaged (part {at}, byte {chunk.offset})", self.request_id)
+        self._buffers[at][chunk.offset:chunk.offset + len(chunk.data)] = chunk.data
+        self._filled[at] += len(chunk.data)
+        return Progress("download", sum(self._filled), sum(map(len, self._buffers)))
+
+    def result(self) -> Result:
+        if not self._ended or self._start is None:
+            raise DamagedResult("the result ended before it was complete", self.request_id)
+        arrays: dict[int, np.ndarray] = {}
+        for artifact, data in zip(self._start.artifacts, self._buffers):
+            dtype = "<u4" if artifact.output == common.OUTPUT_LABELS else "<f4"
+            shape = [a.size for a in artifact.image.axes]
+            arrays[artifact.output] = np.frombuffer(data, dtype).reshape(shape)
+        wanted = self.outputs is None or common.OUTPUT_OBJECT_TABLE in self.outputs
+        table = ObjectTable(self._batches) if wanted else None
+        return _result(self._start.result, arrays.get(common.OUTPUT_LABELS), table, arrays.get(common.OUTPUT_MAPS), self.request_id)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a model lets one set: a form is made from these. kind: "float", "int", "bool" or "choice"."""
+
+    name: str
+    title: str
+    help: str
+    kind: str
+    minimum: float
+    maximum: float
+    step: float
+    default: Any
+    unit: str
+    choices: tuple[str, ...]
+    advanced: bool
+
+    @classmethod
+    def from_message(cls, p: common.ParameterSpec) -> Parameter:
+        kinds = {common.PARAMETER_TYPE_FLOAT: "float", common.PARAMETER_TYPE_INT: "int", common.PARAMETER_TYPE_BOOL: "bool",
+                 common.PARAMETER_TYPE_ENUM: "choice"}
+        kind = kinds.get(p.type, "float")
+        default: Any = p.default_value
+        if kind == "int":
+            default = int(default)
+        elif kind == "bool":
+            default = bool(default)
+        elif kind == "choice":
+            default = p.choices[int(default)] if int(default) < len(p.choices) else ""
+        return cls(p.name, p.title or p.name, p.help, kind, p.minimum, p.maximum, p.step, default, p.unit, tuple(p.choices), p.advanced)
+
+    def value(self, given: Any) -> common.ParameterValue:
+        if self.kind == "bool":
+            return common.ParameterValue(flag=bool(given))
+        if self.kind == "choice":
+            return common.ParameterValue(choice=str(given))
+        return common.ParameterValue(number=float(given))
+
+
+def _time(ms: int) -> datetime | None:
+    return datetime.fromtimestamp(ms / 1000, timezone.utc) if ms else None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A version of a model. `parameters` are filled in by Client.model, not in lists."""
+
+    name: str
+    version: int
+    description: str
+    licence: str
+    source: str
+    architecture: str
+    input_channels: int
+    output_channels: int
+    recipe: str
+    trained: bool
+    loaded: bool
+    training_patch_px: int | None
+    pixel_size_um: float | None
+    weight_count: int
+    sha256: str
+    owner: str
+    labels: dict[str, str]
+    created: datetime | None
+    parameters: tuple[Parameter, ...] = field(repr=False)
+
+    @property
+    def reference(self) -> str:
+        """NAME@VERSION"""
+        return f"{self.name}@{self.version}"
+
+    @classmethod
+    def from_message(cls, m: models.Model) -> Model:
+        return cls(m.name, m.version, m.description, m.licence, m.source, m.architecture, m.input_channels, m.output_channels, m.recipe,
+                   m.trained, m.loaded, m.training_patch_px or None, m.pixel_size_um or None, m.weight_count, m.sha256, m.owner,
+                   dict(m.labels), _time(m.created_ms), tuple(map(Parameter.from_message, m.parameters)))
+
+
+_JOB_STATES = {jobs.JOB_STATE_QUEUED: "queued", jobs.JOB_STATE_RUNNING: "running", jobs.JOB_STATE_SUCCEEDED: "succeeded",
+               jobs.JOB_STATE_FAILED: "failed", jobs.JOB_STATE_CANCELLED: "cancelled"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it was when asked for. state: "queued", "running", "succeeded", "failed" or "cancelled"."""
+
+    id: str
+    state: str
+    kind: str
+    model: str
+    progress: Progress
+    error: str | None
+    object_count: int
+    attempts: int
+    labels: dict[str, str]
+    created: datetime | None
+    started: datetime | None
+    finished: datetime | None
+    expires: datetime | None
+    revision: int
+
+    @property
+    def done(self) -> bool:
+        return self.state in ("succeeded", "failed", "cancelled")
+
+    @classmethod
+    def from_message(cls, j: jobs.Job) -> Job:
+        return cls(j.id, _JOB_STATES.get(j.state, "unknown"), j.kind, f"{j.model.name}@{j.model.version}",
+                   Progress("tiles", j.progress.tiles_done, j.progress.tiles_total), j.error.message if j.HasField("error") else None,
+                   j.object_count, j.attempts, dict(j.labels), _time(j.created_ms), _time(j.started_ms), _time(j.finished_ms),
+                   _time(j.expires_ms), j.revision)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a job would need: memory of the device, and seconds (None: not known)."""
+
+    peak_bytes: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """The server: version, what it can do, where it computes, as whom it knows us."""
+
+    version: str
+    api_level: int
+    features: tuple[str, ...]
+    devices: tuple[str, ...]
+    caller: str
+    max_unary_image_bytes: int
+    max_image_bytes: int
+
+    @classmethod
+    def from_message(cls, info: Any) -> ServerInfo:
+        return cls(info.version, info.api_level, tuple(info.features), tuple(d.name for d in info.devices), info.caller,
+                   info.limits.max_unary_image_bytes, info.limits.max_image_bytes)
