@@ -55,7 +55,10 @@ static void tidy(struct bs_jobs *j, int64_t *next_expiry, int64_t *next_sweep)
     if (bs__jobs_now_ms() >= *next_expiry) {
         clock_gettime(CLOCK_REALTIME, &now);
         *next_expiry = bs__jobs_now_ms() + EXPIRY_MS;
-        if (bs_store_job_expire(j->store, (int64_t)now.tv_sec * 1000, &count, &err) == BS_OK && count > 0)
+        const int64_t at = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        if (bs_store_job_expire(j->store, at, &count, &err) == BS_OK && count > 0)
+            sweep = true;
+        if (bs_store_model_expire(j->store, at, &count, &err) == BS_OK && count > 0)
             sweep = true;
     }
     if (sweep || bs__jobs_now_ms() >= *next_sweep) {

@@ -13,14 +13,6 @@
 #define PAGE_SIZE    200
 #define STATE_PREFIX "JOB_STATE_"
 
-const char *bs__job_key_name(const char *key)
-{
-    if (!key || strspn(key, "0123456789abcdef") != BS__JOB_KEY_HASH || key[BS__JOB_KEY_HASH] != ':' ||
-        !key[BS__JOB_KEY_HASH + 1])
-        return NULL;
-    return key + BS__JOB_KEY_HASH + 1;
-}
-
 /* "succeeded" for people; the enum's own name with --json. */
 static void add_readable(json_t *job)
 {
@@ -41,11 +33,6 @@ static void add_readable(json_t *job)
         json_object_set_new(job, "done", json_string(text));
     }
     json_object_del(job, "progress");
-    const char *name = bs__job_key_name(json_string_value(json_object_get(job, "idempotency_key")));
-    if (name) {
-        json_object_set_new(job, "file", bs__json_text(name));
-        json_object_del(job, "idempotency_key");
-    }
 }
 
 void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job)
@@ -63,11 +50,14 @@ void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job)
 static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
     (void)args, (void)nargs;
-    const struct bs__jobs_options *options = ctx;
-    static const struct bs__column columns[] = {
-        {"JOB", "id", false},           {"STATE", "state", false},         {"DONE", "done", true},
-        {"MODEL", "model.name", false}, {"OBJECTS", "object_count", true}, {"SUBMITTED", "created", false},
-        {"FILE", "file", false}};
+    struct bs__jobs_options *options = ctx;
+    static const struct bs__column columns[] = {{"JOB", "id", false},
+                                                {"STATE", "state", false},
+                                                {"DONE", "done", true},
+                                                {"MODEL", "model.name", false},
+                                                {"OBJECTS", "object_count", true},
+                                                {"SUBMITTED", "created", false},
+                                                {"FILE", "labels." BS__FILE_LABEL, false}};
     json_t *rows = json_array();
     char *token = NULL;
     int code = BS__EXIT_OK;
@@ -79,6 +69,10 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
         page.token = token ? token : (char *)protobuf_c_empty_string;
         request.page = &page;
         request.state = options->state;
+        request.model = options->model ? (char *)options->model : (char *)protobuf_c_empty_string;
+        request.labels =
+            bs__labels_entries(&options->labels, &bioseg__v1__list_jobs_request__labels_entry__descriptor);
+        request.n_labels = options->labels.n;
         bs_status rc = bs__ask(cli, client, BS__METHOD("Jobs", "List"), cli->timeout, &request.base,
                                &bioseg__v1__list_jobs_response__descriptor, &message, &code);
         free(token);
@@ -249,7 +243,15 @@ static int delete_job(struct bs__cli *cli, struct bs__rpc_client *client, char *
     return worst;
 }
 
-/* The name under which a job's results are written: the stem of the image's name if its key has it. */
+static const char *file_of(const Bioseg__V1__Job *job)
+{
+    for (size_t i = 0; job && i < job->n_labels; i++)
+        if (strcmp(job->labels[i]->key, BS__FILE_LABEL) == 0)
+            return job->labels[i]->value;
+    return NULL;
+}
+
+/* The name under which a job's results are written: the stem of the image's name if a label has it. */
 static bs_status name_of(struct bs__cli *cli, struct bs__rpc_client *client, const char *id, char **stem,
                          struct bs_err *err)
 {
@@ -261,7 +263,7 @@ static bs_status name_of(struct bs__cli *cli, struct bs__rpc_client *client, con
     if (rc != BS_OK)
         return rc;
     const Bioseg__V1__Job *job = ((const Bioseg__V1__GetJobResponse *)message)->job;
-    const char *file = job ? bs__job_key_name(job->idempotency_key) : NULL;
+    const char *file = file_of(job);
     *stem =
         bs__stem_of(file ? file : id); /* drops any folders: what a server says must not choose the place */
     if (*stem && ((*stem)[0] == '\0' || (*stem)[0] == '.')) {
@@ -345,10 +347,13 @@ static int fetch(struct bs__cli *cli, struct bs__rpc_client *client, char **args
     return worst;
 }
 
-enum { OPT_STATE = 0x400, OPT_FORMAT, OPT_OVERWRITE };
+enum { OPT_STATE = 0x400, OPT_FORMAT, OPT_OVERWRITE, OPT_LABEL };
 
 static const struct argp_option list_options[] = {
-    {"state", OPT_STATE, "STATE", 0, "only these: queued, running, succeeded, failed, cancelled", 10}, {0}};
+    {"state", OPT_STATE, "STATE", 0, "only these: queued, running, succeeded, failed, cancelled", 10},
+    {"model", 'm', "NAME", 0, "only of this model", 10},
+    {"label", OPT_LABEL, "KEY=VALUE", 0, "only with this label; several: with all of them", 10},
+    {0}};
 static const struct argp_option fetch_options[] = {
     {"output", 'o', "FOLDER", 0, "where results go; made if missing", 10},
     {"format", OPT_FORMAT, "tiff|png", 0, "of the labels: 32-bit TIFF (default) or 16-bit PNG", 10},
@@ -358,7 +363,15 @@ static const struct argp_option fetch_options[] = {
 static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
 {
     struct bs__jobs_options *o = ctx;
+    struct bs_err err;
     switch (key) {
+    case 'm':
+        o->model = arg;
+        return 0;
+    case OPT_LABEL:
+        if (bs__labels_parse(&o->labels, arg, &err) != BS_OK)
+            argp_error(state, "%s", err.msg);
+        return 0;
     case OPT_STATE:
         for (unsigned i = 0; i < bioseg__v1__job_state__descriptor.n_values; i++) {
             const ProtobufCEnumValue *v = &bioseg__v1__job_state__descriptor.values[i];
@@ -392,7 +405,8 @@ static const struct bs__subcommand commands[] = {
      .run = list,
      .options = list_options,
      .option = option,
-     .examples = "  bioseg jobs list\n  bioseg jobs list --state failed\n"},
+     .examples = "  bioseg jobs list\n  bioseg jobs list --state failed\n"
+                 "  bioseg jobs list --label plate=7\n"},
     {.name = "get",
      .args_doc = "JOB",
      .min_args = 1,
@@ -433,8 +447,10 @@ int bs__jobs_main(struct bs__cli *cli, int argc, char **argv)
     struct bs__jobs_options options = {0};
     if (argc >= 2 && strcmp(argv[1], "submit") == 0)
         return bs__jobs_submit_main(cli, argc - 1, argv + 1);
-    return bs__subcommand_main(cli, argc, argv, "jobs",
-                               "Work that outlives this shell: the server keeps job and result.\n\n"
-                               "  submit    hand in images; see `bioseg jobs submit --help`",
-                               commands, sizeof commands / sizeof *commands, &options);
+    int code = bs__subcommand_main(cli, argc, argv, "jobs",
+                                   "Work that outlives this shell: the server keeps job and result.\n\n"
+                                   "  submit    hand in images; see `bioseg jobs submit --help`",
+                                   commands, sizeof commands / sizeof *commands, &options);
+    bs__labels_free(&options.labels);
+    return code;
 }

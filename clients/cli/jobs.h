@@ -2,21 +2,21 @@
 #ifndef BS_CLIENTS_CLI_JOBS_H
 #define BS_CLIENTS_CLI_JOBS_H
 
+#include "clients/cli/labels.h"
 #include "clients/cli/subcommand.h"
 
 #include "bioseg/v1/jobs.pb-c.h"
 
 struct bs__jobs_options {
     Bioseg__V1__JobState state; /* list: only these; unspecified: all */
+    const char *model;          /* and only of this one; NULL: all */
+    struct bs__labels labels;   /* and only with these */
     const char *folder;         /* fetch */
     bool png, overwrite;
 };
 
-/* The idempotency keys that `jobs submit` makes: so many hexadecimal digits, a colon, the name of the image's file. */
-#define BS__JOB_KEY_HASH 40
-#define BS__JOB_KEY_TEXT 129
-/* The file's name in such a key; NULL if it is not one of ours. */
-const char *bs__job_key_name(const char *key);
+/* The label under which `jobs submit` notes the name of the image's file. */
+#define BS__FILE_LABEL "file"
 
 void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job);
 /* Follows a job until it is finished; the state it ended in. */

@@ -1,6 +1,6 @@
 /* bioseg jobs submit: hands images in as durable jobs and prints their names.
-   The idempotency key is made of the image's bytes, everything that decides its result, and its name: so the same command
-   given again after a lost connection hands in only what is missing, and whoever fetches a result knows its name. */
+   The idempotency key is made of the image's bytes, everything that decides its result, its labels (its name among them) and
+   lifetime: so the same command given again after a lost connection hands in only what is missing. */
 #include "clients/cli/inputs.h"
 #include "clients/cli/interrupt.h"
 #include "clients/cli/jobs.h"
@@ -22,11 +22,12 @@ struct arguments {
     struct bs__spec_args spec;
     bool recursive, dry_run, again, table, maps;
     double keep_hours;
+    struct bs__labels labels;
     char **files;
     size_t nfiles;
 };
 
-enum { OPT_DRY_RUN = 0x500, OPT_AGAIN, OPT_KEEP, OPT_TABLE, OPT_MAPS };
+enum { OPT_DRY_RUN = 0x500, OPT_AGAIN, OPT_KEEP, OPT_LABEL, OPT_TABLE, OPT_MAPS };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "Jobs:", 10},
@@ -34,6 +35,9 @@ static const struct argp_option options[] = {
     {"again", OPT_AGAIN, NULL, 0, "a new job even if this image was handed in with these parameters before",
      11},
     {"keep", OPT_KEEP, "HOURS", 0, "how long the result is kept (default: the server's choice)", 11},
+    {"label", OPT_LABEL, "KEY=VALUE", 0,
+     "a mark of your own, to find the job by; can be given again (the image's name is kept as file=NAME)",
+     11},
     {"table", OPT_TABLE, NULL, 0, "compute the table of objects too", 11},
     {"maps", OPT_MAPS, NULL, 0, "keep the network's maps too", 11},
     {"recursive", 'r', NULL, 0, "look into subfolders too", 11},
@@ -49,12 +53,14 @@ static const char doc[] = "Hands in images as jobs that the server keeps, whatev
                           "Examples:\n"
                           "  bioseg jobs submit -m unet-nuclei plate7/\n"
                           "  bioseg jobs submit -m unet-nuclei --table 'plate7/*.tif'\n"
+                          "  bioseg jobs submit -m unet-nuclei --label plate=7 --keep 72 plate7/\n"
                           "  bioseg jobs submit -m unet-nuclei --dry-run huge.tif\n"
                           "  bioseg jobs watch JOB && bioseg jobs fetch -o results JOB\n";
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     struct arguments *a = state->input;
+    struct bs_err err;
     char *end;
     switch (key) {
     case ARGP_KEY_INIT:
@@ -71,6 +77,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->keep_hours = strtod(arg, &end);
         if (end == arg || *end || !(a->keep_hours > 0 && a->keep_hours <= 24 * 3650))
             argp_error(state, "--keep %s is not a number of hours above 0 and up to 87600", arg);
+        return 0;
+    case OPT_LABEL:
+        if (bs__labels_parse(&a->labels, arg, &err) != BS_OK)
+            argp_error(state, "%s", err.msg);
         return 0;
     case OPT_TABLE:
         a->table = true;
@@ -93,36 +103,59 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* HASH:NAME, at most 128 characters, none of them a space or a control. */
-static bs_status make_key(const struct arguments *a, const char *path, const char *fingerprint,
-                          char key[BS__JOB_KEY_TEXT], struct bs_err *err)
+/* The user's labels and the file's name. What is no text for a label becomes '_': the name is for people. */
+static bs_status collect_labels(const struct arguments *a, const char *path, struct bs__labels *out,
+                                struct bs_err *err)
 {
-    char text[2 * BS__SHA256_TEXT + 40] = "", hash[BS__SHA256_TEXT];
-    uint8_t *data = NULL;
-    size_t size = 0;
-    bs_status rc = bs__cli_read_file(path, SIZE_MAX, &data, &size, err);
-    if (rc == BS_OK)
-        rc = bs__sha256_hex(data, size, text, err);
-    free(data);
-    if (rc != BS_OK)
-        return rc;
-    size_t n = strlen(text);
-    n += (size_t)snprintf(text + n, sizeof text - n, "%s", fingerprint);
-    if (a->again) {
-        unsigned char random[16];
-        if (RAND_bytes(random, sizeof random) != 1)
-            return BS_FAIL(err, BS_EIO, "the system gives no random numbers");
-        for (size_t i = 0; i < sizeof random; i++)
-            n += (size_t)snprintf(text + n, sizeof text - n, "%02x", random[i]);
-    }
-    if ((rc = bs__sha256_hex(text, n, hash, err)) != BS_OK)
+    bs_status rc = BS_OK;
+    for (size_t i = 0; i < a->labels.n && rc == BS_OK; i++)
+        rc = bs__labels_set(out, a->labels.label[i].key, a->labels.label[i].value, err);
+    if (rc != BS_OK || bs__labels_have(out, BS__FILE_LABEL))
         return rc;
     const char *slash = strrchr(path, '/');
-    snprintf(key, BS__JOB_KEY_TEXT, "%.*s:%s", BS__JOB_KEY_HASH, hash, slash ? slash + 1 : path);
-    for (char *c = key; *c; c++)
-        if (*c <= ' ' || *c > '~')
+    char name[256];
+    snprintf(name, sizeof name, "%s", slash ? slash + 1 : path);
+    json_t *text = json_string(name); /* NULL: not UTF-8 */
+    for (char *c = name; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f || (!text && (unsigned char)*c >= 0x80))
             *c = '_';
-    return BS_OK;
+    json_decref(text);
+    return bs__labels_set(out, BS__FILE_LABEL, name, err);
+}
+
+static bs_status make_key(const struct arguments *a, const char *path, const char *fingerprint,
+                          const struct bs__labels *labels, char key[BS__SHA256_TEXT], struct bs_err *err)
+{
+    char image[BS__SHA256_TEXT];
+    unsigned char random[16] = {0};
+    uint8_t *data = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    json_t *parts = NULL;
+    bs_status rc = bs__cli_read_file(path, SIZE_MAX, &data, &size, err);
+    if (rc == BS_OK)
+        rc = bs__sha256_hex(data, size, image, err);
+    if (rc != BS_OK)
+        goto cleanup;
+    if (a->again && RAND_bytes(random, sizeof random) != 1) {
+        rc = BS_FAIL(err, BS_EIO, "the system gives no random numbers");
+        goto cleanup;
+    }
+    parts = json_pack("[ssf]", image, fingerprint, a->keep_hours);
+    for (size_t i = 0; i < labels->n; i++) {
+        json_array_append_new(parts, bs__json_text(labels->label[i].key));
+        json_array_append_new(parts, bs__json_text(labels->label[i].value));
+    }
+    for (size_t i = 0; a->again && i < sizeof random; i++)
+        json_array_append_new(parts, json_integer(random[i]));
+    text = json_dumps(parts, JSON_COMPACT);
+    rc = text ? bs__sha256_hex(text, strlen(text), key, err)
+              : BS_FAIL(err, BS_ENOMEM, "no memory for the name of a job");
+cleanup:
+    json_decref(parts);
+    free(text);
+    free(data);
+    return rc;
 }
 
 /* A dry run sends no pixels, so it must say what they are: the image is read here for its size alone. */
@@ -178,21 +211,26 @@ static bs_status submit_one(const struct arguments *a, struct bs__rpc_client *cl
                             Bioseg__V1__SubmitJobResponse **out, struct bs_err *err)
 {
     struct bs__rpc_call *call = NULL;
-    char key[BS__JOB_KEY_TEXT], sha256[BS__SHA256_TEXT];
+    char key[BS__SHA256_TEXT], sha256[BS__SHA256_TEXT];
+    struct bs__labels labels = {0};
     ProtobufCMessage *response = NULL;
     struct raw_description raw;
     uint64_t bytes = 0, raw_bytes = 0;
     int fd = -1;
     bs_status rc = bs__upload_open(path, &fd, &bytes, err);
     if (rc == BS_OK)
+        rc = collect_labels(a, path, &labels, err);
+    if (rc == BS_OK)
         rc = a->dry_run ? describe_raw(path, spec, &raw, &raw_bytes, err)
-                        : make_key(a, path, fingerprint, key, err);
+                        : make_key(a, path, fingerprint, &labels, key, err);
     if (rc != BS_OK)
         goto cleanup;
     Bioseg__V1__SubmitJobStart start = BIOSEG__V1__SUBMIT_JOB_START__INIT;
     Bioseg__V1__SubmitJobRequest first = BIOSEG__V1__SUBMIT_JOB_REQUEST__INIT;
     start.idempotency_key = a->dry_run ? (char *)protobuf_c_empty_string : key;
     start.time_to_live_ms = (int64_t)(a->keep_hours * 3600e3);
+    start.labels = bs__labels_entries(&labels, &bioseg__v1__submit_job_start__labels_entry__descriptor);
+    start.n_labels = labels.n;
     start.dry_run = a->dry_run;
     start.image = a->dry_run ? &raw.image : (Bioseg__V1__ImageDescription *)&spec->image;
     start.total_bytes = a->dry_run ? raw_bytes : bytes;
@@ -209,6 +247,7 @@ static bs_status submit_one(const struct arguments *a, struct bs__rpc_client *cl
         rc = bs__message_receive_only(call, &bioseg__v1__submit_job_response__descriptor, &response, err);
     *out = (Bioseg__V1__SubmitJobResponse *)response;
 cleanup:
+    bs__labels_free(&labels);
     bs__rpc_call_destroy(call);
     if (fd >= 0)
         close(fd);
@@ -320,5 +359,6 @@ cleanup:
         bioseg__v1__get_model_response__free_unpacked(model, NULL);
     bs__rpc_client_destroy(client);
     bs__inputs_free(&inputs);
+    bs__labels_free(&args.labels);
     return code;
 }

@@ -1,5 +1,6 @@
 /* bioseg models: what the server has, and changing it. */
 #include "clients/cli/interrupt.h"
+#include "clients/cli/labels.h"
 #include "clients/cli/message.h"
 #include "clients/cli/output.h"
 #include "clients/cli/progress.h"
@@ -17,18 +18,27 @@
 
 struct options {
     const char *name; /* --name of an import */
+    double keep_hours;
+    struct bs__labels labels;
+    bool untrained; /* list */
 };
+
+static const char *state_text(Bioseg__V1__ModelState state)
+{
+    return state == BIOSEG__V1__MODEL_STATE__MODEL_STATE_UNTRAINED ? "UNTRAINED"
+           : state == BIOSEG__V1__MODEL_STATE__MODEL_STATE_READY   ? "ready"
+                                                                   : "?";
+}
 
 static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
-    (void)args, (void)nargs, (void)ctx;
-    static const struct bs__column columns[] = {{"NAME", "name", false},
-                                                {"VERSION", "version", true},
-                                                {"ARCHITECTURE", "architecture", false},
-                                                {"RECIPE", "recipe", false},
-                                                {"SIZE", "size", true},
-                                                {"LOADED", "loaded", false},
-                                                {"DESCRIPTION", "description", false}};
+    (void)args, (void)nargs;
+    struct options *options = ctx;
+    static const struct bs__column columns[] = {
+        {"NAME", "name", false},     {"VERSION", "version", true},
+        {"STATE", "state", false},   {"ARCHITECTURE", "architecture", false},
+        {"RECIPE", "recipe", false}, {"SIZE", "size", true},
+        {"LOADED", "loaded", false}, {"DESCRIPTION", "description", false}};
     json_t *rows = json_array();
     char *token = NULL;
     int code = BS__EXIT_OK;
@@ -39,6 +49,10 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
         page.size = PAGE_SIZE;
         page.token = token ? token : (char *)protobuf_c_empty_string;
         request.page = &page;
+        request.include_untrained = options->untrained;
+        request.labels =
+            bs__labels_entries(&options->labels, &bioseg__v1__list_models_request__labels_entry__descriptor);
+        request.n_labels = options->labels.n;
         bs_status rc = bs__ask(cli, client, BS__METHOD("Models", "List"), cli->timeout, &request.base,
                                &bioseg__v1__list_models_response__descriptor, &message, &code);
         free(token);
@@ -49,9 +63,11 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
         for (size_t i = 0; i < r->n_models; i++) {
             json_t *row = bs__json_of_message(&r->models[i]->base);
             char size[16];
-            if (!cli->json)
+            if (!cli->json) {
                 json_object_set_new(row, "size",
                                     json_string(bs__human_bytes((double)r->models[i]->file_bytes, size)));
+                json_object_set_new(row, "state", json_string(state_text(r->models[i]->state)));
+            }
             json_array_append_new(rows, row);
         }
         if (r->next_page_token && r->next_page_token[0])
@@ -61,7 +77,9 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
     if (cli->json)
         bs__print_json(cli->out, rows);
     else if (json_array_size(rows) == 0)
-        fprintf(cli->out, "no models yet; `bioseg models import FILE --name NAME` adds one\n");
+        fprintf(cli->out, options->labels.n
+                              ? "no models with these labels\n"
+                              : "no models yet; `bioseg models import FILE --name NAME` adds one\n");
     else
         bs__print_table(cli->out, rows, columns, sizeof columns / sizeof *columns);
 cleanup:
@@ -108,6 +126,7 @@ static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
         json_t *parameters = json_incref(json_object_get(m, "parameters"));
         json_object_del(m, "parameters");
         bs__make_times_readable(m);
+        json_object_set_new(m, "state", json_string(state_text(model->state)));
         bs__print_fields(cli->out, m, 0);
         if (json_array_size(parameters))
             fprintf(cli->out, "\nparameters (bioseg segment --set NAME=VALUE):\n");
@@ -144,7 +163,7 @@ static void on_sent(void *ctx, uint64_t done, uint64_t total)
 static int import(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
     (void)nargs;
-    const struct options *options = ctx;
+    struct options *options = ctx;
     struct bs__rpc_call *call = NULL;
     struct sending sending = {.item = {.name = args[0]}};
     ProtobufCMessage *response = NULL;
@@ -167,6 +186,10 @@ static int import(struct bs__cli *cli, struct bs__rpc_client *client, char **arg
     struct bs__upload_progress progress = {.ctx = &sending, .sent = on_sent};
     start.name = options->name ? (char *)options->name : stem;
     start.total_bytes = bytes;
+    start.time_to_live_ms = (int64_t)(options->keep_hours * 3600e3);
+    start.labels =
+        bs__labels_entries(&options->labels, &bioseg__v1__import_model_start__labels_entry__descriptor);
+    start.n_labels = options->labels.n;
     first.part_case = BIOSEG__V1__IMPORT_MODEL_REQUEST__PART_START;
     first.start = &start;
     rc = bs__rpc_call_start(client, BS__METHOD("Models", "Import"), 0, &call, &err);
@@ -250,18 +273,43 @@ static int delete_model(struct bs__cli *cli, struct bs__rpc_client *client, char
                &bioseg__v1__delete_model_response__descriptor, "is deleted", true);
 }
 
+enum { OPT_KEEP = 0x600, OPT_LABEL, OPT_UNTRAINED };
+
 static const struct argp_option import_options[] = {
     {"name", 'n', "NAME", 0, "name on the server (default: the file's); an existing name gets a new version",
      10},
+    {"keep", OPT_KEEP, "HOURS", 0, "delete it after so long (default: never)", 10},
+    {"label", OPT_LABEL, "KEY=VALUE", 0, "a mark of your own; can be given again", 10},
+    {0}};
+static const struct argp_option list_options[] = {
+    {"untrained", OPT_UNTRAINED, NULL, 0, "those with random weights too, which are left out else", 10},
+    {"label", OPT_LABEL, "KEY=VALUE", 0, "only with this label; several: with all of them", 10},
     {0}};
 
-static error_t import_option(int key, char *arg, struct argp_state *state, void *ctx)
+static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
 {
-    (void)state;
-    if (key != 'n')
+    struct options *o = ctx;
+    struct bs_err err;
+    char *end;
+    switch (key) {
+    case 'n':
+        o->name = arg;
+        return 0;
+    case OPT_KEEP:
+        o->keep_hours = strtod(arg, &end);
+        if (end == arg || *end || !(o->keep_hours > 0 && o->keep_hours <= 24 * 3650))
+            argp_error(state, "--keep %s is not a number of hours above 0 and up to 87600", arg);
+        return 0;
+    case OPT_LABEL:
+        if (bs__labels_parse(&o->labels, arg, &err) != BS_OK)
+            argp_error(state, "%s", err.msg);
+        return 0;
+    case OPT_UNTRAINED:
+        o->untrained = true;
+        return 0;
+    default:
         return ARGP_ERR_UNKNOWN;
-    ((struct options *)ctx)->name = arg;
-    return 0;
+    }
 }
 
 static const struct bs__subcommand commands[] = {
@@ -269,7 +317,9 @@ static const struct bs__subcommand commands[] = {
      .args_doc = "",
      .summary = "every version of every model",
      .run = list,
-     .examples = "  bioseg models list\n  bioseg models list --json\n"},
+     .options = list_options,
+     .option = option,
+     .examples = "  bioseg models list\n  bioseg models list --json\n  bioseg models list --untrained\n"},
     {.name = "describe",
      .args_doc = "NAME[@VERSION]",
      .min_args = 1,
@@ -284,7 +334,7 @@ static const struct bs__subcommand commands[] = {
      .summary = "add a model file (what `bioseg convert` writes)",
      .run = import,
      .options = import_options,
-     .option = import_option,
+     .option = option,
      .examples = "  bioseg models import unet-nuclei.safetensors --name nuclei\n"},
     {.name = "load",
      .args_doc = "NAME[@VERSION]",
@@ -310,6 +360,8 @@ static const struct bs__subcommand commands[] = {
 int bs__models_main(struct bs__cli *cli, int argc, char **argv)
 {
     struct options options = {0};
-    return bs__subcommand_main(cli, argc, argv, "models", "The models of the server.", commands,
-                               sizeof commands / sizeof *commands, &options);
+    int code = bs__subcommand_main(cli, argc, argv, "models", "The models of the server.", commands,
+                                   sizeof commands / sizeof *commands, &options);
+    bs__labels_free(&options.labels);
+    return code;
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define MAX_KEY 128
@@ -21,95 +22,9 @@ static bs_status no_job(const char *id, struct bs_err *err)
     return BS_FAIL(err, BS_ENOTFOUND, "you have no job \"%.48s\"", id);
 }
 
-/* ---- Job messages ---- */
-
-static char *keep(struct bs_arena *arena, const char *text)
-{
-    char *copy = bs_arena_strdup(arena, text ? text : "");
-    return copy ? copy : (char *)(uintptr_t)protobuf_c_empty_string;
-}
-
-static Bioseg__V1__JobState state_message(enum bs_job_state state)
-{
-    switch (state) {
-    case BS_JOB_QUEUED:
-        return BIOSEG__V1__JOB_STATE__JOB_STATE_QUEUED;
-    case BS_JOB_RUNNING:
-        return BIOSEG__V1__JOB_STATE__JOB_STATE_RUNNING;
-    case BS_JOB_SUCCEEDED:
-        return BIOSEG__V1__JOB_STATE__JOB_STATE_SUCCEEDED;
-    case BS_JOB_FAILED:
-        return BIOSEG__V1__JOB_STATE__JOB_STATE_FAILED;
-    case BS_JOB_CANCELLED:
-        return BIOSEG__V1__JOB_STATE__JOB_STATE_CANCELLED;
-    }
-    return BIOSEG__V1__JOB_STATE__JOB_STATE_UNSPECIFIED;
-}
-
 static bool finished(const struct bs_job_record *j)
 {
     return j->state == BS_JOB_SUCCEEDED || j->state == BS_JOB_FAILED || j->state == BS_JOB_CANCELLED;
-}
-
-static void model_of(struct bs_arena *arena, const struct bs_job_record *j, Bioseg__V1__Job *m,
-                     Bioseg__V1__ModelRef *model)
-{
-    struct bs_job_request request;
-    struct bs_err ignored;
-    if (bs_job_request_from_json(j->request, &request, &ignored) != BS_OK)
-        return;
-    bioseg__v1__model_ref__init(model);
-    model->name = keep(arena, request.model);
-    model->selector_case = BIOSEG__V1__MODEL_REF__SELECTOR_VERSION;
-    model->version = request.model_version;
-    m->model = model;
-}
-
-static void outcome_of(struct bs_arena *arena, const struct bs_job_record *j, Bioseg__V1__Job *m,
-                       Bioseg__V1__JobError *error)
-{
-    Bioseg__V1__SegmentResult *result = NULL;
-    struct bs_err ignored;
-    if (j->state == BS_JOB_FAILED) {
-        bioseg__v1__job_error__init(error);
-        error->code = bs_rpc_status_code((bs_status)j->error_code);
-        error->message = keep(arena, j->error);
-        m->error = error;
-    }
-    if (j->result_json && bs__result_message(arena, j->result_json, &result, NULL, &ignored) == BS_OK)
-        m->object_count = result->object_count;
-}
-
-static Bioseg__V1__Job *job_message(struct bs_arena *arena, const struct bs_job_record *j)
-{
-    struct {
-        Bioseg__V1__Job job;
-        Bioseg__V1__Progress progress;
-        Bioseg__V1__ModelRef model;
-        Bioseg__V1__JobError error;
-    } *m = bs_arena_alloc(arena, sizeof *m);
-    if (!m)
-        return NULL;
-    bioseg__v1__job__init(&m->job);
-    bioseg__v1__progress__init(&m->progress);
-    m->progress.tiles_done = (uint32_t)j->done;
-    m->progress.tiles_total = (uint32_t)j->total;
-    m->job.id = keep(arena, j->id);
-    m->job.owner = keep(arena, j->owner);
-    m->job.project = keep(arena, j->project);
-    m->job.kind = keep(arena, j->kind);
-    m->job.state = state_message(j->state);
-    m->job.progress = &m->progress;
-    m->job.attempts = (uint32_t)j->attempts;
-    m->job.created_ms = j->created_ms;
-    m->job.started_ms = j->started_ms;
-    m->job.finished_ms = j->finished_ms;
-    m->job.expires_ms = j->expires_ms;
-    m->job.revision = j->revision;
-    m->job.idempotency_key = keep(arena, j->idempotency_key);
-    model_of(arena, j, &m->job, &m->model);
-    outcome_of(arena, j, &m->job, &m->error);
-    return &m->job;
 }
 
 /* The caller's own job. */
@@ -153,13 +68,8 @@ static bs_status check_start(const Bioseg__V1__SubmitJobStart *start, struct bs_
             err, BS_EINVAL,
             "idempotency_key has %zu characters; up to %d printable ones without spaces are accepted", n,
             MAX_KEY);
-    if (start->n_labels)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "labels of jobs" BS__LATER);
-    if (start->time_to_live_ms)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "time_to_live_ms is set; expiry times of one's own" BS__LATER);
-    if (start->project[0])
-        return bs__check_name("project", start->project, err);
-    return BS_OK;
+    bs_status rc = start->project[0] ? bs__check_name("project", start->project, err) : BS_OK;
+    return rc == BS_OK ? bs__check_lifetime(start->time_to_live_ms, err) : rc;
 }
 
 static bs_status dry_run(struct bs_services *s, struct bs_call *call, const struct bs__work *work,
@@ -189,9 +99,10 @@ static bs_status dry_run(struct bs_services *s, struct bs_call *call, const stru
     return bs_call_write(call, &answer.base, err);
 }
 
-/* What the same key must come with: the request as it was asked (the newest model stays "the newest") and the input. */
-static bs_status payload_hash(const struct bs__work *work, bool version_stated, const char *input, char **out,
-                              struct bs_err *err)
+/* What the same key must come with: the request as it was asked (the newest model stays "the newest"), the input, and
+   labels and lifetime where they are given. */
+static bs_status payload_hash(const struct bs__work *work, bool version_stated,
+                              const struct bs_job_record *job, char **out, struct bs_err *err)
 {
     struct bs_job_request q = work->request;
     char *json = NULL, *text = NULL;
@@ -200,7 +111,10 @@ static bs_status payload_hash(const struct bs__work *work, bool version_stated, 
         q.model_version = 0;
     if ((rc = bs_job_request_to_json(&q, &json, err)) != BS_OK)
         return rc;
-    if (asprintf(&text, "%s\n%s", input, json) < 0)
+    bool more = job->time_to_live_ms || strcmp(job->labels, "{}") != 0;
+    if ((more ? asprintf(&text, "%s\n%s\n%s\n%" PRId64, job->input_blob, json, job->labels,
+                         job->time_to_live_ms)
+              : asprintf(&text, "%s\n%s", job->input_blob, json)) < 0)
         text = NULL;
     *out = malloc(BS_BLOB_HASH_LEN + 1);
     rc = text && *out ? bs_blob_hash(text, strlen(text), *out, err) : BS_FAIL(err, BS_ENOMEM, "no memory");
@@ -216,21 +130,23 @@ static bs_status add_job(struct bs_services *s, struct bs_call *call, const Bios
     const Bioseg__V1__ModelRef *model = start->segment->model;
     bool stated = model->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_VERSION;
     bs_status rc;
-    if ((rc = payload_hash(work, stated, input, &job->payload_hash, err)) != BS_OK ||
-        (rc = bs_job_request_to_json(&work->request, &job->request, err)) != BS_OK)
-        return rc;
     job->owner = strdup(bs_call_caller(call)->name);
     job->project = strdup(start->project);
     job->idempotency_key = strdup(start->idempotency_key);
     job->kind = strdup("segment");
     job->input_blob = strdup(input);
+    job->time_to_live_ms = start->time_to_live_ms;
     if (!job->owner || !job->project || !job->idempotency_key || !job->kind || !job->input_blob)
         return BS_FAIL(err, BS_ENOMEM, "no memory");
+    if ((rc = bs__labels_to_json(BS__LABELS(start), &job->labels, err)) != BS_OK ||
+        (rc = payload_hash(work, stated, job, &job->payload_hash, err)) != BS_OK ||
+        (rc = bs_job_request_to_json(&work->request, &job->request, err)) != BS_OK)
+        return rc;
     rc = bs_jobs_submit(s->jobs, job, existing, err);
     if (rc == BS_EEXIST)
         return BS_FAIL(err, BS_EEXIST,
-                       "the idempotency key \"%s\" was used for a job with another image, model or "
-                       "parameters; use a new key",
+                       "the idempotency key \"%s\" was used for a job with another image, model, parameters, "
+                       "labels or lifetime; use a new key",
                        start->idempotency_key);
     return rc;
 }
@@ -261,7 +177,7 @@ static bs_status receive_and_add(struct bs_services *s, struct bs_call *call,
            BS_LOG_TEXT("request_id", bs_call_request_id(call)), BS_LOG_TEXT("job", job.id),
            BS_LOG_TEXT("owner", job.owner));
     answer.existing = existing;
-    answer.job = job_message(bs_call_arena(call), &job);
+    answer.job = bs__job_message(bs_call_arena(call), &job);
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
 
 cleanup:
@@ -305,7 +221,7 @@ static bs_status get(void *service, struct bs_call *call, const ProtobufCMessage
     bs_status rc = find(s, call, q->id, &job, err);
     if (rc != BS_OK)
         return rc;
-    answer.job = job_message(bs_call_arena(call), &job);
+    answer.job = bs__job_message(bs_call_arena(call), &job);
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
     bs_job_record_free(&job);
     return rc;
@@ -319,21 +235,28 @@ static bs_status list(void *service, struct bs_call *call, const ProtobufCMessag
     Bioseg__V1__ListJobsResponse answer = BIOSEG__V1__LIST_JOBS_RESPONSE__INIT;
     struct bs_arena *arena = bs_call_arena(call);
     struct bs_job_record *jobs = NULL;
+    char *labels = NULL;
     const char *token;
     int size, count = 0;
     bs_status rc;
-    if (q->project[0] || q->n_labels)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "lists of jobs by project or labels" BS__LATER);
-    if ((rc = bs__page(s, q->page, &size, &token, err)) != BS_OK)
+    if ((rc = bs__page(s, q->page, &size, &token, err)) != BS_OK ||
+        (rc = bs__labels_to_json(BS__LABELS(q), &labels, err)) != BS_OK)
         return rc;
-    int state = (int)q->state - (int)BIOSEG__V1__JOB_STATE__JOB_STATE_QUEUED; /* -1: any */
-    if ((rc = bs_store_job_list(s->store, bs_call_caller(call)->name, state, token, size + 1, &jobs, &count,
-                                err)) != BS_OK)
+    const struct bs_job_filter filter = {
+        .owner = bs_call_caller(call)->name,
+        .state = (int)q->state - (int)BIOSEG__V1__JOB_STATE__JOB_STATE_QUEUED, /* -1: any */
+        .project = q->project[0] ? q->project : NULL,
+        .model = q->model[0] ? q->model : NULL,
+        .labels = q->n_labels ? labels : NULL,
+    };
+    rc = bs_store_job_list(s->store, &filter, token, size + 1, &jobs, &count, err);
+    free(labels);
+    if (rc != BS_OK)
         return rc;
     int shown = count > size ? size : count;
     answer.jobs = bs_arena_array(arena, (size_t)shown + 1, sizeof *answer.jobs);
     for (int i = 0; i < shown && answer.jobs; i++) {
-        if (!(answer.jobs[i] = job_message(arena, &jobs[i])))
+        if (!(answer.jobs[i] = bs__job_message(arena, &jobs[i])))
             break;
         answer.n_jobs++;
     }
@@ -389,7 +312,7 @@ static bs_status send_if_changed(struct bs_services *s, struct bs_call *call, co
         goto cleanup;
     *seen = job.revision;
     arena = bs_arena_create((size_t)1 << 20);
-    answer.job = arena ? job_message(arena, &job) : NULL;
+    answer.job = arena ? bs__job_message(arena, &job) : NULL;
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
 
 cleanup:
@@ -445,7 +368,7 @@ static bs_status cancel(void *service, struct bs_call *call, const ProtobufCMess
     if (rc != BS_OK || (rc = bs_jobs_cancel(s->jobs, q->id, err)) != BS_OK ||
         (rc = find(s, call, q->id, &job, err)) != BS_OK)
         return rc;
-    answer.job = job_message(bs_call_arena(call), &job);
+    answer.job = bs__job_message(bs_call_arena(call), &job);
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
     bs_job_record_free(&job);
     return rc;
@@ -557,6 +480,13 @@ cleanup:
     return rc;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static bs_status get_result(void *service, struct bs_call *call, const ProtobufCMessage *message,
                             struct bs_err *err)
 {
@@ -570,8 +500,8 @@ static bs_status get_result(void *service, struct bs_call *call, const ProtobufC
     if (job.state != BS_JOB_SUCCEEDED)
         rc = BS_FAIL(err, BS_EPRECONDITION, "the job is %s; a result exists when it has SUCCEEDED",
                      bs_job_state_name(job.state));
-    else if (!job.result_json)
-        rc = BS_FAIL(err, BS_ENOTFOUND, "the result has expired");
+    else if (!job.result_json || !job.input_blob[0] || (job.expires_ms > 0 && job.expires_ms <= now_ms()))
+        rc = BS_FAIL(err, BS_ENOTFOUND, "the result of job %s has expired", job.id);
     else
         rc = send_result(s, call, &job, &w, err);
     bs_job_record_free(&job);

@@ -84,6 +84,9 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
     m->version = record->version;
     m->owner = keep(arena, record->owner);
     m->created_ms = record->created_ms;
+    m->expires_ms = record->expires_ms;
+    m->n_labels =
+        bs__labels_from_json(arena, record->labels, &bioseg__v1__model__labels_entry__descriptor, &m->labels);
     m->file_bytes = record->bytes;
     m->sha256 = keep(arena, record->blob);
     m->loaded = bs_engine_is_loaded(s->engine, record->blob);
@@ -103,6 +106,8 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
     m->training_patch_px = (uint32_t)info.training_patch;
     m->pixel_size_um = info.pixel_size_um;
     m->trained = info.trained;
+    m->state = info.trained ? BIOSEG__V1__MODEL_STATE__MODEL_STATE_READY
+                            : BIOSEG__V1__MODEL_STATE__MODEL_STATE_UNTRAINED;
     m->weight_count = info.parameters;
     m->assumed = keep(arena, info.assumed);
     if (with_parameters && !parameters(arena, &info, m))

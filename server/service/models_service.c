@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FIELD_EXPORT_START 1
@@ -28,15 +29,21 @@ static bs_status list(void *service, struct bs_call *call, const ProtobufCMessag
     Bioseg__V1__ListModelsResponse answer = BIOSEG__V1__LIST_MODELS_RESPONSE__INIT;
     struct bs_arena *arena = bs_call_arena(call);
     struct bs_model_record *records = NULL;
+    char *labels = NULL;
     const char *token;
     int size, count = 0;
     bs_status rc;
-    if (q->project[0] || q->n_labels)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "lists of models by project or labels" BS__LATER);
-    if ((rc = bs__page(s, q->page, &size, &token, err)) != BS_OK)
+    if (q->project[0])
+        return BS_FAIL(err, BS_EUNSUPPORTED, "lists of models by project" BS__LATER);
+    if ((rc = bs__page(s, q->page, &size, &token, err)) != BS_OK ||
+        (rc = bs__labels_to_json(BS__LABELS(q), &labels, err)) != BS_OK)
         return rc;
+    const struct bs_model_filter filter = {.labels = q->n_labels ? labels : NULL,
+                                           .untrained = q->include_untrained};
     /* One more than asked for tells whether there is a next page. */
-    if ((rc = bs_store_model_list(s->store, token, size + 1, &records, &count, err)) != BS_OK)
+    rc = bs_store_model_list(s->store, &filter, token, size + 1, &records, &count, err);
+    free(labels);
+    if (rc != BS_OK)
         return rc;
     int shown = count > size ? size : count;
     answer.models = bs_arena_array(arena, (size_t)shown + 1, sizeof *answer.models);
@@ -88,8 +95,10 @@ static bs_status check_import(struct bs_services *s, const Bioseg__V1__ImportMod
     bs_status rc = bs__check_name("name", start->name, err);
     if (rc != BS_OK)
         return rc;
-    if (start->project[0] || start->n_labels || start->time_to_live_ms)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "project, labels and expiry of models" BS__LATER);
+    if (start->project[0])
+        return BS_FAIL(err, BS_EUNSUPPORTED, "projects of models" BS__LATER);
+    if ((rc = bs__check_lifetime(start->time_to_live_ms, err)) != BS_OK)
+        return rc;
     if (start->total_bytes < MIN_MODEL_BYTES || start->total_bytes > s->limits.max_model_bytes)
         return BS_FAIL(err, start->total_bytes < MIN_MODEL_BYTES ? BS_EINVAL : BS_ELIMIT,
                        "total_bytes is %" PRIu64 "; model files of %d to %" PRIu64 " bytes are accepted",
@@ -98,10 +107,12 @@ static bs_status check_import(struct bs_services *s, const Bioseg__V1__ImportMod
 }
 
 /* The stored file is looked at in the worker's child; a bad one stays a blob that nobody names, which the sweep removes. */
-static bs_status record_model(struct bs_services *s, struct bs_call *call, const char *name, const char *hash,
+static bs_status record_model(struct bs_services *s, struct bs_call *call,
+                              const Bioseg__V1__ImportModelStart *start, const char *hash,
                               struct bs_model_record *record, struct bs_err *err)
 {
     struct bs_model_info info;
+    struct timespec now;
     uint64_t bytes;
     int fd = -1;
     bs_status rc = bs_blob_open(s->blobs, hash, &fd, &bytes, err);
@@ -114,7 +125,12 @@ static bs_status record_model(struct bs_services *s, struct bs_call *call, const
     record->bytes = bytes;
     if ((rc = bs_model_info_to_json(&info, &record->info_json, err)) != BS_OK)
         return rc;
-    record->name = strdup(name);
+    if (start->time_to_live_ms) {
+        clock_gettime(CLOCK_REALTIME, &now);
+        record->created_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+        record->expires_ms = record->created_ms + start->time_to_live_ms;
+    }
+    record->name = strdup(start->name);
     record->blob = strdup(hash);
     record->owner = strdup(bs_call_caller(call)->name);
     if (!record->name || !record->blob || !record->owner)
@@ -141,13 +157,14 @@ static bs_status import(void *service, struct bs_call *call, const ProtobufCMess
         goto cleanup;
     }
     if ((rc = check_import(s, q->start, err)) != BS_OK ||
+        (rc = bs__labels_to_json(BS__LABELS(q->start), &record.labels, err)) != BS_OK ||
         (rc = bs__inbox_open_blob(&inbox, s, q->start->total_bytes, err)) != BS_OK ||
         (rc = bs__inbox_receive(&inbox, call, import_part, err)) != BS_OK)
         goto cleanup;
     struct bs_blob_writer *writer = inbox.blob;
     inbox.blob = NULL; /* commit frees it in any case */
     if ((rc = bs_blob_commit(writer, hash, err)) != BS_OK ||
-        (rc = record_model(s, call, q->start->name, hash, &record, err)) != BS_OK)
+        (rc = record_model(s, call, q->start, hash, &record, err)) != BS_OK)
         goto cleanup;
     BS_LOG(s->log, BS_LOG_INFO, "model imported", BS_LOG_TEXT("request_id", bs_call_request_id(call)),
            BS_LOG_TEXT("model", record.name), BS_LOG_NUMBER("version", record.version),

@@ -32,6 +32,19 @@ bs_status bs__page(const struct bs_services *s, const Bioseg__V1__Page *page, in
 /* Refuses project names that are no names. Empty is fine. */
 bs_status bs__check_name(const char *what, const char *name, struct bs_err *err) BS_NODISCARD;
 
+/* ---- labels.c ---- */
+
+/* Checks a message's map of labels (its entries and their number) and makes them a JSON object, sorted by key; the caller
+   frees. */
+bs_status bs__labels_to_json(const ProtobufCMessage *const *entries, size_t n, char **json,
+                             struct bs_err *err) BS_NODISCARD;
+#define BS__LABELS(message)                                                                                  \
+    (const ProtobufCMessage *const *)(const void *)(message)->labels, (message)->n_labels
+/* The entries (of that type) of a stored JSON object, written to *entries, a pointer to an array; returns how many. */
+size_t bs__labels_from_json(struct bs_arena *arena, const char *json, const ProtobufCMessageDescriptor *entry,
+                            void *entries);
+bs_status bs__check_lifetime(int64_t time_to_live_ms, struct bs_err *err) BS_NODISCARD;
+
 /* ---- inbox.c: bytes that arrive ---- */
 
 /* Counts bytes of images held in memory against the limit; give back with bs__release. */
@@ -123,6 +136,8 @@ bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact
 
 /* ---- messages ---- */
 
+/* Bioseg__V1__Job from a record; NULL when the arena is exhausted. */
+Bioseg__V1__Job *bs__job_message(struct bs_arena *arena, const struct bs_job_record *record);
 /* Bioseg__V1__Model from a record; with parameters when asked. NULL when the arena is exhausted. */
 Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
                                      const struct bs_model_record *record, bool with_parameters);

@@ -60,6 +60,20 @@ static const char *const steps[] = {
     "PRAGMA application_id = " APPLICATION_ID ";",
     /* 2: jobs are counted by state at every look at the metrics, without reading the jobs themselves. */
     "CREATE INDEX jobs_state ON jobs(state);",
+    /* 3: labels (JSON objects of strings) and lifetimes that their owners chose; what lists are searched by has columns of
+       its own, which are filled from the descriptions. */
+    "ALTER TABLE jobs ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';"
+    "ALTER TABLE jobs ADD COLUMN time_to_live_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE jobs ADD COLUMN model TEXT;"
+    "ALTER TABLE jobs ADD COLUMN model_version INTEGER;"
+    "UPDATE jobs SET model = json_extract(request, '$.model'),"
+    "  model_version = json_extract(request, '$.model_version') WHERE json_valid(request);"
+    "CREATE INDEX jobs_need ON jobs(model, model_version) WHERE state < 2;"
+    "ALTER TABLE models ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';"
+    "ALTER TABLE models ADD COLUMN expires_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE models ADD COLUMN trained INTEGER NOT NULL DEFAULT 1;"
+    "UPDATE models SET trained = 0 WHERE json_valid(info_json) AND json_extract(info_json, '$.trained') = 0;"
+    "CREATE INDEX models_expiry ON models(expires_ms) WHERE expires_ms > 0;",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

@@ -25,7 +25,9 @@ struct bs_model_record {
     char *blob;      /* sha256 of the safetensors file, hex */
     char *info_json; /* bs_model_info_to_json */
     char *owner;
+    char *labels; /* JSON object of strings; NULL is written as none and read as "{}" */
     int64_t created_ms;
+    int64_t expires_ms; /* 0: never */
     uint64_t bytes;
 };
 bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m /* version is set */,
@@ -33,9 +35,18 @@ bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m /* ve
 /* version 0: the newest. */
 bs_status bs_store_model_get(struct bs_store *s, const char *name, int64_t version,
                              struct bs_model_record *out, struct bs_err *err) BS_NODISCARD;
+struct bs_model_filter {
+    const char *labels; /* JSON object: models that have all of these; NULL: any */
+    bool untrained;     /* those with random weights too */
+};
 /* Page of models ordered by (name, version) after `after` (NULL: from the start; "name:version"). */
-bs_status bs_store_model_list(struct bs_store *s, const char *after, int limit, struct bs_model_record **out,
-                              int *count, struct bs_err *err) BS_NODISCARD;
+bs_status bs_store_model_list(struct bs_store *s, const struct bs_model_filter *filter, const char *after,
+                              int limit, struct bs_model_record **out, int *count,
+                              struct bs_err *err) BS_NODISCARD;
+/* Deletes the models past their expiry that no unfinished job needs. */
+bs_status bs_store_model_expire(struct bs_store *s, int64_t now_ms, int *count,
+                                struct bs_err *err) BS_NODISCARD;
+/* BS_EPRECONDITION while a job that has not finished needs it. */
 bs_status bs_store_model_delete(struct bs_store *s, const char *name, int64_t version,
                                 struct bs_err *err) BS_NODISCARD;
 void bs_model_record_free(struct bs_model_record *m);
@@ -50,6 +61,7 @@ struct bs_job_record {
     char *payload_hash;                           /* sha256 of request and input, for the key check */
     char *kind;                                   /* "segment"; "train" later */
     char *request;                                /* serialised request without pixels (JSON) */
+    char *labels;                                 /* as those of a model */
     char *input_blob;                             /* sha256 */
     char *result_json;                            /* provenance, counts, warnings; NULL until there is one */
     char *labels_blob, *maps_blob, *objects_blob; /* NULL where absent */
@@ -59,7 +71,8 @@ struct bs_job_record {
     int attempts;                                            /* deaths of a worker it was running in */
     int done, total;                                         /* tiles */
     int64_t created_ms, started_ms, finished_ms, expires_ms; /* 0: not yet / never */
-    int64_t revision; /* grows with every change: what watch compares */
+    int64_t time_to_live_ms; /* how long its result is kept; 0: as the store says */
+    int64_t revision;        /* grows with every change: what watch compares */
 };
 /* Takes the strings of *job and gives back the whole record as stored (also of the existing one).
    Same owner and key with the same payload_hash: returns the first job and *existing = true; another payload: BS_EEXIST. */
@@ -67,16 +80,24 @@ bs_status bs_store_job_add(struct bs_store *s, struct bs_job_record *job, bool *
                            struct bs_err *err) BS_NODISCARD;
 bs_status bs_store_job_get(struct bs_store *s, const char *id, struct bs_job_record *out,
                            struct bs_err *err) BS_NODISCARD;
-/* owner NULL: all. Newest first, after the job id `after`. state < 0: any. */
-bs_status bs_store_job_list(struct bs_store *s, const char *owner, int state, const char *after, int limit,
-                            struct bs_job_record **out, int *count, struct bs_err *err) BS_NODISCARD;
+struct bs_job_filter {
+    const char *owner;   /* NULL: all */
+    int state;           /* below 0: any */
+    const char *project; /* NULL: any */
+    const char *model;   /* NULL: any */
+    const char *labels;  /* JSON object: jobs that have all of these; NULL: any */
+};
+/* Newest first, after the job id `after`. */
+bs_status bs_store_job_list(struct bs_store *s, const struct bs_job_filter *filter, const char *after,
+                            int limit, struct bs_job_record **out, int *count,
+                            struct bs_err *err) BS_NODISCARD;
 /* How many jobs are in each state; count is indexed by it. */
 #define BS_JOB_STATES 5
 bs_status bs_store_job_counts(struct bs_store *s, int64_t count[BS_JOB_STATES],
                               struct bs_err *err) BS_NODISCARD;
 /* Takes the next QUEUED job (oldest first, fair between owners) to RUNNING; BS_ENOTFOUND when there is none. */
 bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err) BS_NODISCARD;
-/* RUNNING -> SUCCEEDED with result_json and blobs; expires_ms > 0 overrides the lifetime. */
+/* RUNNING -> SUCCEEDED with result_json and blobs. */
 bs_status bs_store_job_succeed(struct bs_store *s, const struct bs_job_record *job,
                                struct bs_err *err) BS_NODISCARD;
 /* -> FAILED / CANCELLED with reason, from QUEUED or RUNNING; a finished job is left alone (BS_EPRECONDITION). */

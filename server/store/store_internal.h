@@ -16,7 +16,9 @@ enum bs__sql {
     BS__SQL_MODEL_GET,
     BS__SQL_MODEL_NEWEST,
     BS__SQL_MODEL_LIST,
+    BS__SQL_MODEL_NEEDED,
     BS__SQL_MODEL_DELETE,
+    BS__SQL_MODEL_EXPIRE,
     BS__SQL_JOB_BY_KEY,
     BS__SQL_JOB_ADD,
     BS__SQL_JOB_GET,
@@ -64,6 +66,11 @@ bs_status bs__end(struct bs_store *s, bs_status rc, struct bs_err *err) BS_NODIS
 void bs__bind_text(sqlite3_stmt *st, int index, const char *text);
 /* A copy of a column (NULL stays NULL); false when memory ran out. */
 bool bs__column_text(sqlite3_stmt *st, int column, char **out);
+
+/* Whether the row's labels hold all of those of parameter `p` (NULL: any will do). A piece of a WHERE. */
+#define BS__HAS_LABELS(p)                                                                                    \
+    "NOT EXISTS (SELECT 1 FROM json_each(" p ") AS wanted WHERE NOT EXISTS"                                  \
+    " (SELECT 1 FROM json_each(labels) AS has WHERE has.key = wanted.key AND has.value = wanted.value))"
 
 /* Milliseconds since 1970. No lock needed. */
 int64_t bs__now_ms(void);

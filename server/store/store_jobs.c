@@ -39,6 +39,7 @@ void bs_job_record_free(struct bs_job_record *j)
     free(j->payload_hash);
     free(j->kind);
     free(j->request);
+    free(j->labels);
     free(j->input_blob);
     free(j->result_json);
     free(j->labels_blob);
@@ -58,7 +59,7 @@ bs_status bs__job_read(sqlite3_stmt *st, struct bs_job_record *j, struct bs_err 
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof texts / sizeof *texts; i++)
         ok = bs__column_text(st, 1 + (int)i, texts[i]);
-    if (!ok) {
+    if (!ok || !bs__column_text(st, 23, &j->labels)) {
         bs_job_record_free(j);
         return BS_FAIL(err, BS_ENOMEM, "out of memory while reading a job record");
     }
@@ -72,6 +73,7 @@ bs_status bs__job_read(sqlite3_stmt *st, struct bs_job_record *j, struct bs_err 
     j->finished_ms = sqlite3_column_int64(st, 20);
     j->expires_ms = sqlite3_column_int64(st, 21);
     j->revision = sqlite3_column_int64(st, 22);
+    j->time_to_live_ms = sqlite3_column_int64(st, 24);
     return BS_OK;
 }
 
@@ -134,6 +136,9 @@ static bs_status check_new_job(const struct bs_job_record *j, struct bs_err *err
         return BS_FAIL(err, BS_EINVAL, "a job needs a kind of 1 to 32 bytes");
     if (!j->request || strnlen(j->request, MAX_REQUEST + 1) > MAX_REQUEST)
         return BS_FAIL(err, BS_EINVAL, "a job needs a request of at most %d bytes", MAX_REQUEST);
+    if (j->time_to_live_ms < 0 || (j->labels && strnlen(j->labels, MAX_REQUEST + 1) > MAX_REQUEST))
+        return BS_FAIL(err, BS_EINVAL, "a job's labels have at most %d bytes, its lifetime is not negative",
+                       MAX_REQUEST);
     if (!bs__hash_valid(j->input_blob) || !bs__hash_valid(j->payload_hash))
         return BS_FAIL(err, BS_EINVAL, "a job needs an input blob and a payload hash (64 hex digits each)");
     return BS_OK;
@@ -180,7 +185,10 @@ static bs_status insert(struct bs_store *s, struct bs_job_record *j, struct bs_e
     bs_status rc =
         bs__sql(s, BS__SQL_JOB_ADD,
                 "INSERT INTO jobs(id, owner, project, idempotency_key, payload_hash, kind, request,"
-                " input_blob, state, total, created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10)",
+                " input_blob, state, total, created_ms, labels, time_to_live_ms, model, model_version)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12,"
+                " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.model') END,"
+                " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.model_version') END)",
                 &st, err);
     if (rc == BS_OK && !j->id[0])
         rc = make_id(s, j->id, sizeof j->id, err);
@@ -197,6 +205,8 @@ static bs_status insert(struct bs_store *s, struct bs_job_record *j, struct bs_e
     bs__bind_text(st, 8, j->input_blob);
     sqlite3_bind_int(st, 9, j->total);
     sqlite3_bind_int64(st, 10, j->created_ms);
+    bs__bind_text(st, 11, j->labels ? j->labels : "{}");
+    sqlite3_bind_int64(st, 12, j->time_to_live_ms);
     return bs__sql_run(s, st, "add a job", err);
 }
 
@@ -229,8 +239,8 @@ bs_status bs_store_job_add(struct bs_store *s, struct bs_job_record *job, bool *
     return BS_OK;
 }
 
-bs_status bs_store_job_list(struct bs_store *s, const char *owner, int state, const char *after, int limit,
-                            struct bs_job_record **out, int *count, struct bs_err *err)
+bs_status bs_store_job_list(struct bs_store *s, const struct bs_job_filter *filter, const char *after,
+                            int limit, struct bs_job_record **out, int *count, struct bs_err *err)
 {
     *out = NULL;
     *count = 0;
@@ -246,13 +256,17 @@ bs_status bs_store_job_list(struct bs_store *s, const char *owner, int state, co
     bs_status rc =
         bs__sql(s, BS__SQL_JOB_LIST,
                 "SELECT " BS__JOB_COLUMNS " FROM jobs WHERE (?1 IS NULL OR owner = ?1)"
-                " AND (?2 < 0 OR state = ?2) AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4",
+                " AND (?2 < 0 OR state = ?2) AND (?3 IS NULL OR id < ?3) AND (?5 IS NULL OR project = ?5)"
+                " AND (?6 IS NULL OR model = ?6) AND " BS__HAS_LABELS("?7") " ORDER BY id DESC LIMIT ?4",
                 &st, err);
     if (rc == BS_OK) {
-        bs__bind_text(st, 1, owner);
-        sqlite3_bind_int(st, 2, state);
+        bs__bind_text(st, 1, filter->owner);
+        sqlite3_bind_int(st, 2, filter->state);
         bs__bind_text(st, 3, after && *after ? after : NULL);
         sqlite3_bind_int(st, 4, limit);
+        bs__bind_text(st, 5, filter->project);
+        bs__bind_text(st, 6, filter->model);
+        bs__bind_text(st, 7, filter->labels);
         int step;
         while (rc == BS_OK && (step = sqlite3_step(st)) != SQLITE_DONE) {
             if (step != SQLITE_ROW)

@@ -10,7 +10,7 @@
     "labels_blob, "                                                                                          \
     "maps_blob, objects_blob, error, error_code, state, attempts, done, total, created_ms, started_ms, "     \
     "finished_ms, "                                                                                          \
-    "expires_ms, revision"
+    "expires_ms, revision, labels, time_to_live_ms"
 
 bs_status bs__job_read(sqlite3_stmt *st, struct bs_job_record *j, struct bs_err *err) BS_NODISCARD;
 bs_status bs__job_get(struct bs_store *s, const char *id, struct bs_job_record *out,

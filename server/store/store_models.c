@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS   "name, version, blob, info_json, owner, created_ms, bytes"
+#define COLUMNS   "name, version, blob, info_json, owner, created_ms, bytes, labels, expires_ms"
 #define MAX_LIMIT 1001 /* a page of 1000, and one more that tells whether there is a next */
 
 void bs_model_record_free(struct bs_model_record *m)
@@ -16,6 +16,7 @@ void bs_model_record_free(struct bs_model_record *m)
     free(m->blob);
     free(m->info_json);
     free(m->owner);
+    free(m->labels);
     memset(m, 0, sizeof *m);
 }
 
@@ -23,10 +24,12 @@ static bs_status read_model(sqlite3_stmt *st, struct bs_model_record *m, struct 
 {
     memset(m, 0, sizeof *m);
     bool ok = bs__column_text(st, 0, &m->name) && bs__column_text(st, 2, &m->blob) &&
-              bs__column_text(st, 3, &m->info_json) && bs__column_text(st, 4, &m->owner);
+              bs__column_text(st, 3, &m->info_json) && bs__column_text(st, 4, &m->owner) &&
+              bs__column_text(st, 7, &m->labels);
     m->version = sqlite3_column_int64(st, 1);
     m->created_ms = sqlite3_column_int64(st, 5);
     m->bytes = (uint64_t)sqlite3_column_int64(st, 6);
+    m->expires_ms = sqlite3_column_int64(st, 8);
     if (ok)
         return BS_OK;
     bs_model_record_free(m);
@@ -71,7 +74,9 @@ bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m, stru
     }
     if (rc == BS_OK)
         rc = bs__sql(s, BS__SQL_MODEL_ADD,
-                     "INSERT INTO models(" COLUMNS ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", &st, err);
+                     "INSERT INTO models(" COLUMNS ", trained) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+                     " NOT (json_valid(?4) AND coalesce(json_extract(?4, '$.trained'), 1) = 0))",
+                     &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, m->name);
         sqlite3_bind_int64(st, 2, version);
@@ -80,6 +85,8 @@ bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m, stru
         bs__bind_text(st, 5, m->owner);
         sqlite3_bind_int64(st, 6, now);
         sqlite3_bind_int64(st, 7, (int64_t)m->bytes);
+        bs__bind_text(st, 8, m->labels ? m->labels : "{}");
+        sqlite3_bind_int64(st, 9, m->expires_ms);
         rc = bs__sql_run(s, st, "add a model", err);
     }
     rc = bs__end(s, rc, err);
@@ -130,8 +137,8 @@ bs_status bs_store_model_get(struct bs_store *s, const char *name, int64_t versi
     return rc;
 }
 
-bs_status bs_store_model_list(struct bs_store *s, const char *after, int limit, struct bs_model_record **out,
-                              int *count, struct bs_err *err)
+bs_status bs_store_model_list(struct bs_store *s, const struct bs_model_filter *filter, const char *after,
+                              int limit, struct bs_model_record **out, int *count, struct bs_err *err)
 {
     *out = NULL;
     *count = 0;
@@ -158,14 +165,17 @@ bs_status bs_store_model_list(struct bs_store *s, const char *after, int limit, 
     int n = 0;
     sqlite3_stmt *st;
     pthread_mutex_lock(&s->mu);
-    bs_status rc = bs__sql(s, BS__SQL_MODEL_LIST,
-                           "SELECT " COLUMNS
-                           " FROM models WHERE (name, version) > (?1, ?2) ORDER BY name, version LIMIT ?3",
-                           &st, err);
+    bs_status rc =
+        bs__sql(s, BS__SQL_MODEL_LIST,
+                "SELECT " COLUMNS " FROM models WHERE (name, version) > (?1, ?2) AND (trained OR ?4)"
+                " AND " BS__HAS_LABELS("?5") " ORDER BY name, version LIMIT ?3",
+                &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, name);
         sqlite3_bind_int64(st, 2, version);
         sqlite3_bind_int(st, 3, limit);
+        sqlite3_bind_int(st, 4, filter->untrained);
+        bs__bind_text(st, 5, filter->labels);
         int step;
         while (rc == BS_OK && (step = sqlite3_step(st)) != SQLITE_DONE) {
             if (step != SQLITE_ROW)
@@ -187,20 +197,64 @@ bs_status bs_store_model_list(struct bs_store *s, const char *after, int limit, 
     return BS_OK;
 }
 
+/* BS_EPRECONDITION when a job that has not finished needs this version. mu held. */
+static bs_status refuse_needed(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
+{
+    sqlite3_stmt *st;
+    bs_status rc = bs__sql(
+        s, BS__SQL_MODEL_NEEDED,
+        "SELECT id FROM jobs WHERE model = ?1 AND model_version = ?2 AND state < 2 LIMIT 1", &st, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__bind_text(st, 1, name);
+    sqlite3_bind_int64(st, 2, version);
+    int step = sqlite3_step(st);
+    if (step == SQLITE_ROW)
+        rc = BS_FAIL(err, BS_EPRECONDITION,
+                     "model %s version %lld is needed by jobs that have not finished; cancel them or wait",
+                     name, (long long)version);
+    else if (step != SQLITE_DONE)
+        rc = bs__sql_fail(s, err, "look for jobs that need a model");
+    sqlite3_reset(st);
+    return rc;
+}
+
 bs_status bs_store_model_delete(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
 {
     if (!bs_store_name_valid(name) || version < 1)
         return no_such_model(err, name ? name : "", version);
     sqlite3_stmt *st;
     pthread_mutex_lock(&s->mu);
-    bs_status rc =
-        bs__sql(s, BS__SQL_MODEL_DELETE, "DELETE FROM models WHERE name = ?1 AND version = ?2", &st, err);
+    bs_status rc = refuse_needed(s, name, version, err);
+    if (rc == BS_OK)
+        rc =
+            bs__sql(s, BS__SQL_MODEL_DELETE, "DELETE FROM models WHERE name = ?1 AND version = ?2", &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, name);
         sqlite3_bind_int64(st, 2, version);
         rc = bs__sql_run(s, st, "delete a model", err);
         if (rc == BS_OK && sqlite3_changes(s->db) == 0)
             rc = no_such_model(err, name, version);
+    }
+    pthread_mutex_unlock(&s->mu);
+    return rc;
+}
+
+bs_status bs_store_model_expire(struct bs_store *s, int64_t now_ms, int *count, struct bs_err *err)
+{
+    sqlite3_stmt *st;
+    *count = 0;
+    pthread_mutex_lock(&s->mu);
+    bs_status rc = bs__sql(
+        s, BS__SQL_MODEL_EXPIRE,
+        "DELETE FROM models WHERE expires_ms > 0 AND expires_ms <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs"
+        " WHERE jobs.model = models.name AND jobs.model_version = models.version AND jobs.state < 2)",
+        &st, err);
+    if (rc == BS_OK) {
+        sqlite3_bind_int64(st, 1, now_ms);
+        rc = bs__sql_run(s, st, "delete models past their time", err);
+        if (rc == BS_OK)
+            *count = sqlite3_changes(s->db);
     }
     pthread_mutex_unlock(&s->mu);
     return rc;

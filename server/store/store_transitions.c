@@ -52,15 +52,14 @@ static bs_status finish(struct bs_store *s, const char *id, const struct ending 
     bs_status rc =
         bs__sql(s, BS__SQL_JOB_FINISH,
                 "UPDATE jobs SET state = ?2, error_code = ?3, error = ?4, attempts = ?5, finished_ms = ?6,"
-                " expires_ms = ?7, result_json = ?8, labels_blob = ?9, maps_blob = ?10, objects_blob = ?11,"
+                " expires_ms = CASE WHEN time_to_live_ms > 0 THEN ?6 + time_to_live_ms ELSE ?7 END, "
+                "result_json = ?8, labels_blob = ?9, maps_blob = ?10, objects_blob = ?11,"
                 " done = max(done, ?12), total = max(total, ?13), revision = revision + 1 WHERE id = ?1",
                 &st, err);
     if (rc != BS_OK)
         return rc;
     int64_t now = bs__now_ms();
     int64_t expires = s->lifetime_ms > 0 ? now + s->lifetime_ms : 0;
-    if (e->results && e->results->expires_ms > 0)
-        expires = e->results->expires_ms;
     bs__bind_text(st, 1, id);
     sqlite3_bind_int(st, 2, (int)e->state);
     sqlite3_bind_int(st, 3, e->error_code);

@@ -35,6 +35,40 @@ test_jobs_are_listed_by_name_and_state() {
         fail "the JSON list lacks the job"
 }
 
+test_labels_find_jobs_and_lifetimes_are_kept() {
+    run 0 bioseg jobs submit -m nuclei --label plate=7 --label "note=a b" --keep 0.0005 "$sample"
+    local marked=${out%% *}
+    [ "$marked" != "$job" ] || fail "a job with labels is not one without"
+    run 0 bioseg jobs submit -m nuclei --label plate=7 --label "note=a b" --keep 0.0005 "$sample"
+    says "handed in before"
+    run 0 bioseg jobs list --label plate=7 --model nuclei
+    says "$marked"
+    says nuclei.png
+    [ "$(grep -c nuclei.png <<<"$out")" = 1 ] || fail "more than the labelled job is listed: $out"
+    run 0 bioseg jobs list --label plate=8
+    says "no jobs"
+    run 0 bioseg jobs get "$marked"
+    says "a b"
+    run 0 bioseg jobs watch "$marked"
+    sleep 3
+    run 5 bioseg jobs fetch -o "$tmp/expired" "$marked"
+    says expired
+    run 2 bioseg jobs submit -m nuclei --label plate "$sample"
+    says KEY=VALUE
+}
+
+test_models_carry_labels_and_an_end() {
+    run 0 bioseg models import "$repo/deploy/models/unet-nuclei.safetensors" --name brief --label stain=dapi --keep 1
+    run 0 bioseg models describe brief
+    says dapi
+    says expires
+    run 0 bioseg models list --label stain=dapi
+    says brief
+    run 0 bioseg models list --label stain=none
+    says "no models with these labels"
+    run 0 bioseg models delete brief@1
+}
+
 test_a_broken_image_is_a_failed_job_that_says_why() {
     head -c 5000 "$sample" >"$tmp/broken.png"
     run 0 bioseg jobs submit -m nuclei "$tmp/broken.png"

@@ -56,6 +56,40 @@ def test_the_same_key_and_payload_is_the_same_job(client):
     assert client.submit(image, key="key-1").job.id == first.job.id
 
 
+def listed(client, **filters):
+    return [j.id for j in client.jobs.List(jobs.ListJobsRequest(**filters)).jobs]
+
+
+def test_jobs_are_found_by_label_project_model_and_state(client):
+    image = blobs(64, 64, seed=31)
+    marks = {"plate": "seven", "path": "a/b é=1"}
+    one = client.submit(image, labels=marks, project="screen").job
+    two = client.submit(image, labels={"plate": "seven"}).job
+    client.wait(one.id), client.wait(two.id)
+    assert dict(one.labels) == marks and dict(get(client, one.id).labels) == marks
+    assert listed(client, labels={"plate": "seven"}) == [two.id, one.id]
+    assert listed(client, labels=marks) == [one.id] and listed(client, labels={"plate": "eight"}) == []
+    assert listed(client, labels=marks, project="screen", model="nuclei", state=jobs.JOB_STATE_SUCCEEDED) == [one.id]
+    assert listed(client, labels=marks, state=jobs.JOB_STATE_FAILED) == listed(client, labels=marks, model="cells") == []
+    refused(C.INVALID_ARGUMENT, lambda: listed(client, labels={"": "x"}), "key")
+    # A key belongs to its labels and lifetime as to the rest of its request.
+    first = client.submit(image, key="marked", labels=marks, time_to_live_ms=600000).job
+    assert client.submit(image, key="marked", labels=marks, time_to_live_ms=600000).job.id == first.id
+    refused(C.ALREADY_EXISTS, lambda: client.submit(image, key="marked", labels={"plate": "eight"}, time_to_live_ms=600000))
+    refused(C.ALREADY_EXISTS, lambda: client.submit(image, key="marked", labels=marks))
+
+
+def test_a_result_is_kept_as_long_as_was_asked_for(client):
+    job = client.wait(client.submit(blobs(64, 64), time_to_live_ms=1500).job.id)
+    assert job.expires_ms == job.finished_ms + 1500
+    result(client, job.id)
+    time.sleep(2)
+    refused(C.NOT_FOUND, lambda: result(client, job.id), "expired")
+    assert get(client, job.id).state == jobs.JOB_STATE_SUCCEEDED
+    default = client.wait(client.submit(blobs(64, 64)).job.id)
+    assert default.expires_ms - default.finished_ms == 14 * 24 * 3600 * 1000
+
+
 def test_a_new_model_version_does_not_change_what_a_key_means(client):
     image = blobs(64, 64, seed=5)
     first = client.submit(image, key="key-2")
@@ -68,7 +102,11 @@ def test_bad_submissions_are_refused_before_anything_is_kept(client):
     refused(C.INVALID_ARGUMENT, lambda: client.submit(image, key="two words"), "idempotency_key")
     refused(C.INVALID_ARGUMENT, lambda: client.submit(image, key="x" * 129), "129")
     refused(C.INVALID_ARGUMENT, lambda: client.submit(image, project="../x"), "project")
-    refused(C.UNIMPLEMENTED, lambda: client.submit(image, labels={"a": "b"}), "labels")
+    refused(C.INVALID_ARGUMENT, lambda: client.submit(image, labels={"a b": "c"}), "a b")
+    refused(C.INVALID_ARGUMENT, lambda: client.submit(image, labels={"a": "x" * 256}), "255")
+    refused(C.INVALID_ARGUMENT, lambda: client.submit(image, labels={f"k{i}": "" for i in range(17)}), "16")
+    refused(C.INVALID_ARGUMENT, lambda: client.submit(image, time_to_live_ms=-1), "-1")
+    refused(C.INVALID_ARGUMENT, lambda: client.submit(image, time_to_live_ms=1 << 60), "ten years")
     refused(C.NOT_FOUND, lambda: client.submit(image, spec=default_spec(model=common.ModelRef(name="none"))), "none")
     refused(C.INVALID_ARGUMENT, lambda: client.jobs.Submit(iter([])), "start")
     refused(C.NOT_FOUND, lambda: get(client, "nonsense"), "nonsense")

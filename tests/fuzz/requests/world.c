@@ -68,6 +68,7 @@ static void fill_model(struct bs_model_record *m)
                                   .blob = copy(HASH),
                                   .info_json = copy(description),
                                   .owner = copy("ann"),
+                                  .labels = copy("{\"plate\":\"7\"}"),
                                   .created_ms = 1,
                                   .bytes = 4};
 }
@@ -92,11 +93,12 @@ bs_status bs_store_model_get(struct bs_store *s, const char *name, int64_t versi
     return BS_OK;
 }
 
-bs_status bs_store_model_list(struct bs_store *s, const char *after, int limit, struct bs_model_record **out,
-                              int *count, struct bs_err *err)
+bs_status bs_store_model_list(struct bs_store *s, const struct bs_model_filter *filter, const char *after,
+                              int limit, struct bs_model_record **out, int *count, struct bs_err *err)
 {
     (void)s;
     (void)err;
+    REQUIRE(!filter->labels || filter->labels[0] == '{');
     REQUIRE(limit >= 1 && limit <= 1000);
     *count = after && strcmp(after, "m") > 0 ? 0 : limit < 2 ? limit : 2;
     REQUIRE((*out = calloc((size_t)limit, sizeof **out)));
@@ -126,6 +128,7 @@ static void fill_job(struct bs_job_record *j, const char *id)
         .payload_hash = copy(HASH),
         .kind = copy("segment"),
         .input_blob = copy(HASH),
+        .labels = copy("{\"plate\":\"7\",\"well\":\"A1\"}"),
         .result_json = done ? copy(result_json) : NULL,
         .labels_blob = done ? copy(HASH) : NULL,
         .maps_blob = done ? copy(HASH) : NULL,
@@ -156,12 +159,13 @@ bs_status bs_store_job_get(struct bs_store *s, const char *id, struct bs_job_rec
     return BS_FAIL(err, BS_ENOTFOUND, "no such job");
 }
 
-bs_status bs_store_job_list(struct bs_store *s, const char *owner, int state, const char *after, int limit,
-                            struct bs_job_record **out, int *count, struct bs_err *err)
+bs_status bs_store_job_list(struct bs_store *s, const struct bs_job_filter *filter, const char *after,
+                            int limit, struct bs_job_record **out, int *count, struct bs_err *err)
 {
     (void)s;
     (void)err;
-    REQUIRE(limit >= 1 && limit <= 1000 && state >= -1 && state < BS_JOB_STATES && strcmp(owner, "ann") == 0);
+    REQUIRE(limit >= 1 && limit <= 1001 && filter->state >= -1 && filter->state < BS_JOB_STATES &&
+            strcmp(filter->owner, "ann") == 0 && (!filter->labels || filter->labels[0] == '{'));
     *count = after && *after ? 0 : limit < 2 ? limit : 2;
     REQUIRE((*out = calloc((size_t)limit, sizeof **out)));
     for (int i = 0; i < *count; i++)
@@ -176,14 +180,15 @@ void bs_model_record_free(struct bs_model_record *m)
     free(m->blob);
     free(m->info_json);
     free(m->owner);
+    free(m->labels);
     memset(m, 0, sizeof *m);
 }
 
 void bs_job_record_free(struct bs_job_record *j)
 {
-    char *const texts[] = {j->owner,       j->project,   j->idempotency_key, j->payload_hash,
-                           j->kind,        j->request,   j->input_blob,      j->result_json,
-                           j->labels_blob, j->maps_blob, j->objects_blob,    j->error};
+    char *const texts[] = {j->owner,        j->project,    j->idempotency_key, j->payload_hash, j->kind,
+                           j->request,      j->input_blob, j->result_json,     j->labels_blob,  j->maps_blob,
+                           j->objects_blob, j->error,      j->labels};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         free(texts[i]);
     memset(j, 0, sizeof *j);

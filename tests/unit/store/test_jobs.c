@@ -268,6 +268,8 @@ static void pages_hold_every_job_once_newest_first(void **state)
 {
     struct bs_store *s = open_store(*state);
     struct bs_err err;
+    const struct bs_job_filter anns = {.owner = "ann", .state = -1}, queued = {.state = BS_JOB_QUEUED},
+                               all = {.state = -1};
     char id[25][40], after[40] = "";
     for (int i = 0; i < 25; i++)
         add_job(s, i % 5 == 0 ? "bob" : "ann", id[i]);
@@ -275,7 +277,7 @@ static void pages_hold_every_job_once_newest_first(void **state)
     for (;;) {
         struct bs_job_record *rows;
         int n;
-        assert_int_equal(bs_store_job_list(s, "ann", -1, *after ? after : NULL, 7, &rows, &n, &err), BS_OK);
+        assert_int_equal(bs_store_job_list(s, &anns, *after ? after : NULL, 7, &rows, &n, &err), BS_OK);
         for (int i = 0; i < n; i++) {
             if (*after)
                 assert_true(strcmp(rows[i].id, after) < 0);
@@ -294,17 +296,111 @@ static void pages_hold_every_job_once_newest_first(void **state)
     assert_int_equal(seen, 20);
     struct bs_job_record *rows;
     int n;
-    assert_int_equal(bs_store_job_list(s, NULL, BS_JOB_QUEUED, NULL, 1000, &rows, &n, &err), BS_OK);
+    assert_int_equal(bs_store_job_list(s, &queued, NULL, 1000, &rows, &n, &err), BS_OK);
     assert_int_equal(n, 25 - 3);
     for (int i = 0; i < n; i++)
         bs_job_record_free(&rows[i]);
     free(rows);
-    assert_int_equal(bs_store_job_list(s, NULL, -1, NULL, 0, &rows, &n, &err), BS_EINVAL);
+    assert_int_equal(bs_store_job_list(s, &all, NULL, 0, &rows, &n, &err), BS_EINVAL);
     /* The wire's largest page is 1000; the service asks for one more. */
-    assert_int_equal(bs_store_job_list(s, NULL, -1, NULL, 1001, &rows, &n, &err), BS_OK);
+    assert_int_equal(bs_store_job_list(s, &all, NULL, 1001, &rows, &n, &err), BS_OK);
     for (int i = 0; i < n; i++)
         bs_job_record_free(&rows[i]);
     free(rows);
+    bs_store_close(s);
+}
+
+/* A job with labels, project and model; its place in `ids` is its number. */
+static void add_marked(struct bs_store *s, const char *labels, const char *project, const char *request,
+                       char *id)
+{
+    struct bs_job_record j = new_job("ann", "", HASH_B);
+    struct bs_err err;
+    bool existing;
+    free(j.project);
+    free(j.request);
+    j.labels = labels ? strdup(labels) : NULL;
+    j.project = strdup(project);
+    j.request = strdup(request);
+    assert_int_equal(bs_store_job_add(s, &j, &existing, &err), BS_OK);
+    assert_string_equal(j.labels, labels ? labels : "{}");
+    strcpy(id, j.id);
+    bs_job_record_free(&j);
+}
+
+/* The list under this filter is exactly these ids (NULL at the end), newest first. */
+static void lists(struct bs_store *s, struct bs_job_filter filter, const char *const *ids)
+{
+    struct bs_job_record *rows;
+    struct bs_err err;
+    int n, i = 0;
+    assert_int_equal(bs_store_job_list(s, &filter, NULL, 100, &rows, &n, &err), BS_OK);
+    for (; ids[i]; i++) {
+        assert_true(i < n);
+        assert_string_equal(rows[i].id, ids[i]);
+    }
+    assert_int_equal(i, n);
+    for (i = 0; i < n; i++)
+        bs_job_record_free(&rows[i]);
+    free(rows);
+}
+
+static void lists_are_of_what_was_asked_for(void **state)
+{
+    struct bs_store *s = open_store(*state);
+    char a[40], b[40], c[40];
+    add_marked(s, "{\"plate\":\"7\",\"well\":\"A1\"}", "x", "{\"model\":\"nuclei\",\"model_version\":1}", a);
+    add_marked(s, "{\"plate\":\"7\"}", "", "{\"model\":\"cells\",\"model_version\":1}", b);
+    add_marked(s, NULL, "x", "not JSON", c);
+    lists(s, (struct bs_job_filter){.state = -1}, (const char *[]){c, b, a, NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .labels = "{}"}, (const char *[]){c, b, a, NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .labels = "{\"plate\":\"7\"}"},
+          (const char *[]){b, a, NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .labels = "{\"plate\":\"7\",\"well\":\"A1\"}"},
+          (const char *[]){a, NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .labels = "{\"plate\":\"8\"}"}, (const char *[]){NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .labels = "{\"A1\":\"well\"}"}, (const char *[]){NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .project = "x"}, (const char *[]){c, a, NULL});
+    lists(s, (struct bs_job_filter){.state = -1, .model = "nuclei"}, (const char *[]){a, NULL});
+    lists(s, (struct bs_job_filter){.state = BS_JOB_RUNNING, .model = "nuclei"}, (const char *[]){NULL});
+    bs_store_close(s);
+}
+
+static void a_job_may_say_how_long_its_result_is_kept(void **state)
+{
+    struct bs_store *s = open_store(*state);
+    struct bs_err err;
+    bool existing;
+    int count;
+    struct bs_job_record j = new_job("ann", "", HASH_B);
+    j.time_to_live_ms = 5000;
+    assert_int_equal(bs_store_job_add(s, &j, &existing, &err), BS_OK);
+    char id[40];
+    strcpy(id, j.id);
+    bs_job_record_free(&j);
+    assert_int_equal(bs_store_job_take(s, &j, &err), BS_OK);
+    bs_job_record_free(&j);
+    struct bs_job_record result = {.result_json = (char *)"{}", .labels_blob = (char *)HASH_C};
+    strcpy(result.id, id);
+    assert_int_equal(bs_store_job_succeed(s, &result, &err), BS_OK);
+    j = get_job(s, id);
+    assert_int_equal(j.time_to_live_ms, 5000);
+    assert_int_equal(j.expires_ms, j.finished_ms + 5000);
+    assert_int_equal(bs_store_job_expire(s, j.expires_ms - 1, &count, &err), BS_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(bs_store_job_expire(s, j.expires_ms, &count, &err), BS_OK);
+    assert_int_equal(count, 1);
+    bs_job_record_free(&j);
+    /* Also where results are kept for ever else. */
+    bs_store_set_lifetime(s, 0);
+    j = new_job("ann", "", HASH_B);
+    j.time_to_live_ms = 5000;
+    assert_int_equal(bs_store_job_add(s, &j, &existing, &err), BS_OK);
+    assert_int_equal(bs_store_job_cancel(s, j.id, &err), BS_OK);
+    struct bs_job_record ended = get_job(s, j.id);
+    assert_int_equal(ended.expires_ms, ended.finished_ms + 5000);
+    bs_job_record_free(&ended);
+    bs_job_record_free(&j);
     bs_store_close(s);
 }
 
@@ -415,6 +511,8 @@ int main(void)
         T(recovery_puts_running_jobs_back_and_counts),
         T(jobs_are_taken_oldest_first_and_fair_between_owners),
         T(pages_hold_every_job_once_newest_first),
+        T(lists_are_of_what_was_asked_for),
+        T(a_job_may_say_how_long_its_result_is_kept),
         T(jobs_are_counted_by_state),
         T(results_expire_and_the_record_says_so),
         T(a_newer_schema_is_refused_in_clear_words),
