@@ -224,6 +224,24 @@ static void positions_of_another_length_are_resampled_bicubically(void **state)
     }
 }
 
+static void positions_are_resampled_as_torch_does(void **state)
+{
+    (void)state;
+    /* torch.nn.functional.interpolate(sin(0..24) as 5x5, size=(3, 7), mode="bicubic") of torch 2.15 */
+    static const float torch[] = {-0.392124f, 0.131707f,  0.738886f,  0.896175f,  0.670375f,  0.030523f,
+                                  -0.488701f, -0.508128f, -0.857201f, -0.969409f, -0.536573f, 0.125633f,
+                                  0.760068f,  1.035511f,  0.926081f,  0.769066f,  0.279798f,  -0.332328f,
+                                  -0.802394f, -0.829226f, -0.599444f};
+    struct bs_tensor in[] = {new_tensor(BS_SHAPE(1, 21, 1)), new_tensor(BS_SHAPE(1, 25, 1))};
+    for (int i = 0; i < 25; i++)
+        floats(&in[1])[i] = sinf((float)i);
+    struct bs_tensor y =
+        apply(BS_OP_ADD_POSITION, (struct bs_attr){.out_h = 3, .out_w = 7, .start = -1}, in, 2);
+    assert_tensor(&y, torch, 2e-6);
+    free_all(in, 2);
+    free_tensor(&y);
+}
+
 static void a_smaller_grid_samples_the_table_without_smoothing(void **state)
 {
     (void)state;
@@ -325,6 +343,7 @@ int main(void)
         cmocka_unit_test(rotary_turns_pairs_and_lets_leading_tokens_pass),
         cmocka_unit_test(positions_of_the_same_length_are_added_as_they_are),
         cmocka_unit_test(positions_of_another_length_are_resampled_bicubically),
+        cmocka_unit_test(positions_are_resampled_as_torch_does),
         cmocka_unit_test(a_smaller_grid_samples_the_table_without_smoothing),
         cmocka_unit_test(wrong_shapes_are_refused_and_named),
     };
