@@ -8,6 +8,7 @@
 
 #define UNKNOWN_PATCH 512 /* of a network without a size of its own whose file names no training patch */
 #define MAX_BATCH     64
+#define SMALLEST_TILE 16
 
 bs_status bs_model_card(const struct bs_model_info *info, struct bs_model_card *card, struct bs_err *err)
 {
@@ -33,6 +34,7 @@ void bs_model_tile(const struct bs_model_info *info, int64_t *tile, int64_t *net
     const int64_t size = bs_arch_image_size(&info->arch);
     int64_t patch = info->training_patch;
     if (size) {
+        patch = patch && patch < SMALLEST_TILE ? SMALLEST_TILE : patch;
         *tile = patch && patch < size ? patch : size;
         *network = size;
         return;

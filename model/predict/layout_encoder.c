@@ -11,8 +11,10 @@
    Runs on the executor thread, because asking for a plan compiles. */
 #include "model/predict/predict_internal.h"
 
-#define HALO_PART 8  /* of the tile with its halo: 64 of 512 */
-#define PADDING   16 /* the paper's evaluation pads images to multiples of it before they are resized */
+#define HALO_PART     8  /* of the tile with its halo: 64 of 512 */
+#define SMALLEST_CORE 16 /* every core costs a run of the whole network */
+#define PADDING       16 /* the paper's evaluation pads images to multiples of it before they are resized */
+#define LARGEST_OWN   16384 /* side of an image that goes through at its own size */
 
 static int64_t round_up(int64_t a, int64_t m)
 {
@@ -37,12 +39,15 @@ static bs_status choose_tiles(const struct bs_model_info *info, size_t h, size_t
     const int64_t size = bs_arch_image_size(&info->arch), divisor = bs_arch_divisor(&info->arch);
     int64_t tile, net;
     bs_model_tile(info, &tile, &net);
-    int64_t halo = params->halo >= 0 ? params->halo : tile / HALO_PART,
-            core = params->tile ? params->tile : tile - 2 * halo;
-    if (core < 1)
+    const int64_t most_halo = (tile - SMALLEST_CORE) / 2;
+    int64_t halo = params->halo >= 0              ? params->halo
+                   : tile / HALO_PART < most_halo ? tile / HALO_PART
+                                                  : most_halo;
+    int64_t core = params->tile ? round_up(params->tile, SMALLEST_CORE) : tile - 2 * halo;
+    if (core < SMALLEST_CORE)
         return BS_FAIL(err, BS_EINVAL,
                        "halo is %lld; with tiles of %lld pixels, halo included, 0 to %lld is accepted",
-                       (long long)halo, (long long)tile, (long long)((tile - 1) / 2));
+                       (long long)halo, (long long)tile, (long long)most_halo);
     if (own)
         core = round_up(core + 2 * halo, divisor) - 2 * halo;
     const int64_t window = core + 2 * halo;
@@ -67,17 +72,21 @@ static bs_status choose_tiles(const struct bs_model_info *info, size_t h, size_t
     return BS_OK;
 }
 
-/* The whole image as one window; false when it is larger than the encoder. */
+/* The whole image as one window; false when it is larger than the encoder, or than any network should see. */
 static bool choose_whole(const struct bs_model_info *info, size_t h, size_t w, bool own, struct bs__layout *l)
 {
     const int64_t size = bs_arch_image_size(&info->arch), divisor = bs_arch_divisor(&info->arch);
     const int64_t multiple = own ? (divisor > PADDING ? divisor : PADDING) : l->resize ? PADDING : 1;
     l->window_h = round_up((int64_t)h, multiple);
     l->window_w = round_up((int64_t)w, multiple);
+    /* As many pixels as the encoder's square in another shape: positions would be taken for those of the square. */
+    if (own && l->window_h != size && l->window_h * l->window_w == size * size)
+        l->window_w += multiple;
     l->rows = l->columns = l->batch = 1;
     l->net_h = own ? l->window_h : size;
     l->net_w = own ? l->window_w : size;
-    return own || (l->window_h <= size && l->window_w <= size);
+    const int64_t most = own ? LARGEST_OWN : size;
+    return l->window_h <= most && l->window_w <= most;
 }
 
 bs_status bs__layout_encoder(struct bs_model *model, size_t h, size_t w,

@@ -270,10 +270,10 @@ static void another_size_than_the_patch_warns_with_the_magnification(void **stat
     assert_non_null(strstr(warning(&r, "tile_not_training_patch"), "at 0.5 times"));
     bs_segment_result_free(&r);
     params.whole_image = false;
-    params.tile = 8;
-    params.halo = 4;
+    params.tile = 9; /* whole tokens: 16 */
+    params.halo = 0;
     r = segment(model, im, &params);
-    assert_true(r.magnification == 2 && r.tile == 8 && r.halo == 4);
+    assert_true(r.magnification == 2 && r.tile == 16 && r.halo == 0);
     assert_non_null(strstr(warning(&r, "tile_not_training_patch"), "at 2 times"));
     bs_segment_result_free(&r);
     params = bs_segment_params_default(bs_model_info_get(model));
@@ -286,7 +286,7 @@ static void another_size_than_the_patch_warns_with_the_magnification(void **stat
     bs_model_close(model);
     model = open_model(&padding, 5);
     params = bs_segment_params_default(bs_model_info_get(model));
-    params.tile = 48;
+    params.tile = 33;                /* 48 */
     r = segment(model, im, &params); /* never resized: another part of the encoder is filled */
     assert_true(r.magnification == 1);
     assert_non_null(strstr(warning(&r, "tile_not_training_patch"), "at 1 times"));
@@ -314,6 +314,10 @@ static void larger_images_are_tiled_even_when_the_whole_was_asked_for(void **sta
     r = segment(model, im, &params);
     assert_false(r.tiled);
     bs_segment_result_free(&r);
+    /* As many pixels as the encoder's square, in another shape. */
+    assert_int_equal(bs__layout_choose(model, SIZE / 2, 2 * SIZE, &params, &l, NULL), BS_OK);
+    assert_true(!l.tiled && l.net_h == SIZE / 2 && l.net_w == 2 * SIZE + 16);
+    assert_int_equal(bs__layout_choose(model, 40, SIZE + 1, &params, &l, NULL), BS_OK);
     params.memory_budget = l.arena_bytes - 1;
     assert_int_equal(bs__layout_choose(model, 40, SIZE + 1, &params, &l, NULL), BS_OK);
     assert_true(l.tiled && l.net_h == PATCH && l.net_w == PATCH);
@@ -353,17 +357,17 @@ static void impossible_tiles_are_refused_with_what_is_accepted(void **state)
     struct bs_segment_params params = bs_segment_params_default(bs_model_info_get(model));
     struct bs__layout l;
     struct bs_err err = {0};
-    params.tile = 60;
+    params.tile = 64;
     assert_int_equal(bs__layout_choose(model, 200, 200, &params, &l, &err), BS_EINVAL);
-    assert_non_null(strstr(err.msg, "68 pixels"));
+    assert_non_null(strstr(err.msg, "72 pixels"));
     assert_non_null(strstr(err.msg, "up to 64"));
     params.resample_positions = true;
     assert_int_equal(bs__layout_choose(model, 200, 200, &params, &l, &err), BS_OK);
     assert_true(l.window_h == 80 && l.net_h == 80); /* whole tokens */
     params = bs_segment_params_default(bs_model_info_get(model));
-    params.halo = 16;
+    params.halo = 9;
     assert_int_equal(bs__layout_choose(model, 200, 200, &params, &l, &err), BS_EINVAL);
-    assert_non_null(strstr(err.msg, "0 to 15"));
+    assert_non_null(strstr(err.msg, "0 to 8"));
     params = bs_segment_params_default(bs_model_info_get(model));
     params.memory_budget = 4096;
     assert_int_equal(bs__layout_choose(model, 200, 200, &params, &l, &err), BS_ELIMIT);
