@@ -89,7 +89,7 @@ static bs_status open_params(struct golden *g, const char *folder, struct bs_arc
     json_t *info = json_load_file(golden_path(g, folder, "info.json"), 0, &json_error);
     if (!info)
         return BS_FAIL(err, BS_EIO, "info.json: %s", json_error.text);
-    const uint64_t seed = (uint64_t)json_integer_value(json_object_get(info, "weight_seed"));
+    const uint64_t seed = (uint64_t)json_integer_value(json_object_get(info, "seed"));
     json_decref(info);
     bs_status rc = golden_arch_manifest(golden_path(g, folder, "manifest.tsv"), arch, err);
     return rc == BS_OK ? golden_params_formula(arch, seed, params, err) : rc;
