@@ -134,6 +134,67 @@ static void wrong_descriptions_are_refused_with_the_value(void **state)
     }
 }
 
+/* docs/models.md, "The six of the paper". */
+static void the_documentation_counts_right(void **state)
+{
+    (void)state;
+    enum { U, B, L, H, T, S };
+    static const struct {
+        int model;
+        bool skip, transposed;
+        int out;
+        uint64_t count;
+    } cases[] = {
+        {U, false, false, 3, 28941763},  {U, false, false, 2, 28941698},  {U, false, true, 3, 31030723},
+        {B, true, true, 3, 113060099},   {L, true, true, 3, 334419971},   {H, true, true, 3, 665920259},
+        {B, true, false, 3, 108108035},  {L, true, false, 3, 328288259},  {H, true, false, 3, 658608899},
+        {B, false, true, 3, 104107715},  {L, false, true, 3, 324419011},  {H, false, true, 3, 654870723},
+        {B, false, false, 3, 101883587}, {L, false, false, 3, 321801667}, {H, false, false, 3, 651860163},
+        {T, false, true, 3, 18499755},   {S, false, true, 3, 39175083},   {T, false, false, 3, 17160363},
+        {S, false, false, 3, 37540779},
+    };
+    static const struct {
+        int features, depth, heads, every; /* of UNETR: each `every`-th block is global */
+    } size[] = {[B] = {768, 12, 12, 3}, [L] = {1024, 24, 16, 6}, [H] = {1280, 32, 16, 8}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int m = cases[i].model;
+        const enum bs_upsampling up = cases[i].transposed ? BS_UPSAMPLING_TRANSPOSED : BS_UPSAMPLING_BILINEAR;
+        const struct bs_unetr_decoder_config decoder = {3, 64, up, true};
+        struct bs_arch_config arch = {.kind = BS_ARCH_UNET,
+                                      .unet = {1, cases[i].out, 4, 64, BS_NORM_INSTANCE, up, true}};
+        uint64_t count = 0;
+        if (m == T || m == S) {
+            arch.kind = BS_ARCH_VIMUNET;
+            arch.vimunet = vimunet().arch.vimunet;
+            arch.vimunet.image_size = 1024;
+            arch.vimunet.embed_dim = m == T ? 192 : 384;
+            arch.vimunet.depth = 24;
+            arch.vimunet.inner_features = 2 * arch.vimunet.embed_dim;
+            arch.vimunet.dt_rank = arch.vimunet.embed_dim / 16;
+            arch.vimunet.head_classes = 1000;
+            arch.vimunet.class_token_first = arch.vimunet.rotary = false;
+            arch.vimunet.decoder = decoder;
+        } else if (m != U) {
+            arch.kind = BS_ARCH_UNETR;
+            arch.unetr = (struct bs_unetr_config){.in_channels = 3,
+                                                  .image_size = 1024,
+                                                  .patch_size = 16,
+                                                  .embed_dim = size[m].features,
+                                                  .depth = size[m].depth,
+                                                  .heads = size[m].heads,
+                                                  .mlp_features = 4 * size[m].features,
+                                                  .window = 14,
+                                                  .neck_channels = 256,
+                                                  .skip_connections = cases[i].skip,
+                                                  .decoder = decoder};
+            for (int block = size[m].every - 1; block < size[m].depth; block += size[m].every)
+                arch.unetr.global_blocks |= UINT64_C(1) << block;
+        }
+        assert_int_equal(bs_arch_parameter_count(&arch, &count, NULL), BS_OK);
+        assert_int_equal(count, cases[i].count);
+    }
+}
+
 static struct bs_model *open_model(const struct bs_model_info *info, const char *spec, struct bs_device **dev)
 {
     const struct bs_device_options opt = {.threads = 1, .allow_winograd = true};
@@ -284,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptions_survive_writing_and_reading),
         cmocka_unit_test(wrong_descriptions_are_refused_with_the_value),
+        cmocka_unit_test(the_documentation_counts_right),
         cmocka_unit_test(a_card_needs_no_weights_and_says_where_the_model_comes_from),
         cmocka_unit_test(a_plan_is_the_memory_of_a_run_and_takes_none_of_it),
         cmocka_unit_test(what_a_model_holds_is_known_to_the_byte),
