@@ -99,8 +99,8 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
     m->licence = keep(arena, info.licence);
     m->source = keep(arena, info.source);
     m->architecture = keep(arena, bs_arch_name(info.arch.kind));
-    m->input_channels = (uint32_t)info.arch.unet.in_channels;
-    m->output_channels = (uint32_t)info.arch.unet.out_channels;
+    m->input_channels = (uint32_t)bs_arch_in_channels(&info.arch);
+    m->output_channels = (uint32_t)bs_arch_out_channels(&info.arch);
     m->recipe = keep(arena, info.recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances");
     m->normalisation = keep(arena, info.normalisation == BS_NORMALISE_NONE ? "none" : "standardise");
     m->training_patch_px = (uint32_t)info.training_patch;
