@@ -20,6 +20,7 @@
 #include "kernels/cpu/body_winograd.h"
 #include "kernels/cpu/body_pointwise.h"
 #include "kernels/cpu/body_pass.h"
+#include "kernels/cpu/body_doubled.h"
 #include "kernels/cpu/body_tokens_image.h"
 #undef ELEM
 #undef LOAD
@@ -34,12 +35,14 @@
 #include "kernels/cpu/body_winograd.h"
 #include "kernels/cpu/body_pointwise.h"
 #include "kernels/cpu/body_pass.h"
+#include "kernels/cpu/body_doubled.h"
 #include "kernels/cpu/body_tokens_image.h"
 
 #define TYPE_TABLE(t)                                                                                        \
     {                                                                                                        \
         .winograd = winograd_##t, .pointwise = pointwise_##t, .head = head_##t, .load = load_image_##t,      \
         .store = store_image_##t, .apply = apply_##t, .moments = moments_##t, .pool = pool_##t,              \
+        .lattice = lattice_##t, .smooth = smooth_##t,                                                        \
         .resize = resize_##t, .image_from_tokens = image_from_tokens_##t,                                    \
         .tokens_from_image = tokens_from_image_##t                                                           \
     }

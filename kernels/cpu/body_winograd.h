@@ -152,12 +152,12 @@ INLINE void FN(tile_out)(const float *m, int64_t plane, vec bias, bool relu, ELE
 static void FN(winograd)(const void *ctx, int64_t task, int worker)
 {
     const struct bs__winograd *c = ctx;
-    const int64_t group = task % c->out_groups, part = task / c->out_groups;
-    const int64_t n = part / c->runs, first = part % c->runs * c->run;
+    const int64_t group = task % c->split.out_groups, part = task / c->split.out_groups;
+    const int64_t n = part / c->split.runs, first = part % c->split.runs * c->split.run;
     int64_t count = c->tiles_y * c->tiles_x - first;
-    if (count > c->run)
-        count = c->run;
-    const int64_t v_plane = V_PLANE(c->run), m_plane = M_PLANE(c->run), image = c->h * c->w * L;
+    if (count > c->split.run)
+        count = c->split.run;
+    const int64_t v_plane = V_PLANE(c->split.run), m_plane = M_PLANE(c->split.run), image = c->h * c->w * L;
     const int chunks = (c->in_blocks + KCB - 1) / KCB;
     float *v = c->scratch + c->scratch_floats * (size_t)worker;
     float *m = v + chunks * 36 * v_plane, *u = m + 36 * m_plane;
@@ -168,7 +168,7 @@ static void FN(winograd)(const void *ctx, int64_t task, int worker)
         for (int b = 0; b < src->blocks; b++, block++) {
             const ELEM *x = (const ELEM *)src->data + (n * src->stride + b) * image;
             const float *norm = src->norm ? src->norm + n * src->norm_stride + b * 3 * L : NULL;
-            float *to = v + (block / KCB) * 36 * v_plane + (block % KCB) * c->run * L;
+            float *to = v + (block / KCB) * 36 * v_plane + (block % KCB) * c->split.run * L;
             for (int64_t i = 0; i < count; i++) {
                 int64_t ty = (first + i) / c->tiles_x, tx = (first + i) % c->tiles_x;
                 FN(tile_in)(x, c->h, c->w, ty * 4 - 1, tx * 4 - 1, norm, to + i * L, v_plane);
@@ -177,8 +177,8 @@ static void FN(winograd)(const void *ctx, int64_t task, int worker)
     }
 
     const int out_chunks = (c->out_blocks + NV - 1) / NV;
-    int o_end = ((int)group + 1) * c->out_chunks_per_task;
-    for (int o = (int)group * c->out_chunks_per_task; o < o_end && o < out_chunks; o++) {
+    int o_end = ((int)group + 1) * c->split.out_chunks_per_task;
+    for (int o = (int)group * c->split.out_chunks_per_task; o < o_end && o < out_chunks; o++) {
         int vectors = c->out_blocks - o * NV < NV ? c->out_blocks - o * NV : NV;
         for (int k = 0; k < chunks; k++) {
             int blocks = c->in_blocks - k * KCB < KCB ? c->in_blocks - k * KCB : KCB;
@@ -193,13 +193,13 @@ static void FN(winograd)(const void *ctx, int64_t task, int worker)
                  u, u_plane);
             }
             for (int p = 0; p < 36; p++)
-                multiply(count, vectors, v + (k * 36 + p) * v_plane, c->run * L, blocks,
+                multiply(count, vectors, v + (k * 36 + p) * v_plane, c->split.run * L, blocks,
                          weights + p * u_plane, m + p * m_plane, k > 0);
         }
         for (int b = 0; b < vectors; b++) {
             int out = o * NV + b;
             struct bs__moments *moments =
-                c->part ? c->part + ((n * c->runs + part % c->runs) * c->out_blocks + out) * L : NULL;
+                c->part ? c->part + ((n * c->split.runs + part % c->split.runs) * c->out_blocks + out) * L : NULL;
             if (moments)
                 memset(moments, 0, L * sizeof *moments);
             struct sums sums = {.count = 0};

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of struct bs__conv_weights: the batch norm that goes into them. */
-#define FOLDED(c)          .scale = (c)->scale, .norm = (c)->norm, .eps = (c)->eps
 #define FAIL(b, code, ...) ((b)->rc = BS_FAIL((b)->err, code, __VA_ARGS__))
 
 void *bs__own(struct bs__build *b, size_t bytes)
@@ -226,6 +224,35 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
     bs__name_step(s, "head", from, &to, probability < 0 ? "" : " sigmoid");
 }
 
+struct bs__conv_weights bs__weights_of(const struct bs__conv *c, int in)
+{
+    return (struct bs__conv_weights){.name = c->weights,
+                                     .out = c->out,
+                                     .in = {in, 0},
+                                     .nsource = 1,
+                                     .kernel_h = c->kernel_h,
+                                     .kernel_w = c->kernel_w,
+                                     .scale = c->scale,
+                                     .norm = c->norm,
+                                     .eps = c->eps};
+}
+
+int64_t bs__split_tiles(const struct bs__build *b, int64_t tiles, int64_t n, int out_chunks,
+                        struct bs__split *split)
+{
+    const int group = b->cpu->simd->tile_group;
+    const int64_t padded = (tiles + group - 1) / group * group;
+    if (split->run > padded)
+        split->run = padded;
+    split->runs = (tiles + split->run - 1) / split->run;
+    int64_t parts = split->runs * n, want = 4 * (int64_t)b->cpu->threads;
+    int groups = (int)(parts >= want ? 1 : (want + parts - 1) / parts);
+    groups = groups > out_chunks ? out_chunks : groups;
+    split->out_chunks_per_task = (out_chunks + groups - 1) / groups;
+    split->out_groups = (out_chunks + split->out_chunks_per_task - 1) / split->out_chunks_per_task;
+    return parts * split->out_groups;
+}
+
 void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const struct bs__conv *c,
                       struct bs__image_at *to)
 {
@@ -254,22 +281,11 @@ void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const
     };
     bind_sources(b, k->source, from);
     /* Tiles of a task: more of them share the transformed weights of a chunk, fewer stay in the second-level cache. */
-    k->run = in_blocks * simd->lanes > 256 ? 96 : 60;
-    int64_t tiles = k->tiles_y * k->tiles_x,
-            padded = (tiles + simd->tile_group - 1) / simd->tile_group * simd->tile_group;
-    if (k->run > padded)
-        k->run = padded;
-    k->runs = (tiles + k->run - 1) / k->run;
-    /* Few runs: threads share one by output channels. Which thread does what changes no result. */
-    int64_t parts = k->runs * k->n, want = 4 * (int64_t)b->cpu->threads;
-    int groups = (int)(parts >= want ? 1 : (want + parts - 1) / parts);
-    groups = groups > out_chunks ? out_chunks : groups;
-    k->out_chunks_per_task = (out_chunks + groups - 1) / groups;
-    k->out_groups = (out_chunks + k->out_chunks_per_task - 1) / k->out_chunks_per_task;
-    s->tasks = parts * k->out_groups;
-    k->scratch_floats = bs__winograd_scratch(simd, in_blocks, k->run);
-    struct bs__conv_weights w = {
-        .name = c->weights, .out = c->out, .nsource = from->count, .kernel_h = 3, .kernel_w = 3, FOLDED(c)};
+    k->split.run = in_blocks * simd->lanes > 256 ? 96 : 60;
+    s->tasks = bs__split_tiles(b, k->tiles_y * k->tiles_x, k->n, out_chunks, &k->split);
+    k->scratch_floats = bs__tile_scratch(simd, in_blocks, k->split.run, 36, 36);
+    struct bs__conv_weights w = bs__weights_of(c, 0);
+    w.nsource = from->count;
     for (int i = 0; i < from->count; i++)
         w.in[i] = from->image[i]->channels;
     b->rc = bs__pack_winograd(b->cpu, b->params, &w, b->self->bf16, k->transformed, &k->weights, b->err);
@@ -277,10 +293,10 @@ void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const
     s->scratch = bs__make_scratch(b, k->scratch_floats);
     s->dst = bs__make_image(b, to);
     if (c->want_stats)
-        bs__gather(b, s, to, k->runs);
+        bs__gather(b, s, to, k->split.runs);
     char how[64];
     snprintf(how, sizeof how, "%s%s%s run %d", from->count > 1 ? " joined" : "",
-             from->norm == BS__NO_BUFFER ? "" : " normed", c->relu ? " relu" : "", (int)k->run);
+             from->norm == BS__NO_BUFFER ? "" : " normed", c->relu ? " relu" : "", (int)k->split.run);
     bs__name_step(s, "winograd", x, to, how);
 }
 
@@ -307,13 +323,7 @@ void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct
         .bf16 = b->self->bf16,
         .relu = c->relu,
     };
-    const struct bs__conv_weights w = {.name = c->weights,
-                                       .out = c->out,
-                                       .in = {from->channels, 0},
-                                       .nsource = 1,
-                                       .kernel_h = c->kernel_h,
-                                       .kernel_w = c->kernel_w,
-                                       FOLDED(c)};
+    const struct bs__conv_weights w = bs__weights_of(c, from->channels);
     bs__parallel_set_threads(b->cpu->threads);
     b->rc = bs__dnnl_conv_create(b->cpu->dnnl, &shape, &s->direct.conv, b->err);
     if (b->rc != BS_OK) {
@@ -362,13 +372,7 @@ static void add_product(struct bs__build *b, struct bs__image_at *from, const st
     k->scratch_floats = (size_t)k->run * chunk;
     if (b->self->bf16)
         k->scratch_floats += in_blocks * lanes * ((size_t)k->run + chunk);
-    const struct bs__conv_weights w = {.name = c->weights,
-                                       .out = c->out,
-                                       .in = {from->channels, 0},
-                                       .nsource = 1,
-                                       .kernel_h = step,
-                                       .kernel_w = step,
-                                       FOLDED(c)};
+    const struct bs__conv_weights w = bs__weights_of(c, from->channels);
     if (step > 1)
         b->rc = bs__pack_tap(b->cpu, b->params, &w, dy, dx, b->self->bf16, &k->weights, b->err);
     else

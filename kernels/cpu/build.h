@@ -63,6 +63,12 @@ void bs__gather(struct bs__build *b, struct bs__step *s, struct bs__image_at *im
 /* Blocks from one sample to the next, and where in its buffer the image begins (bytes): of views other than its own. */
 int64_t bs__sample_blocks(const struct bs__build *b, const struct bs__image_at *i);
 size_t bs__view_offset(const struct bs__build *b, const struct bs__image_at *i);
+/* Weights of a convolution with `in` input channels in one image. */
+struct bs__conv_weights bs__weights_of(const struct bs__conv *c, int in);
+/* Shortens split->run to the tiles there are and splits the rest. Few runs: threads share one by output channels; which
+   thread does what changes no result. Returns the number of tasks. */
+int64_t bs__split_tiles(const struct bs__build *b, int64_t tiles, int64_t n, int out_chunks,
+                        struct bs__split *split);
 int bs__operand_blocks(const struct bs__build *b, const struct bs__operand *from);
 /* Says in the plan hash and in profiles what a step is. */
 void bs__name_step(struct bs__step *s, const char *what, const struct bs__image_at *from,
@@ -75,6 +81,10 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
                   int probability);
 void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const struct bs__conv *c,
                       struct bs__image_at *to);
+/* A 3x3 convolution of `from` doubled bilinearly (build_doubled.c), and whether that beats doubling it. */
+void bs__add_doubled(struct bs__build *b, const struct bs__image_at *from, const struct bs__conv *c,
+                     struct bs__image_at *to);
+bool bs__doubled_pays(int64_t h, int64_t w);
 void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
                     struct bs__image_at *to);
 void bs__add_pointwise(struct bs__build *b, struct bs__image_at *from, const struct bs__conv *c,
@@ -89,6 +99,9 @@ void bs__add_join(struct bs__build *b, const struct bs__operand *from, int first
 void bs__add_pool(struct bs__build *b, struct bs__image_at *from, int kernel, struct bs__image_at *to,
                   bool want_stats);
 void bs__add_resize(struct bs__build *b, struct bs__image_at *from, struct bs__image_at *to, bool want_stats);
+/* The filter that ends the convolution of a doubled image, with its bias and ReLU. */
+void bs__add_smooth(struct bs__build *b, struct bs__image_at *lattice, const struct bs__conv *c,
+                    struct bs__image_at *to);
 /* Makes sure that the image has statistics. */
 void bs__add_moments(struct bs__build *b, struct bs__image_at *image);
 /* k: op, eps, groups and parameters; sources are filled in here. Returns the buffer of the norm. */

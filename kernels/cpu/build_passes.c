@@ -161,6 +161,25 @@ void bs__add_resize(struct bs__build *b, struct bs__image_at *from, struct bs__i
     bs__name_step(s, "resize", from, to, "");
 }
 
+void bs__add_smooth(struct bs__build *b, struct bs__image_at *lattice, const struct bs__conv *c,
+                    struct bs__image_at *to)
+{
+    struct bs__step *s = new_pass(b, BS__STEP_SMOOTH, lattice, to);
+    if (!s)
+        return;
+    /* Many rows: a group reads three lattice rows more than it writes. */
+    s->pass.rows = to->h < 32 ? to->h : 32;
+    s->pass.groups = (to->h + s->pass.rows - 1) / s->pass.rows;
+    s->tasks = s->pass.groups * s->pass.source.blocks * to->n;
+    s->pass.bias = c->bias;
+    s->pass.relu = c->relu;
+    s->source[0] = bs__read_image(b, lattice);
+    s->dst = bs__make_image(b, to);
+    if (c->want_stats)
+        bs__gather(b, s, to, s->pass.groups);
+    bs__name_step(s, "smooth", lattice, to, c->relu ? " relu" : "");
+}
+
 void bs__add_moments(struct bs__build *b, struct bs__image_at *image)
 {
     if (image->stats != BS__NO_BUFFER)

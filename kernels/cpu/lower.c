@@ -318,8 +318,9 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     if ((rc = l.build.rc) != BS_OK)
         goto cleanup;
     const int *counts = l.build.counts;
-    snprintf(program->algorithms, sizeof program->algorithms, "winograd %d, direct %d, 1x1 %d, %s %s",
-             counts[BS__STEP_WINOGRAD], counts[BS__STEP_DIRECT],
+    snprintf(program->algorithms, sizeof program->algorithms,
+             "winograd %d, doubled %d, direct %d, 1x1 %d, %s %s", counts[BS__STEP_WINOGRAD],
+             counts[BS__STEP_LATTICE], counts[BS__STEP_DIRECT],
              counts[BS__STEP_POINTWISE] + counts[BS__STEP_HEAD], cpu->simd->name,
              self->bf16 ? "bf16 storage, f32 sums" : "f32");
     *out = program;

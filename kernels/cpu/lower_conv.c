@@ -4,6 +4,7 @@
      is padded in between;
    - a 1x1 convolution after a bilinear resize is done before it: the weights of an interpolation add up to one, so both
      orders are the same in exact arithmetic, and this one multiplies a quarter of the pixels;
+   - a 3x3 convolution of an image doubled bilinearly is done on the small one (body_doubled.h);
    - a last 1x1 convolution to few channels writes the host's tensor.
    A norm before a convolution cannot go into its bias: the padding is zero after the norm, not before. */
 #include "kernels/cpu/lower.h"
@@ -60,6 +61,31 @@ bs_value bs__conv_behind(const struct bs__lowering *l, bs_value v)
     return is_conv(bs__node_of(l, v)) ? v : BS_NO_VALUE;
 }
 
+/* Is v read by a 3x3 convolution alone that takes the doubling in? */
+static bool only_use_doubles(const struct bs__lowering *l, bs_value v)
+{
+    return bs__only_use_is(l, v, BS_OP_CONV2D) && is_winograd(l, bs__node_of(l, l->value[v].consumer));
+}
+
+static bool is_doubling(const struct bs__lowering *l, const struct bs_node *n)
+{
+    if (n->op != BS_OP_RESIZE_BILINEAR)
+        return false;
+    const struct bs_shape *from = &bs__node_of(l, n->input[0])->shape;
+    return n->attr.out_h == 2 * from->dim[2] && n->attr.out_w == 2 * from->dim[3] &&
+           bs__doubled_pays(from->dim[2], from->dim[3]);
+}
+
+/* Is v, a convolution's input, an image doubled just for it, directly or by a resize before a 1x1 convolution? */
+static bool is_doubled(const struct bs__lowering *l, bs_value v)
+{
+    const struct bs_node *n = bs__node_of(l, v);
+    if (!l->value[v].deferred || !only_use_doubles(l, v))
+        return false;
+    return is_doubling(l, n) || (is_pointwise(l, n) && l->value[n->input[0]].deferred &&
+                                 is_doubling(l, bs__node_of(l, n->input[0])));
+}
+
 bool bs__conv_defers(const struct bs__lowering *l, bs_value v)
 {
     const struct bs_node *n = bs__node_of(l, v);
@@ -69,6 +95,11 @@ bool bs__conv_defers(const struct bs__lowering *l, bs_value v)
         const struct bs_shape *from = &bs__node_of(l, n->input[0])->shape;
         return n->attr.out_h * n->attr.out_w >= from->dim[2] * from->dim[3];
     }
+    if (is_doubling(l, n) && only_use_doubles(l, v))
+        return true;
+    if (is_pointwise(l, n) && only_use_doubles(l, v) && l->value[n->input[0]].deferred &&
+        is_doubling(l, bs__node_of(l, n->input[0])))
+        return true;
     if (n->op == BS_OP_BATCH_NORM)
         return bs__only_use_is(l, v, BS_OP_RELU);
     if (!is_conv(n))
@@ -147,6 +178,24 @@ static void lower_small_product(struct bs__lowering *l, bs_value resize, struct 
     }
 }
 
+/* A 3x3 convolution of a doubled image; a 1x1 convolution in between is done on the small one. */
+static void lower_doubled(struct bs__lowering *l, bs_value input, const struct bs__conv *c, bs_value v)
+{
+    struct bs__build *b = &l->build;
+    const struct bs_node *n = bs__node_of(l, input);
+    if (n->op == BS_OP_RESIZE_BILINEAR) {
+        bs__add_doubled(b, bs__lower_image(l, n->input[0]), c, &l->value[v].image);
+        return;
+    }
+    const struct bs__conv first = conv_of(l, input, input);
+    struct bs__image_at *small = bs__lower_image(l, bs__node_of(l, n->input[0])->input[0]);
+    struct bs__image_at product = *small;
+    product.channels = first.out;
+    bs__add_pointwise(b, small, &first, &product);
+    if (b->rc == BS_OK)
+        bs__add_doubled(b, &product, c, &l->value[v].image);
+}
+
 void bs__lower_conv(struct bs__lowering *l, bs_value at, bs_value v)
 {
     struct bs__build *b = &l->build;
@@ -158,6 +207,8 @@ void bs__lower_conv(struct bs__lowering *l, bs_value at, bs_value v)
     bs_value input = n->input[0];
     if (n->op == BS_OP_CONV_TRANSPOSE2D) {
         bs__add_transposed(b, bs__lower_image(l, input), &c, &x->image);
+    } else if (is_winograd(l, n) && is_doubled(l, input)) {
+        lower_doubled(l, input, &c, v);
     } else if (is_winograd(l, n)) {
         struct bs__operand from = bs__lower_operand(l, input);
         bs__add_winograd(b, &from, &c, &x->image);

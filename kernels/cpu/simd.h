@@ -30,6 +30,12 @@ struct bs__moments {
     double count, mean, m2;
 };
 
+/* How tiles and output channels are dealt out to tasks. */
+struct bs__split {
+    int64_t run, runs; /* tiles of one task, runs per image */
+    int out_chunks_per_task, out_groups;
+};
+
 /* 3x3 convolution, stride 1, padding 1, over up to two images side by side (a concatenation that is never made).
    Winograd F(4x4,3x3); a task is a run of tiles of one image times a group of output channels. */
 struct bs__winograd {
@@ -44,10 +50,24 @@ struct bs__winograd {
     bool relu;
     void *dst;
     struct bs__moments *part;            /* (N, runs, padded channels); NULL: not wanted */
-    int64_t tiles_y, tiles_x, run, runs; /* run: tiles of one task, runs: per image */
-    int out_chunks_per_task, out_groups;
+    int64_t tiles_y, tiles_x;
+    struct bs__split split;
     float *scratch;        /* worker after worker */
     size_t scratch_floats; /* of one worker */
+};
+
+/* 3x3 convolution, stride 1, padding 1, of an image doubled bilinearly, up to the filter that ends it: the lattice of
+   body_doubled.h, 2 (h + 3) x 2 (w + 3) points. A task is a run of tiles of one image times a group of output channels. */
+struct bs__lattice {
+    struct bs__source source; /* norm is ignored */
+    int64_t n, h, w;          /* of the small image */
+    int out_blocks;
+    const void *weights; /* (chunk of out, in, 9, out in chunk), element type */
+    void *dst;
+    int64_t tiles_y, tiles_x;
+    struct bs__split split;
+    float *scratch;
+    size_t scratch_floats;
 };
 
 /* 1x1 convolution; or one tap of a transposed convolution with stride = kernel: pixel (y, x) is written to
@@ -94,13 +114,15 @@ struct bs__pass {
     const float *t_y, *t_x;
     float *scratch;
     size_t scratch_floats;
+    const float *bias; /* end of a convolution of a doubled image */
+    bool relu;
     float *plain; /* load and store: float32 C order */
     bool sigmoid; /* store */
 };
 
 /* One element type. */
 struct bs__simd_type {
-    bs__task_fn winograd, pointwise, head;
+    bs__task_fn winograd, pointwise, head, lattice, smooth;
     bs__task_fn load, store, apply, moments, pool, resize;
     bs__task_fn image_from_tokens, tokens_from_image;
 };
@@ -127,7 +149,9 @@ const struct bs__simd *bs__simd_base(void);
 const struct bs__simd *bs__simd_avx2(void);
 const struct bs__simd *bs__simd_avx512(void);
 
-/* Floats of scratch that one worker of a Winograd step needs. */
-size_t bs__winograd_scratch(const struct bs__simd *simd, int in_blocks, int64_t run);
+/* Floats of scratch that one worker needs for a run of tiles: planes of transformed input and of products, planes of
+   transformed weights. */
+size_t bs__tile_scratch(const struct bs__simd *simd, int in_blocks, int64_t run, size_t planes,
+                        size_t weight_planes);
 
 #endif

@@ -142,6 +142,14 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
         bs__parallel(cpu->threads, s->tasks, type->winograd, &c);
         break;
     }
+    case BS__STEP_LATTICE: {
+        struct bs__lattice c = s->lattice;
+        bind_source(&r, s, 0, &c.source);
+        c.dst = at(&r, s->dst);
+        c.scratch = at(&r, s->scratch);
+        bs__parallel(cpu->threads, s->tasks, type->lattice, &c);
+        break;
+    }
     case BS__STEP_POINTWISE: {
         struct bs__pointwise c = s->pointwise;
         bind_source(&r, s, 0, &c.source);
@@ -174,12 +182,14 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
     case BS__STEP_APPLY:
     case BS__STEP_MOMENTS:
     case BS__STEP_POOL:
-    case BS__STEP_RESIZE: {
+    case BS__STEP_RESIZE:
+    case BS__STEP_SMOOTH: {
         struct bs__pass c = s->pass;
         const bs__task_fn fn[BS__STEP_KINDS] = {
-            [BS__STEP_LOAD] = type->load,   [BS__STEP_STORE] = type->store,
-            [BS__STEP_APPLY] = type->apply, [BS__STEP_MOMENTS] = type->moments,
-            [BS__STEP_POOL] = type->pool,   [BS__STEP_RESIZE] = type->resize,
+            [BS__STEP_LOAD] = type->load,     [BS__STEP_STORE] = type->store,
+            [BS__STEP_APPLY] = type->apply,   [BS__STEP_MOMENTS] = type->moments,
+            [BS__STEP_POOL] = type->pool,     [BS__STEP_RESIZE] = type->resize,
+            [BS__STEP_SMOOTH] = type->smooth,
         };
         bind_source(&r, s, 0, &c.source);
         bind_source(&r, s, 1, &c.other);

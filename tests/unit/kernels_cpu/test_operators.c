@@ -2,6 +2,8 @@
    blocks, tiles or vectors. */
 #include "tests/unit/kernels_cpu/compare.h"
 
+#include "kernels/cpu/simd.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@ struct pattern {
     struct bs_graph *g;
     int64_t n, h, w;
     int c;
+    const char *isa; /* NULL: the best one */
 };
 
 static void check(struct pattern p, bs_value y, double tolerance, double offset)
@@ -23,12 +26,15 @@ static void check(struct pattern p, bs_value y, double tolerance, double offset)
         fail_msg("%s", err.msg);
     for (int winograd = 0; winograd < 2; winograd++) {
         struct difference d =
-            compare(p.g, (struct how){.winograd = winograd, .threads = 2, .offset = offset}, 5);
+            compare(p.g, (struct how){.winograd = winograd, .threads = 2, .offset = offset, .isa = p.isa}, 5);
         double allowed = tolerance * (d.largest > 1 ? d.largest : 1);
         if (!(d.max <= allowed))
             fail_msg("%dx%dx%dx%d winograd %d: differs by %g, allowed %g", (int)p.n, p.c, (int)p.h, (int)p.w,
                      winograd, d.max, allowed);
-        d = compare(p.g, (struct how){.winograd = winograd, .bf16 = true, .threads = 2, .offset = offset}, 5);
+        d = compare(
+            p.g,
+            (struct how){.winograd = winograd, .bf16 = true, .threads = 2, .offset = offset, .isa = p.isa},
+            5);
         if (!(d.max <= 0.06 * (d.largest > 1 ? d.largest : 1)) && offset == 0)
             fail_msg("%dx%dx%dx%d winograd %d bf16: differs by %g of %g", (int)p.n, p.c, (int)p.h, (int)p.w,
                      winograd, d.max, d.largest);
@@ -181,6 +187,29 @@ static bs_value concatenation_as_output(struct pattern *p, bs_value x)
 {
     return bs_graph_concat(p->g, x, bs_graph_relu(p->g, x));
 }
+static bs_value doubled_conv(struct pattern *p, bs_value x)
+{
+    return conv(p, bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w), "w", p->c, 21, 3, 1, 1, true);
+}
+/* The up-sampling of UNETR's decoder, with the norm of the next block behind it. */
+static bs_value doubled_conv1_conv3_batch_norm_relu(struct pattern *p, bs_value x)
+{
+    bs_value y = bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w);
+    y = conv(p, conv(p, y, "a", p->c, 18, 1, 1, 0, true), "b", 18, 35, 3, 1, 1, true);
+    y = bs_graph_relu(p->g, norm_after(p, y, "n", 35));
+    bs_value z = conv(p, bs_graph_instance_norm(p->g, y, 1e-5f), "c", 35, 3, 3, 1, 1, true);
+    return bs_graph_concat(p->g, y, z);
+}
+/* Not doubled for this convolution alone, or not doubled. */
+static bs_value doubled_for_two(struct pattern *p, bs_value x)
+{
+    bs_value y = bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w);
+    bs_value z = bs_graph_resize_bilinear(p->g, x, 2 * p->h, 2 * p->w - 1);
+    bs_value v = conv(p, z, "b", p->c, 9, 3, 1, 1, true);
+    return bs_graph_concat(p->g, conv(p, y, "a", p->c, 9, 3, 1, 1, true),
+                           bs_graph_concat(p->g, y, bs_graph_resize_bilinear(p->g, v, 2 * p->h, 2 * p->w)));
+}
+
 /* 64 channels, cut at blocks of 16, at blocks of 8 and between blocks. */
 static bs_value wide(struct pattern *p, bs_value x)
 {
@@ -297,6 +326,92 @@ static void slices_of_channels_equal_the_reference(void **state)
     over_shapes(group_norm_of_unaligned_slices, 1e-4, 2, 0);
 }
 
+/* Sizes from where the lattice pays; with one row fewer it does not. */
+static void convolutions_of_doubled_images_equal_the_reference(void **state)
+{
+    (void)state;
+    static const int64_t large[][2] = {{20, 20}, {19, 18}, {21, 34}, {33, 22}, {65, 35}};
+    static const make_fn make[] = {doubled_conv, doubled_conv1_conv3_batch_norm_relu, doubled_for_two};
+    for (size_t m = 0; m < COUNT(make); m++)
+        for (size_t s = 0; s < COUNT(large); s++)
+            for (int c = 16; c <= 67; c += 51) {
+                struct pattern p = {.n = 1 + (int64_t)s % 2, .c = c, .h = large[s][0], .w = large[s][1]};
+                p.g = bs_graph_create();
+                check(p, make[m](&p, bs_graph_input(p.g, "x", BS_SHAPE(p.n, p.c, p.h, p.w))), 2e-5, 0);
+            }
+}
+
+/* Blocks of eight channels, and no fused multiply-add. */
+static void every_instruction_set_equals_the_reference(void **state)
+{
+    (void)state;
+    static const char *const isa[] = {"base", "avx2", "avx512"};
+    static const make_fn make[] = {doubled_conv1_conv3_batch_norm_relu, norm_of_a_concatenation_with_a_slice,
+                                   slices_as_output, conv_batch_norm_relu, transposed_batch_norm_relu};
+    for (size_t i = 0; i < COUNT(isa); i++)
+        for (size_t m = 0; m < COUNT(make) && bs__simd_named(isa[i]); m++) {
+            struct pattern p = {.n = 2, .c = 19, .h = 23, .w = 21, .isa = isa[i], .g = bs_graph_create()};
+            check(p, make[m](&p, bs_graph_input(p.g, "x", BS_SHAPE(p.n, p.c, p.h, p.w))), 5e-5, 0);
+        }
+}
+
+static void count_doubled(int64_t side, const char *expected)
+{
+    struct bs_err err;
+    struct bs_device *dev = NULL;
+    struct bs_executable *exe = NULL;
+    struct pattern p = {.g = bs_graph_create(), .n = 1, .h = side, .w = side, .c = 16};
+    bs_graph_output(
+        p.g, "y",
+        doubled_conv1_conv3_batch_norm_relu(&p, bs_graph_input(p.g, "x", BS_SHAPE(1, 16, side, side))));
+    assert_int_equal(bs_graph_finish(p.g, &err), BS_OK);
+    struct filled f;
+    fill_params(&f, p.g, 1);
+    assert_int_equal(
+        bs_device_open("cpu", &(struct bs_device_options){.threads = 1, .allow_winograd = true}, &dev, &err),
+        BS_OK);
+    assert_int_equal(bs_executable_create(dev, p.g, f.params, BS_PRECISION_F32, &exe, &err), BS_OK);
+    if (!strstr(bs_executable_algorithms(exe), expected))
+        fail_msg("%s, expected %s", bs_executable_algorithms(exe), expected);
+    bs_executable_destroy(exe);
+    bs_device_close(dev);
+    free_params(&f);
+    bs_graph_destroy(p.g);
+}
+
+static void images_are_doubled_where_that_takes_fewer_products(void **state)
+{
+    (void)state;
+    count_doubled(20, "winograd 1, doubled 1, direct 0");
+    count_doubled(16, "winograd 2, doubled 0, direct 0");
+}
+
+static void a_doubled_image_gives_the_same_bits_on_any_number_of_threads(void **state)
+{
+    (void)state;
+    struct bs_err err;
+    struct pattern p = {.g = bs_graph_create(), .n = 2, .h = 37, .w = 41, .c = 33};
+    bs_graph_output(
+        p.g, "y",
+        doubled_conv1_conv3_batch_norm_relu(&p, bs_graph_input(p.g, "x", BS_SHAPE(p.n, p.c, p.h, p.w))));
+    assert_int_equal(bs_graph_finish(p.g, &err), BS_OK);
+    struct filled f;
+    fill_params(&f, p.g, 1);
+    struct numbers r = {11};
+    struct bs_tensor in = random_tensor(&r, BS_SHAPE(p.n, p.c, p.h, p.w)), first;
+    run_cpu(p.g, f.params, (struct how){.winograd = true, .threads = 1}, &in, &first);
+    for (int threads = 1; threads <= 4; threads++) {
+        struct bs_tensor again;
+        run_cpu(p.g, f.params, (struct how){.winograd = true, .threads = threads}, &in, &again);
+        assert_memory_equal(first.data, again.data, bs_shape_count(&first.shape) * sizeof(float));
+        free_tensor(&again);
+    }
+    free_tensor(&first);
+    free_tensor(&in);
+    free_params(&f);
+    bs_graph_destroy(p.g);
+}
+
 /* Raw microscope counts: the mean is a hundred times the spread. */
 static void norms_far_from_zero_equal_the_reference(void **state)
 {
@@ -326,6 +441,10 @@ int main(void)
         cmocka_unit_test(norms_equal_the_reference),
         cmocka_unit_test(batch_norms_in_weights_equal_the_reference),
         cmocka_unit_test(slices_of_channels_equal_the_reference),
+        cmocka_unit_test(convolutions_of_doubled_images_equal_the_reference),
+        cmocka_unit_test(every_instruction_set_equals_the_reference),
+        cmocka_unit_test(images_are_doubled_where_that_takes_fewer_products),
+        cmocka_unit_test(a_doubled_image_gives_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(norms_far_from_zero_equal_the_reference),
         cmocka_unit_test(the_rest_equals_the_reference),
     };
