@@ -1,4 +1,5 @@
 /* The table of kernels of one instruction set: the bodies compiled for both element types. Included by simd_*.c only. */
+#include "kernels/cpu/scan.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/vector.h"
 
@@ -12,6 +13,9 @@
 #include "kernels/cpu/body_multiply.h"
 #include "kernels/cpu/body_moments.h"
 #include "kernels/cpu/body_tokens.h"
+#include "kernels/cpu/body_exp.h"
+#include "kernels/cpu/body_scan.h"
+#include "kernels/cpu/body_conv1d.h"
 
 #define ELEM        float
 #define LOAD(p)     load_f32(p)
@@ -57,8 +61,11 @@ static const struct bs__simd table = {
     .bf16 = TYPE_TABLE(bf16),
     .row_pass = row_pass,
     .patches = patches,
+    .conv1d = conv1d,
+    .scan = scan,
     .transform_weights = transform_weights_f32,
     .transform_weights_bf16 = transform_weights_bf16,
+    .exp2 = exp2_rows,
 };
 
 const struct bs__simd *BS__TABLE(void)

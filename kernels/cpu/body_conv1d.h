@@ -1,0 +1,64 @@
+/* Causal depthwise convolution along the tokens, SiLU behind it, for one or both directions of a scan in one pass (scan.h).
+   Tokens go by a few at a time so that weights are read once for all of them, features in the order of memory. */
+
+#define CONV_TOKENS 8
+
+/* One token by the definition: any number of taps, and the ends of the sequence. */
+static vec conv1d_token(const struct bs__conv1d *c, int direction, int64_t sample, int64_t token,
+                        int64_t block, int live)
+{
+    const float *w = c->direction[direction].weights + block * c->kernel * L;
+    const float *bias = c->direction[direction].bias;
+    vec sum = bias ? load_f32(bias + block * L) : splat(0);
+    for (int k = 0; k < c->kernel; k++) {
+        const int64_t back = c->kernel - 1 - k;
+        const int64_t from = c->direction[direction].reverse ? token + back : token - back;
+        if (from >= 0 && from < c->length)
+            sum = fma_v(load_f32(w + k * L), load_lanes(&c->src, sample, from, block * L, live), sum);
+    }
+    return sum;
+}
+
+/* Four taps away from the ends: token + tap * step for tap = 0..3, the last one being the token itself. */
+INLINE void conv1d_four(const struct bs__conv1d *c, int direction, int64_t sample, int64_t t0, int64_t t1,
+                        int64_t block)
+{
+    const float *w = c->direction[direction].weights + block * 4 * L;
+    const float *bias = c->direction[direction].bias;
+    const int64_t step = c->direction[direction].reverse ? -1 : 1;
+    const vec w0 = load_f32(w), w1 = load_f32(w + L), w2 = load_f32(w + 2 * L), w3 = load_f32(w + 3 * L);
+    const vec b = bias ? load_f32(bias + block * L) : splat(0);
+    for (int64_t t = t0; t < t1; t++) {
+        vec y = fma_v(w0, load_lanes(&c->src, sample, t - 3 * step, block * L, L), b);
+        y = fma_v(w1, load_lanes(&c->src, sample, t - 2 * step, block * L, L), y);
+        y = fma_v(w2, load_lanes(&c->src, sample, t - step, block * L, L), y);
+        y = fma_v(w3, load_lanes(&c->src, sample, t, block * L, L), y);
+        store_lanes(&c->direction[direction].dst, sample, t, block * L, L, c->silu ? silu_v(y) : y);
+    }
+}
+
+static void conv1d(const void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const struct bs__conv1d *c = ctx;
+    const int64_t sample = task / c->runs, blocks = (c->features + L - 1) / L;
+    const int64_t begin = task % c->runs * c->run;
+    const int64_t end = begin + c->run < c->length ? begin + c->run : c->length;
+    for (int64_t t0 = begin; t0 < end; t0 += CONV_TOKENS) {
+        const int64_t t1 = t0 + CONV_TOKENS < end ? t0 + CONV_TOKENS : end;
+        const bool inside = c->kernel == 4 && t0 >= 3 && t1 + 3 <= c->length;
+        for (int64_t block = 0; block < blocks; block++) {
+            const int live = c->features - block * L < L ? (int)(c->features - block * L) : L;
+            for (int i = 0; i < c->ndirection; i++) {
+                if (inside && live == L) {
+                    conv1d_four(c, i, sample, t0, t1, block);
+                    continue;
+                }
+                for (int64_t t = t0; t < t1; t++) {
+                    vec y = conv1d_token(c, i, sample, t, block, live);
+                    store_lanes(&c->direction[i].dst, sample, t, block * L, live, c->silu ? silu_v(y) : y);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+/* exp, softplus and SiLU of a vector, for the token kernels.
+   2^x = 2^k 2^(j/32) 2^f. AVX-512 takes 2^(j/32) from two registers and a polynomial of degree 2 for |f| <= 1/64; the others
+   have no such registers (j = 0) and take degree 5 for |f| <= 1/2. The coefficients are minimax under the condition that
+   2^0 is 1, so that a state that hardly decays keeps its rate. Results of 2^-126 and above are right to 2 units in the last
+   place (2.5 without fused multiply-adds), smaller ones are off by 2^-126 at most. (test_scan.c:
+   exponential_is_as_exact_as_it_says.) */
+
+#define LOG2E 1.44269504F
+
+#if defined(BS__AVX512)
+/* 2^(j/32) */
+static const float exp2_table[32] __attribute__((aligned(64))) = {
+    1,           1.0218972F,  1.04427373F, 1.06714046F, 1.09050775F, 1.1143868F,  1.13878858F, 1.1637249F,
+    1.18920708F, 1.21524739F, 1.24185777F, 1.26905096F, 1.29683959F, 1.32523668F, 1.35425556F, 1.38390994F,
+    1.41421354F, 1.44518077F, 1.47682619F, 1.50916445F, 1.54221082F, 1.5759809F,  1.61049032F, 1.64575553F,
+    1.68179286F, 1.71861935F, 1.75625217F, 1.79470909F, 1.8340081F,  1.87416768F, 1.91520655F, 1.95714414F,
+};
+#endif
+
+/* x between the limits; what a NaN becomes is left open. */
+INLINE vec clamp_v(vec x, float least, float largest)
+{
+#if defined(BS__AVX512)
+    return (vec)_mm512_min_ps((__m512)splat(largest), _mm512_max_ps((__m512)splat(least), (__m512)x));
+#elif defined(BS__AVX2)
+    return (vec)_mm256_min_ps((__m256)splat(largest), _mm256_max_ps((__m256)splat(least), (__m256)x));
+#else
+    /* Signs spread over the lane: comparisons of vectors that the processor does not have are taken lane by lane. */
+    ivec low = (ivec)(x - splat(least)) >> 31, high = (ivec)(splat(largest) - x) >> 31;
+    x = (vec)(((ivec)x & ~low) | ((ivec)splat(least) & low));
+    return (vec)(((ivec)x & ~high) | ((ivec)splat(largest) & high));
+#endif
+}
+
+/* 2^x for finite x. A NaN need not stay one: what it came from has to be a factor elsewhere. */
+INLINE vec exp2_v(vec x)
+{
+#if defined(BS__AVX512)
+    /* Adding 1.5 * 2^18 rounds to multiples of 1/32 and leaves j in the lowest bits. */
+    const vec magic = splat(393216.0F);
+    vec m = x + magic, y = m - magic, f = x - y;
+    vec r = fma_v(splat(0.24022649F), f, splat(0.69315732F)) * f;
+    __m512 t =
+        _mm512_permutex2var_ps((__m512)load_f32(exp2_table), (__m512i)m, (__m512)load_f32(exp2_table + 16));
+    /* scalef multiplies by 2^floor(y) and knows overflow and underflow. */
+    return (vec)_mm512_scalef_ps((__m512)fma_v((vec)t, r, (vec)t), (__m512)y);
+#else
+    /* The same with whole numbers; 2^128 comes out as infinity. */
+    const vec magic = splat(12582912.0F);
+    x = clamp_v(x, -126, 128);
+    vec m = x + magic, f = x - (m - magic);
+    vec q = fma_v(splat(0.00132257084F), f, splat(0.00967176259F));
+    q = fma_v(q, f, splat(0.0555089153F));
+    q = fma_v(q, f, splat(0.240222365F));
+    q = fma_v(q, f, splat(0.693146825F));
+    q = fma_v(q, f, splat(1));
+    return (vec)((ivec)q + ((ivec)m << 23));
+#endif
+}
+
+/* log(1 + exp(x)), which above 17 is x in float32. log(1 + e) / e for e <= 1 is a polynomial, relative error 2^-25. */
+INLINE vec softplus_v(vec x)
+{
+    vec size = (vec)((ivec)x & 0x7fffffff);
+    vec e = exp2_v(clamp_v(size * splat(-LOG2E), -150, 0));
+    vec q = fma_v(splat(0.00523268990F), e, splat(-0.0295052212F));
+    q = fma_v(q, e, splat(0.0782259181F));
+    q = fma_v(q, e, splat(-0.136632428F));
+    q = fma_v(q, e, splat(0.191060051F));
+    q = fma_v(q, e, splat(-0.248429820F));
+    q = fma_v(q, e, splat(0.333190978F));
+    q = fma_v(q, e, splat(-0.499994934F));
+    q = fma_v(q, e, splat(0.999999940F));
+    return fma_v(q, e, relu_v(x));
+}
+
+/* x / (1 + exp(-x)) */
+INLINE vec silu_v(vec x)
+{
+    return x / (1 + exp2_v(clamp_v(x * splat(-LOG2E), -150, 150)));
+}
+
+/* 2^x of whole vectors, for tests and measurements. */
+static void exp2_rows(const float *x, float *dst, int64_t count)
+{
+    for (int64_t i = 0; i < count; i += L)
+        *(vec_u *)(dst + i) = exp2_v(*(const vec_u *)(x + i));
+}

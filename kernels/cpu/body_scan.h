@@ -1,0 +1,228 @@
+/* The selective scan of one block of features (scan.h). Time is cut into pieces; of each piece first the step sizes are
+   made, then the recurrence runs with a group of states in registers, then the result is gated and written. A reversed
+   direction walks the same pieces from the end: position i of a piece is token first + i * step. */
+
+#define PIECE 64 /* tokens; three vectors of each and their rows of B and C stay in the first cache */
+#if defined(BS__AVX512)
+#define STATES 16 /* of a group: with 16 registers more for the exponential and its table */
+#elif defined(BS__AVX2)
+#define STATES 8
+#else
+#define STATES 2 /* a vector of 8 takes two of the portable 16 registers */
+#endif
+
+/* Scratch of one worker. */
+struct scan_scratch {
+    float *state;         /* (vectors, S, L) */
+    float *b, *c, *low;   /* (PIECE, S or R) where rows are bf16 */
+    float *dt, *du, *sum; /* (PIECE, L) */
+};
+
+/* Rows of small float32 vectors, one for each position of a piece. */
+struct scan_rows {
+    const float *data;
+    int64_t step;
+};
+
+/* Where the next piece's rows lie. They are asked for one by one while this piece is worked on, because rows lie too far
+   apart for the processor to guess them. */
+struct scan_ahead {
+    uintptr_t at[3]; /* u, z, dst */
+    int64_t step[3]; /* bytes; 0 where there is nothing to ask for */
+};
+
+struct scan_piece {
+    int64_t sample, first, step, tokens;
+    struct scan_rows b, c, low;
+    struct scan_ahead ahead;
+};
+
+INLINE float *take(float **at, int64_t count)
+{
+    float *p = *at;
+    *at += (count + 15) / 16 * 16;
+    return p;
+}
+
+INLINE vec load_lanes(const struct bs__rows *r, int64_t sample, int64_t token, int64_t feature, int live)
+{
+    const int64_t at = sample * r->sample + token * r->row + feature;
+    if (live == L)
+        return r->bf16 ? load_bf16_u((const uint16_t *)r->data + at)
+                       : *(const vec_u *)((const float *)r->data + at);
+    vec v = splat(0);
+    for (int i = 0; i < live; i++)
+        v[i] = r->bf16 ? f32_of(((const uint16_t *)r->data)[at + i]) : ((const float *)r->data)[at + i];
+    return v;
+}
+
+INLINE void store_lanes(const struct bs__rows *r, int64_t sample, int64_t token, int64_t feature, int live,
+                        vec v)
+{
+    const int64_t at = sample * r->sample + token * r->row + feature;
+    if (live < L)
+        for (int i = 0; i < live; i++)
+            if (r->bf16)
+                ((uint16_t *)r->data)[at + i] = bf16_of(v[i]);
+            else
+                ((float *)r->data)[at + i] = v[i];
+    else if (r->bf16)
+        *(hvec_u *)((uint16_t *)r->data + at) = bf16_of_v(v);
+    else
+        *(vec_u *)((float *)r->data + at) = v;
+}
+
+/* Rows as float32: where they lie, or copied from bf16. */
+static struct scan_rows rows_of_piece(const struct bs__rows *r, const struct scan_piece *p, int width,
+                                      float *copy)
+{
+    const int64_t at = p->sample * r->sample + p->first * r->row;
+    if (!r->data)
+        return (struct scan_rows){NULL, 0};
+    if (!r->bf16)
+        return (struct scan_rows){(const float *)r->data + at, p->step * r->row};
+    for (int64_t t = 0; t < p->tokens; t++)
+        for (int i = 0; i < width; i++)
+            copy[t * width + i] = f32_of(((const uint16_t *)r->data)[at + t * p->step * r->row + i]);
+    return (struct scan_rows){copy, width};
+}
+
+/* dt, dt u and skip u of a few positions, so that the projection's weights are read once for all. */
+INLINE void step_sizes(const int count, const struct bs__scan *c, const struct bs__scan_direction *d,
+                       const struct scan_piece *p, int64_t block, int live, int64_t t,
+                       const struct scan_scratch *s)
+{
+    vec dt[8];
+    const vec bias = d->delta_bias ? load_f32(d->delta_bias + block * L) : splat(0);
+    const vec skip = d->skip ? load_f32(d->skip + block * L) : splat(0);
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++)
+        dt[i] = bias;
+    if (p->low.data) {
+        const float *w = d->delta_weights + block * c->rank * L, *x = p->low.data + t * p->low.step;
+        for (int r = 0; r < c->rank; r++, w += L)
+#pragma GCC unroll 8
+            for (int i = 0; i < count; i++)
+                dt[i] = fma_v(load_f32(w), splat(x[i * p->low.step + r]), dt[i]);
+    } else
+#pragma GCC unroll 8
+        for (int i = 0; i < count; i++)
+            dt[i] += load_lanes(&d->delta, p->sample, p->first + (t + i) * p->step, block * L, live);
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i++) {
+        vec u = load_lanes(&d->u, p->sample, p->first + (t + i) * p->step, block * L, live);
+        dt[i] = c->softplus ? softplus_v(dt[i]) : dt[i];
+        store_f32(s->dt + (t + i) * L, dt[i]);
+        store_f32(s->du + (t + i) * L, dt[i] * u);
+        store_f32(s->sum + (t + i) * L, skip * u);
+    }
+}
+
+/* The recurrence of `count` states over a piece; a, state: (count, L). */
+INLINE void recurrence(const int count, const struct scan_piece *p, int first_state, const float *a,
+                       float *state, const struct scan_scratch *s)
+{
+    const float *b = p->b.data + first_state, *c = p->c.data + first_state;
+    struct scan_ahead next = p->ahead;
+    vec h[STATES];
+#pragma GCC unroll 16
+    for (int n = 0; n < count; n++)
+        h[n] = load_f32(state + n * L);
+    for (int64_t t = 0; t < p->tokens; t++, b += p->b.step, c += p->c.step) {
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; i++) {
+            __builtin_prefetch((const void *)next.at[i]);
+            next.at[i] += (uintptr_t)next.step[i];
+        }
+        const vec dt = load_f32(s->dt + t * L), du = load_f32(s->du + t * L);
+        vec sum = load_f32(s->sum + t * L);
+#pragma GCC unroll 16
+        for (int n = 0; n < count; n++) {
+            h[n] = fma_v(exp2_v(dt * load_f32(a + n * L)), h[n], du * splat(b[n]));
+            sum = fma_v(h[n], splat(c[n]), sum);
+        }
+        store_f32(s->sum + t * L, sum);
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < count; n++)
+        store_f32(state + n * L, h[n]);
+}
+
+static void run_piece(const struct bs__scan *c, int direction, const struct scan_piece *p, int64_t block,
+                      float *state, const struct scan_scratch *s)
+{
+    const struct bs__scan_direction *d = &c->direction[direction];
+    const int live = c->features - block * L < L ? (int)(c->features - block * L) : L;
+    const float *a = d->a + block * c->states * L;
+    int64_t t = 0;
+    for (; t + 8 <= p->tokens; t += 8)
+        step_sizes(8, c, d, p, block, live, t, s);
+    for (; t < p->tokens; t++)
+        step_sizes(1, c, d, p, block, live, t, s);
+    int n = 0;
+    for (; n + STATES <= c->states; n += STATES)
+        recurrence(STATES, p, n, a + n * L, state + n * L, s);
+    for (; n < c->states; n++)
+        recurrence(1, p, n, a + n * L, state + n * L, s);
+    const bool last = direction == c->ndirection - 1;
+    for (t = 0; t < p->tokens; t++) {
+        const int64_t token = p->first + t * p->step;
+        vec y = load_f32(s->sum + t * L);
+        if (direction > 0)
+            y += load_lanes(&c->dst, p->sample, token, block * L, live);
+        if (last && c->z.data)
+            y *= silu_v(load_lanes(&c->z, p->sample, token, block * L, live));
+        store_lanes(&c->dst, p->sample, token, block * L, live, last ? y * splat(c->scale) : y);
+    }
+}
+
+/* The piece and block that come next; none after the last of a direction. */
+static struct scan_ahead ahead_of(const struct bs__scan *c, const struct bs__scan_direction *d,
+                                  const struct scan_piece *p, int64_t block, int64_t begin, int64_t end)
+{
+    const bool same = block + 1 < end;
+    const int64_t token = same ? p->first : p->first + p->tokens * p->step;
+    const struct bs__rows *rows[3] = {&d->u, &c->z, &c->dst};
+    struct scan_ahead ahead = {{0}, {0}};
+    for (int i = 0; i < 3 && token >= 0 && token < c->length; i++)
+        if (rows[i]->data) {
+            const int64_t size = rows[i]->bf16 ? 2 : 4, feature = (same ? block + 1 : begin) * L;
+            ahead.at[i] = (uintptr_t)rows[i]->data +
+                          (uintptr_t)((p->sample * rows[i]->sample + token * rows[i]->row + feature) * size);
+            ahead.step[i] = p->step * rows[i]->row * size;
+        }
+    return ahead;
+}
+
+static void scan(const void *ctx, int64_t task, int worker)
+{
+    const struct bs__scan *c = ctx;
+    const int64_t sample = task / c->groups, blocks = (c->features + L - 1) / L;
+    const int64_t begin = task % c->groups * c->vectors;
+    const int64_t end = begin + c->vectors < blocks ? begin + c->vectors : blocks;
+    float *at = c->scratch + c->scratch_floats * (size_t)worker;
+    struct scan_scratch s;
+    s.state = take(&at, (int64_t)c->vectors * c->states * L);
+    s.b = take(&at, (int64_t)PIECE * c->states);
+    s.c = take(&at, (int64_t)PIECE * c->states);
+    s.low = take(&at, (int64_t)PIECE * c->rank);
+    s.dt = take(&at, PIECE * L);
+    s.du = take(&at, PIECE * L);
+    s.sum = take(&at, PIECE * L);
+    for (int i = 0; i < c->ndirection; i++) {
+        const struct bs__scan_direction *d = &c->direction[i];
+        memset(s.state, 0, (size_t)c->vectors * (size_t)c->states * L * sizeof *s.state);
+        for (int64_t done = 0; done < c->length; done += PIECE) {
+            struct scan_piece p = {.sample = sample, .step = d->reverse ? -1 : 1};
+            p.first = d->reverse ? c->length - 1 - done : done;
+            p.tokens = c->length - done < PIECE ? c->length - done : PIECE;
+            p.b = rows_of_piece(&d->b, &p, c->states, s.b);
+            p.c = rows_of_piece(&d->c, &p, c->states, s.c);
+            p.low = rows_of_piece(&d->low, &p, c->rank, s.low);
+            for (int64_t block = begin; block < end; block++) {
+                p.ahead = ahead_of(c, d, &p, block, begin, end);
+                run_piece(c, i, &p, block, s.state + (block - begin) * c->states * L, &s);
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+/* Sizes, tasks and packed weights of the scan kernels; see scan.h. */
+#include "kernels/cpu/scan.h"
+
+#include <math.h>
+#include <string.h>
+
+#define PIECE 64 /* tokens that body_scan.h handles at a time */
+
+void bs__conv1d_split(struct bs__conv1d *c)
+{
+    c->run = 64;
+    c->runs = (c->length + c->run - 1) / c->run;
+}
+
+/* Neighbouring blocks share the rows of B, C and dt while these are in the first cache, up to four; but every thread should
+   have several tasks. */
+void bs__scan_split(const struct bs__simd *simd, int threads, struct bs__scan *c)
+{
+    const int64_t blocks = (c->features + simd->lanes - 1) / simd->lanes;
+    c->vectors = 4;
+    while (c->vectors > 1 && c->n * ((blocks + c->vectors - 1) / c->vectors) < 4 * (int64_t)threads)
+        c->vectors--;
+    c->groups = (blocks + c->vectors - 1) / c->vectors;
+}
+
+static size_t rounded(size_t count)
+{
+    return (count + 15) / 16 * 16;
+}
+
+size_t bs__scan_scratch(const struct bs__simd *simd, const struct bs__scan *c)
+{
+    const size_t lanes = (size_t)simd->lanes, states = (size_t)c->states;
+    return rounded((size_t)c->vectors * states * lanes) + 2 * rounded(PIECE * states) +
+           rounded(PIECE * (size_t)c->rank) + 3 * rounded(PIECE * lanes);
+}
+
+size_t bs__scan_packed(const struct bs__simd *simd, int features, int m)
+{
+    const size_t lanes = (size_t)simd->lanes;
+    return ((size_t)features + lanes - 1) / lanes * lanes * (size_t)m;
+}
+
+void bs__scan_pack(const struct bs__simd *simd, const float *src, int features, int m, float *dst)
+{
+    const int lanes = simd->lanes;
+    memset(dst, 0, bs__scan_packed(simd, features, m) * sizeof *dst);
+    for (int64_t f = 0; f < features; f++)
+        for (int i = 0; i < m; i++)
+            dst[(f / lanes * m + i) * lanes + f % lanes] = src[f * m + i];
+}
+
+/* In double, so that the rate is as exact as a float32 holds it. A NaN becomes the plain one, which the kernels keep. */
+void bs__scan_pack_a(const struct bs__simd *simd, const float *a_log, int features, int states, float *dst)
+{
+    const size_t count = bs__scan_packed(simd, features, states);
+    bs__scan_pack(simd, a_log, features, states, dst);
+    for (size_t i = 0; i < count; i++) {
+        const bool padding = (int)(i / ((size_t)simd->lanes * (size_t)states)) * simd->lanes +
+                                 (int)(i % (size_t)simd->lanes) >=
+                             features;
+        const double a = -exp((double)dst[i]) * 1.4426950408889634;
+        dst[i] = padding ? 0 : isnan(a) ? NAN : (float)a;
+    }
+}
