@@ -7,7 +7,8 @@
 
 #define MAX_CHANNELS 1024
 #define MAX_FEATURES 65536
-#define MAX_BLOCKS   64 /* bits of global_blocks */
+#define MAX_BLOCKS   64  /* bits of global_blocks */
+#define MAX_LAYERS   256 /* of Vision Mamba; 24 in the published ones */
 
 static const char *const norm_names[] = {[BS_NORM_INSTANCE] = "InstanceNorm",
                                          [BS_NORM_BATCH] = "BatchNorm",
@@ -201,7 +202,7 @@ static void read_vimunet(struct bs__fields *f, struct bs_vimunet_config *cfg)
     bs__read_int(&v, "image_size", 16, BS_MAX_ENCODER_SIZE, &cfg->image_size);
     bs__read_int(&v, "patch_size", 1, 256, &cfg->patch_size);
     bs__read_int(&v, "embed_dim", 1, MAX_FEATURES, &cfg->embed_dim);
-    bs__read_int(&v, "depth", 1, 1024, &cfg->depth);
+    bs__read_int(&v, "depth", 1, MAX_LAYERS, &cfg->depth);
     bs__read_int(&v, "inner_features", 1, MAX_FEATURES, &cfg->inner_features);
     bs__read_int(&v, "state_size", 1, 1024, &cfg->state_size);
     bs__read_int(&v, "dt_rank", 1, MAX_FEATURES, &cfg->dt_rank);

@@ -39,14 +39,15 @@ static size_t touch(const struct bs_json_value *v)
 static void read_description(const char *text, size_t len)
 {
     struct bs_model_info info, again;
-    char *json = NULL;
+    char *json = NULL, *twice = NULL;
     if (bs_model_info_from_json(text, len, &info, NULL) != BS_OK)
         return;
     if (bs_model_info_to_json(&info, &json, NULL) != BS_OK ||
         bs_model_info_from_json(json, strlen(json), &again, NULL) != BS_OK ||
-        again.arch.unet.depth != info.arch.unet.depth || again.defaults.min_size != info.defaults.min_size)
+        bs_model_info_to_json(&again, &twice, NULL) != BS_OK || strcmp(json, twice) != 0)
         abort();
     free(json);
+    free(twice);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
