@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -37,6 +38,8 @@ enum {
     OPT_DIRECTIONS,
     OPT_RESIZE_INPUT,
     OPT_SAM_STATISTICS,
+    OPT_UNTRAINED_DECODER,
+    OPT_SEED,
     OPT_MIN_SIZE,
     OPT_PATCH,
     OPT_PIXEL_SIZE,
@@ -61,6 +64,11 @@ static const struct argp_option options[] = {
     {"resize-input", OPT_RESIZE_INPUT, "yes|no", 0, "does a UNETR bring images to its encoder's size?", 21},
     {"sam-statistics", OPT_SAM_STATISTICS, "yes|no", 0,
      "does a UNETR use Segment Anything's mean and deviation?", 21},
+    {"with-untrained-decoder", OPT_UNTRAINED_DECODER, "2|3", 0,
+     "for the encoder of Segment Anything or Vision Mamba alone: a decoder with this many outputs, to be "
+     "trained",
+     21},
+    {"seed", OPT_SEED, "N", 0, "of that decoder's values, 0 if not given", 21},
     {"min-size", OPT_MIN_SIZE, "PIXELS", 0, "default of the size filter", 21},
     {"training-patch", OPT_PATCH, "PIXELS", 0, "side of a training patch", 21},
     {"pixel-size", OPT_PIXEL_SIZE, "UM", 0, "side of a pixel of the training images in micrometres", 21},
@@ -158,6 +166,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_SAM_STATISTICS:
         o->sam_statistics = answer_of(state, "--sam-statistics", arg, "yes", "no");
+        return 0;
+    case OPT_UNTRAINED_DECODER:
+        o->untrained_decoder = (int)whole(state, "--with-untrained-decoder", arg, 2, 3);
+        return 0;
+    case OPT_SEED:
+        o->decoder_seed = (uint64_t)whole(state, "--seed", arg, 0, LONG_MAX);
         return 0;
     case OPT_MIN_SIZE:
         o->has_min_size = true;
@@ -313,11 +327,12 @@ static json_t *json_of_report(const struct arguments *a, const struct bs_convert
     free(text);
     for (size_t i = 0; i < r->nskipped && i < BS_CONVERT_MAX_SKIPPED; i++)
         json_array_append_new(skipped, bs__json_text(r->skipped[i]));
-    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o, s:o, s:I, s:o}", "input", bs__json_text(a->in),
+    return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:I, s:o}", "input", bs__json_text(a->in),
                      "output", bs__json_text(a->out), "format", bs__json_text(r->format), "found_at",
                      bs__json_text(r->key), "tensors", (json_int_t)r->tensors, "bytes", (json_int_t)r->bytes,
-                     "model", info ? info : json_null(), "assumed", bs__json_text(r->info.assumed),
-                     "placeholders_count", (json_int_t)r->nskipped, "placeholders", skipped);
+                     "left_out", (json_int_t)r->left_out, "model", info ? info : json_null(), "assumed",
+                     bs__json_text(r->info.assumed), "placeholders_count", (json_int_t)r->nskipped,
+                     "placeholders", skipped);
 }
 
 static void print_report(FILE *out, const json_t *report, const struct bs_convert_report *r)
@@ -325,6 +340,8 @@ static void print_report(FILE *out, const json_t *report, const struct bs_conver
     char size[16];
     fprintf(out, "read a %s checkpoint%s%s: %zu tensors, %s\n", r->format, r->key[0] ? ", model at " : "",
             r->key, r->tensors, bs__human_bytes((double)r->bytes, size));
+    if (r->left_out)
+        fprintf(out, "left out: %zu tensors that the network has no use for\n", r->left_out);
     fprintf(out, "\nrecovered:\n");
     bs__print_fields(out, json_object_get(report, "model"), 2);
     if (r->info.assumed[0])

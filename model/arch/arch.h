@@ -93,6 +93,11 @@ int bs_arch_receptive_radius(const struct bs_arch_config *cfg);
 bs_status bs_arch_build(const struct bs_arch_config *cfg, int64_t n, int64_t h, int64_t w,
                         struct bs_graph **out, struct bs_err *err) BS_NODISCARD;
 
+/* Only the decoder of UNETR without skip connections and ViM-UNet, over `features` channels: the names and shapes that an
+   encoder without one lacks. The graph is finished. */
+bs_status bs_arch_build_decoder(const struct bs_unetr_decoder_config *cfg, int features,
+                                struct bs_graph **out, struct bs_err *err) BS_NODISCARD;
+
 /* One entry of a state dict, for recovery. */
 struct bs_state_entry {
     const char *name;

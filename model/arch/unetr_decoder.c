@@ -114,3 +114,25 @@ bs_status bs__unetr_decoder_recover(const struct bs_state_entry *state, size_t c
         return rc;
     return bs__state_int(out, 1, &cfg->initial_features, err);
 }
+
+bs_status bs_arch_build_decoder(const struct bs_unetr_decoder_config *cfg, int features,
+                                struct bs_graph **out, struct bs_err *err)
+{
+    const int64_t side = 2; /* the smallest that instance norm takes */
+    *out = NULL;
+    bs_status rc = bs__unetr_decoder_check(cfg, err);
+    if (rc != BS_OK)
+        return rc;
+    struct bs_graph *g = bs_graph_create();
+    if (!g)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the decoder's graph");
+    const struct bs__encoded in = {.features =
+                                       bs_graph_input(g, "features", BS_SHAPE(1, features, side, side))};
+    bs__unetr_decoder(g, cfg, &in);
+    if ((rc = bs_graph_finish(g, err)) != BS_OK) {
+        bs_graph_destroy(g);
+        return rc;
+    }
+    *out = g;
+    return BS_OK;
+}

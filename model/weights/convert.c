@@ -3,6 +3,7 @@
 #include "model/weights/convert_internal.h"
 
 #include "model/weights/file_io.h"
+#include "model/weights/import.h"
 #include "model/weights/safetensors.h"
 
 #include <math.h>
@@ -14,6 +15,9 @@
 struct input {
     struct bs_safetensors *st; /* one of these two */
     struct bs_torch_checkpoint *torch;
+    size_t raw_count;
+    struct bs_state_entry *raw; /* as the file has them */
+    struct bs__import import;   /* what of them the network takes, and what it lacks */
     size_t count;
     struct bs_safetensors_item *item; /* as they will be written: floating point types become f32 */
     struct bs_state_entry *state;
@@ -57,7 +61,7 @@ static bs_status open_torch(const char *path, struct input *in, struct bs_conver
     bs_status rc = bs_torch_checkpoint_open(path, &in->torch, err);
     if (rc != BS_OK)
         return rc;
-    in->count = bs_torch_checkpoint_count(in->torch);
+    in->raw_count = bs_torch_checkpoint_count(in->torch);
     snprintf(report->format, sizeof report->format, "PyTorch");
     snprintf(report->key, sizeof report->key, "%s", bs_torch_checkpoint_key(in->torch));
     report->nskipped = bs_torch_checkpoint_skipped_count(in->torch);
@@ -72,8 +76,37 @@ static bs_status open_torch(const char *path, struct input *in, struct bs_conver
 #endif
 }
 
-static bs_status open_input(const char *path, struct input *in, struct bs_convert_report *report,
-                            struct bs_err *err)
+/* The file's tensors as those of the network, under its names. */
+static bs_status import(struct input *in, const struct bs_convert_options *o, struct bs_err *err)
+{
+    struct bs__import_request request = {.state = in->raw,
+                                         .count = in->raw_count,
+                                         .decoder = in->raw_count,
+                                         .out_channels = o->untrained_decoder,
+                                         .seed = o->decoder_seed};
+#ifdef BS_HAVE_TORCH_CONVERT
+    if (in->torch)
+        request.decoder = bs_torch_checkpoint_decoder(in->torch);
+#endif
+    bs_status rc = bs__import_open(&request, &in->import, err);
+    if (rc != BS_OK)
+        return rc;
+    in->count = in->import.count;
+    in->item = calloc(in->count ? in->count : 1, sizeof *in->item);
+    in->state = calloc(in->count ? in->count : 1, sizeof *in->state);
+    if (!in->item || !in->state)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for %zu tensors", in->count);
+    for (size_t i = 0; i < in->count; i++) {
+        const struct bs__import_entry *e = &in->import.entry[i];
+        const enum bs_dtype from = e->source == BS__IMPORT_INITIAL ? BS_F32 : source_dtype(in, e->source);
+        in->item[i] = (struct bs_safetensors_item){e->name, is_float(from) ? BS_F32 : from, e->shape};
+        in->state[i] = (struct bs_state_entry){e->name, e->shape};
+    }
+    return BS_OK;
+}
+
+static bs_status open_input(const char *path, const struct bs_convert_options *options, struct input *in,
+                            struct bs_convert_report *report, struct bs_err *err)
 {
     bool plain = false;
     bs_status rc = looks_like_safetensors(path, &plain, err);
@@ -82,31 +115,24 @@ static bs_status open_input(const char *path, struct input *in, struct bs_conver
     if (plain) {
         if ((rc = bs_safetensors_open(path, &in->st, err)) != BS_OK)
             return rc;
-        in->count = bs_safetensors_count(in->st);
+        in->raw_count = bs_safetensors_count(in->st);
         snprintf(report->format, sizeof report->format, "safetensors");
     } else if ((rc = open_torch(path, in, report, err)) != BS_OK) {
         return rc;
     }
-    in->item = calloc(in->count ? in->count : 1, sizeof *in->item);
-    in->state = calloc(in->count ? in->count : 1, sizeof *in->state);
-    if (!in->item || !in->state)
-        return BS_FAIL(err, BS_ENOMEM, "no memory for %zu tensors", in->count);
-    for (size_t i = 0; i < in->count; i++) {
-        struct bs_safetensors_item *item = &in->item[i];
+    if (!(in->raw = calloc(in->raw_count ? in->raw_count : 1, sizeof *in->raw)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for %zu tensors", in->raw_count);
+    for (size_t i = 0; i < in->raw_count; i++) {
 #ifdef BS_HAVE_TORCH_CONVERT
-        if (in->torch) {
-            item->name = bs_torch_checkpoint_name(in->torch, i);
-            item->shape = *bs_torch_checkpoint_shape(in->torch, i);
-        }
+        if (in->torch)
+            in->raw[i] = (struct bs_state_entry){bs_torch_checkpoint_name(in->torch, i),
+                                                 *bs_torch_checkpoint_shape(in->torch, i)};
 #endif
-        if (in->st) {
-            item->name = bs_safetensors_entry(in->st, i)->name;
-            item->shape = bs_safetensors_entry(in->st, i)->shape;
-        }
-        item->dtype = is_float(source_dtype(in, i)) ? BS_F32 : source_dtype(in, i);
-        in->state[i] = (struct bs_state_entry){item->name, item->shape};
+        if (in->st)
+            in->raw[i] = (struct bs_state_entry){bs_safetensors_entry(in->st, i)->name,
+                                                 bs_safetensors_entry(in->st, i)->shape};
     }
-    return BS_OK;
+    return import(in, options, err);
 }
 
 static void close_input(struct input *in)
@@ -115,6 +141,8 @@ static void close_input(struct input *in)
 #ifdef BS_HAVE_TORCH_CONVERT
     bs_torch_checkpoint_close(in->torch);
 #endif
+    bs__import_close(&in->import);
+    free(in->raw);
     free(in->item);
     free(in->state);
 }
@@ -159,19 +187,23 @@ static void to_f32(enum bs_dtype from, const unsigned char *src, float *dst, siz
 static bs_status fill(void *ctx, size_t i, void *dst, size_t bytes, struct bs_err *err)
 {
     struct input *in = ctx;
-    const enum bs_dtype from = source_dtype(in, i);
-    const size_t count = bs_shape_count(&in->item[i].shape);
+    const size_t source = in->import.entry[i].source, count = bs_shape_count(&in->item[i].shape);
     bs_status rc;
+    if (source == BS__IMPORT_INITIAL) {
+        bs__import_initial(&in->import, i, dst);
+        return BS_OK;
+    }
+    const enum bs_dtype from = source_dtype(in, source);
     if (!is_float(from))
-        return read_raw(in, i, dst, bytes, err);
+        return read_raw(in, source, dst, bytes, err);
     if (from == BS_F32) {
-        rc = read_raw(in, i, dst, bytes, err);
+        rc = read_raw(in, source, dst, bytes, err);
     } else {
         const size_t raw_bytes = count * bs_dtype_size(from);
         unsigned char *raw = malloc(raw_bytes ? raw_bytes : 1);
         if (!raw)
             return BS_FAIL(err, BS_ENOMEM, "no memory for a tensor of %zu bytes", raw_bytes);
-        rc = read_raw(in, i, raw, raw_bytes, err);
+        rc = read_raw(in, source, raw, raw_bytes, err);
         if (rc == BS_OK)
             to_f32(from, raw, dst, count);
         free(raw);
@@ -192,11 +224,13 @@ bs_status bs_convert_checkpoint(const char *in_path, const char *out_path,
     char *json = NULL;
     struct bs_model_info check;
     *report = (struct bs_convert_report){0};
-    if ((rc = open_input(in_path, &in, report, err)) != BS_OK)
+    if ((rc = open_input(in_path, options, &in, report, err)) != BS_OK)
         goto cleanup;
     const struct bs__convert_known known = {.state = in.state,
                                             .count = in.count,
                                             .hints = hints_of(&in),
+                                            .micro_sam = in.import.decoder_of_micro_sam,
+                                            .untrained = in.import.untrained,
                                             .description =
                                                 in.st ? bs_safetensors_metadata(in.st, "bioseg") : NULL};
     if ((rc = bs__convert_describe(&known, options, &report->info, err)) != BS_OK ||
@@ -209,6 +243,7 @@ bs_status bs_convert_checkpoint(const char *in_path, const char *out_path,
     if ((rc = bs_safetensors_write(out_path, metadata, 2, in.item, in.count, fill, &in, err)) != BS_OK)
         goto cleanup;
     report->tensors = in.count;
+    report->left_out = in.import.left_out;
     for (size_t i = 0; i < in.count; i++)
         report->bytes += bs_shape_count(&in.item[i].shape) * bs_dtype_size(in.item[i].dtype);
 cleanup:

@@ -15,6 +15,10 @@ struct bs_convert_options {
     enum bs_normalisation normalisation;
     /* Of ViM-UNets and UNETRs alone, whose files do not tell; with other networks they are refused. */
     enum bs_convert_answer class_token_first, divide_by_directions, resize_input, sam_statistics;
+    /* For the encoder of Segment Anything or Vision Mamba alone: a decoder with this many outputs, values as training
+       begins with (PyTorch's), from decoder_seed; the model is then UNTRAINED. 0: not asked for, and such a file refused. */
+    int untrained_decoder;
+    uint64_t decoder_seed;
     int64_t min_size;                           /* default of the post-processing, pixels */
     int training_patch;                         /* 0: not given */
     double pixel_size_um;                       /* 0: not given */
@@ -28,6 +32,7 @@ struct bs_convert_report {
     char format[32];           /* of the input: "PyTorch", "safetensors" */
     char key[32]; /* where in a PyTorch file the model was: "model_state", ...; empty at the top */
     size_t tensors;
+    size_t left_out; /* of the checkpoint, because the network has no use for them (SAM's mask decoder) */
     uint64_t bytes;  /* of tensors written */
     size_t nskipped; /* classes and functions that the file names and nobody touched; the first are here */
     char skipped[BS_CONVERT_MAX_SKIPPED][160];

@@ -132,6 +132,24 @@ static void set_normalisation(struct bs_model_info *info, const struct bs_conver
         note(info, "normalisation", sam ? "range_255" : "standardise");
 }
 
+/* How micro-sam makes the UNETR of its checkpoints, where the caller does not know better: SAM's statistics of 8-bit images,
+   longest side to the encoder's size, sigmoid, the channels of the distance recipe. */
+static void know_micro_sam(struct bs_convert_options *o, int channels)
+{
+    if (o->sam_statistics == BS_CONVERT_NOT_GIVEN)
+        o->sam_statistics = BS_CONVERT_YES;
+    if (o->resize_input == BS_CONVERT_NOT_GIVEN)
+        o->resize_input = BS_CONVERT_YES;
+    if (o->sam_statistics == BS_CONVERT_YES)
+        o->has_normalisation = true; /* set_normalisation gives it */
+    if (!o->has_final_activation)
+        o->has_final_activation = o->sigmoid = true;
+    if (!o->has_recipe && channels == 3) {
+        o->has_recipe = true;
+        o->recipe = BS_RECIPE_DISTANCES;
+    }
+}
+
 /* From scratch, for a file that says nothing of itself. */
 static bs_status describe(const struct bs__convert_known *known, const struct bs_convert_options *o,
                           struct bs_model_info *info, struct bs_err *err)
@@ -145,6 +163,12 @@ static bs_status describe(const struct bs__convert_known *known, const struct bs
                               err)) != BS_OK)
         return rc;
     info->assumed[0] = 0;
+    struct bs_convert_options more = *o;
+    if (known->micro_sam && info->arch.kind == BS_ARCH_UNETR) {
+        know_micro_sam(&more, bs_arch_out_channels(&info->arch));
+        o = &more;
+    }
+    info->trained = !known->untrained;
     if ((rc = set_activation(info, o, hints, err)) != BS_OK ||
         (rc = set_encoder(info, o, true, err)) != BS_OK || (rc = set_recipe(info, o, hints, err)) != BS_OK)
         return rc;

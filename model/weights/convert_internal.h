@@ -11,6 +11,7 @@ struct bs__convert_known {
     const struct bs_state_entry *state; /* names and shapes */
     size_t count;
     const struct bs_torch_hints *hints; /* NULL: none */
+    bool micro_sam, untrained;          /* with micro-sam's decoder; with one that is not trained */
     const char *description;            /* of a model file of ours; NULL: of none */
 };
 

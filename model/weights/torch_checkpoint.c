@@ -20,7 +20,7 @@ struct entry {
 struct bs_torch_checkpoint {
     struct bs__torch_archive *archive;
     struct entry *entry;
-    size_t count;
+    size_t count, decoder; /* of all; the first of decoder_state */
     const char **skipped;
     size_t nskipped;
     const char *key;
@@ -114,13 +114,16 @@ static bs_status read_entries(struct bs_torch_checkpoint *c, const struct bs__pi
     if (n > BS_TORCH_MAX_TENSORS)
         return BS_FAIL(err, BS_ELIMIT, "the state dict has %zu entries, at most %zu are accepted", n,
                        BS_TORCH_MAX_TENSORS);
-    if (!(c->entry = calloc(n ? n : 1, sizeof *c->entry)))
+    struct entry *grown = realloc(c->entry, (c->count + n + 1) * sizeof *grown);
+    if (!grown)
         return BS_FAIL(err, BS_ENOMEM, "no memory for %zu tensors", n);
+    c->entry = grown;
     for (size_t i = 0; i < n; i++) {
         bs_status rc = check_name(pairs->item[2 * i], i, err);
         if (rc != BS_OK)
             return rc;
-        struct entry *e = &c->entry[i];
+        struct entry *e = &c->entry[c->count];
+        *e = (struct entry){0};
         e->name = pairs->item[2 * i]->u.text.data;
         if ((rc = bs__torch_tensor_parse(pairs->item[2 * i + 1], &e->tensor, err)) != BS_OK) {
             bs_err_prefix(err, "%.120s", e->name);
@@ -131,16 +134,42 @@ static bs_status read_entries(struct bs_torch_checkpoint *c, const struct bs__pi
     return BS_OK;
 }
 
-/* Removes a prefix when every name has it. */
-static bool strip(struct bs_torch_checkpoint *c, const char *prefix)
+/* Removes a prefix when every name from `first` on has it. */
+static bool strip(struct bs_torch_checkpoint *c, size_t first, const char *prefix)
 {
     const size_t n = strlen(prefix);
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = first; i < c->count; i++)
         if (strncmp(c->entry[i].name, prefix, n) != 0 || !c->entry[i].name[n])
             return false;
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = first; i < c->count; i++)
         c->entry[i].name += n;
-    return c->count > 0;
+    return c->count > first;
+}
+
+/* The tensors of one state dict, without the prefixes of wrappers. */
+static bs_status read_state(struct bs_torch_checkpoint *c, const struct bs__pickle_value *state,
+                            struct bs_err *err)
+{
+    const size_t first = c->count;
+    bs_status rc = read_entries(c, state, err);
+    while (rc == BS_OK &&
+           (strip(c, first, "module.") || strip(c, first, "_orig_mod.") || strip(c, first, "sam.")))
+        ;
+    return rc;
+}
+
+/* micro-sam keeps its decoder for instance segmentation beside the model. */
+static bs_status read_decoder(struct bs_torch_checkpoint *c, const struct bs__pickle_value *root,
+                              struct bs_err *err)
+{
+    const struct bs__pickle_value *state = c->key[0] ? bs__pickle_get(root, "decoder_state") : NULL;
+    c->decoder = c->count;
+    if (!state || state->type == BS__PICKLE_NONE)
+        return BS_OK;
+    if (!is_state(state))
+        return BS_FAIL(err, BS_EUNSUPPORTED, "its decoder_state is %.200s, not a state dict",
+                       bs__pickle_type_name(state));
+    return read_state(c, state, err);
 }
 
 static int by_name(const void *a, const void *b)
@@ -192,12 +221,9 @@ bs_status bs_torch_checkpoint_open_fd(int fd, struct bs_torch_checkpoint **out, 
     archive = NULL;
     const struct bs__pickle *p = bs__torch_archive_pickle(c->archive);
     const struct bs__pickle_value *root = bs__pickle_root(p);
-    if ((rc = find_state(c, root, &state, err)) != BS_OK || (rc = read_entries(c, state, err)) != BS_OK ||
-        (rc = list_skipped(c, p, err)) != BS_OK)
-        goto cleanup;
-    while (strip(c, "module.") || strip(c, "_orig_mod."))
-        ;
-    if ((rc = refuse_repeated_names(c, err)) != BS_OK)
+    if ((rc = find_state(c, root, &state, err)) != BS_OK || (rc = read_state(c, state, err)) != BS_OK ||
+        (rc = read_decoder(c, root, err)) != BS_OK || (rc = list_skipped(c, p, err)) != BS_OK ||
+        (rc = refuse_repeated_names(c, err)) != BS_OK)
         goto cleanup;
     bs__torch_hints_read(root, &c->hints);
     *out = c;
@@ -281,6 +307,11 @@ const char *bs_torch_checkpoint_skipped(const struct bs_torch_checkpoint *c, siz
 const struct bs_torch_hints *bs_torch_checkpoint_hints(const struct bs_torch_checkpoint *c)
 {
     return &c->hints;
+}
+
+size_t bs_torch_checkpoint_decoder(const struct bs_torch_checkpoint *c)
+{
+    return c->decoder;
 }
 
 const char *bs_torch_checkpoint_key(const struct bs_torch_checkpoint *c)

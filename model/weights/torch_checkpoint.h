@@ -26,7 +26,8 @@ bs_status bs_torch_checkpoint_open(const char *path, struct bs_torch_checkpoint 
                                    struct bs_err *err) BS_NODISCARD;
 void bs_torch_checkpoint_close(struct bs_torch_checkpoint *c); /* accepts NULL */
 
-/* Tensors of the model in the checkpoint's order, names without the prefixes of DataParallel and torch.compile. */
+/* Tensors of the model in the checkpoint's order, names without the prefixes of DataParallel, torch.compile
+   and micro-sam's trainer. */
 size_t bs_torch_checkpoint_count(const struct bs_torch_checkpoint *c);
 const char *bs_torch_checkpoint_name(const struct bs_torch_checkpoint *c, size_t i);
 enum bs_dtype bs_torch_checkpoint_dtype(const struct bs_torch_checkpoint *c, size_t i);
@@ -39,6 +40,9 @@ bs_status bs_torch_checkpoint_read(struct bs_torch_checkpoint *c, size_t i, void
 size_t bs_torch_checkpoint_skipped_count(const struct bs_torch_checkpoint *c);
 const char *bs_torch_checkpoint_skipped(const struct bs_torch_checkpoint *c, size_t i);
 const struct bs_torch_hints *bs_torch_checkpoint_hints(const struct bs_torch_checkpoint *c);
+/* Index of the first tensor of "decoder_state", which micro-sam's checkpoints have beside the model; the count when there is
+   none. */
+size_t bs_torch_checkpoint_decoder(const struct bs_torch_checkpoint *c);
 /* Where the tensors were found: "model_state", "model", "state_dict" or "" for the top. */
 const char *bs_torch_checkpoint_key(const struct bs_torch_checkpoint *c);
 
