@@ -9,8 +9,8 @@ if [ $# -gt 0 ] && [ -d "$1" ]; then
     build=$1
     shift
 fi
-bench=$build/bin/bench_unet
-[ -x "$bench" ] || { echo "no $bench: build the target bench_unet first" >&2; exit 2; }
+bench=$build/bin/bench_model
+[ -x "$bench" ] || { echo "no $bench: build the target bench_model first" >&2; exit 2; }
 venv=${BIOSEG_BENCH_VENV:-$HOME/.cache/bioseg-bench-venv}
 if ! "$venv/bin/python" -c 'import torch, onnxruntime, openvino, onnx, numpy' 2>/dev/null; then
     python3 -m venv "$venv"
