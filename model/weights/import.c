@@ -146,7 +146,7 @@ bs_status bs__import_open(const struct bs__import_request *r, struct bs__import 
     if (rc != BS_OK)
         return rc;
     out->decoder_of_micro_sam = r->decoder < r->count;
-    const bool encoder_alone = out->count && !has_decoder(out);
+    const bool encoder_alone = r->count > 0 && out->count > 0 && !has_decoder(out);
     if (encoder_alone && r->out_channels)
         return add_decoder(r, out, err);
     if (encoder_alone)
