@@ -17,6 +17,7 @@ enum key {
     KEY_TLS_CERT,
     KEY_TLS_KEY,
     KEY_DRAIN,
+    KEY_HANG,
     KEY_NETWORK,
     KEY_LOG_FORMAT,
     KEY_LOG_LEVEL,
@@ -42,9 +43,17 @@ static const struct argp_option options[] = {
     {"tls-key", KEY_TLS_KEY, "FILE", 0, "Its private key (PEM)", 2},
     {"device", KEY_DEVICE, "auto|cpu|ref|cuda:N", 0, "What computes (auto)", 3},
     {"threads", KEY_THREADS, "N", 0, "Threads inside operators (0: what affinity and cgroup allow)", 3},
-    {"model-budget", KEY_MODEL_BUDGET, "SIZE", 0, "Memory for loaded models (0: automatic)", 3},
+    {"model-budget", KEY_MODEL_BUDGET, "SIZE", 0,
+     "Memory that loaded models may hold together, e.g. 4G; beyond, the least recently used one goes (half "
+     "of the free "
+     "memory)",
+     3},
     {"no-winograd", KEY_NO_WINOGRAD, 0, 0, "Direct convolutions only: slower, closest to the reference", 3},
     {"drain-seconds", KEY_DRAIN, "N", 0, "How long running work may finish after SIGTERM (30)", 4},
+    {"hang-seconds", KEY_HANG, "N", 0,
+     "A worker that shows no sign of life for so long while it works is ended and started again (600; 0: "
+     "never)",
+     4},
     {"result-days", KEY_RESULT_DAYS, "N", 0, "How long results of jobs are kept (14; 0: for ever)", 4},
     {"disk-cap", KEY_DISK_CAP, "SIZE", 0, "Most that stored images, results and models may take (0: no cap)",
      4},
@@ -151,6 +160,8 @@ static bs_status one(int key, char *arg, struct bs_config *c, struct bs_err *err
         return BS_OK;
     case KEY_DRAIN:
         return integer("drain-seconds", arg, 0, 86400, &c->drain_seconds, err);
+    case KEY_HANG:
+        return integer("hang-seconds", arg, 0, 86400, &c->hang_seconds, err);
     case KEY_RESULT_DAYS:
         return integer("result-days", arg, 0, 36500, &c->result_days, err);
     case KEY_DISK_CAP:
@@ -214,6 +225,7 @@ bs_status bs_config_parse(int argc, char **argv, struct bs_config *c, struct bs_
         .device = "auto",
         .winograd = true,
         .drain_seconds = 30,
+        .hang_seconds = 600,
         .log_level = BS_LOG_INFO,
         .disk_reserve = (uint64_t)1 << 30,
         .max_image = (uint64_t)8 << 30,

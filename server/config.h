@@ -16,6 +16,7 @@ struct bs_config {
     int threads; /* 0: automatic */
     bool winograd;
     int drain_seconds;
+    int hang_seconds; /* 0: a worker is never taken for hung */
     bool allow_network_filesystem;
     enum bs_log_format log_format;
     enum bs_log_level log_level;

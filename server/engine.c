@@ -203,7 +203,7 @@ void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task)
 
 /* Queues a task that has no callbacks and waits for its end. Takes the caller's reference. */
 static bs_status run_and_wait(struct bs_engine *e, struct bs_engine_task *t, uint64_t *planned,
-                              struct bs_err *err)
+                              struct bs_model_card_plan *card, struct bs_err *err)
 {
     bs_status rc = enqueue(e, t, err);
     if (rc == BS_OK) {
@@ -215,6 +215,8 @@ static bs_status run_and_wait(struct bs_engine *e, struct bs_engine_task *t, uin
             *err = t->err;
         if (planned)
             *planned = t->planned_bytes;
+        if (card)
+            *card = t->card;
         pthread_mutex_unlock(&e->mu);
     }
     bs__task_unref(t);
@@ -232,7 +234,7 @@ bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_f
         bs__task_unref(t);
         return rc;
     }
-    return run_and_wait(e, t, NULL, err);
+    return run_and_wait(e, t, NULL, NULL, err);
 }
 
 bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs_err *err)
@@ -242,7 +244,7 @@ bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs
     if (rc != BS_OK || (rc = new_task(BS_WORKER_UNLOAD, &t, err)) != BS_OK)
         return rc;
     snprintf(t->message.body.model.model_key, sizeof t->message.body.model.model_key, "%s", model_key);
-    return run_and_wait(e, t, NULL, err);
+    return run_and_wait(e, t, NULL, NULL, err);
 }
 
 bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_fd, size_t height,
@@ -263,19 +265,49 @@ bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_f
         bs__task_unref(t);
         return rc;
     }
-    rc = run_and_wait(e, t, &planned, err);
+    rc = run_and_wait(e, t, &planned, NULL, err);
     *bytes = (size_t)planned;
     return rc;
 }
 
+bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_precision precision,
+                         struct bs_model_card_plan *plan, struct bs_err *err)
+{
+    struct bs_engine_task *t;
+    bs_status rc = new_task(BS_WORKER_CARD, &t, err);
+    if (rc != BS_OK)
+        return rc;
+    t->message.body.card = (struct bs_worker_card){batch, (int32_t)precision};
+    if ((rc = duplicate(t, model_fd, err)) != BS_OK) {
+        bs__task_unref(t);
+        return rc;
+    }
+    return run_and_wait(e, t, NULL, plan, err);
+}
+
+static const struct bs__loaded *find_loaded(const struct bs_engine *e, const char *model_key)
+{
+    const struct bs__loaded *l = e->loaded;
+    while (l && strcmp(l->key, model_key) != 0)
+        l = l->next;
+    return l;
+}
+
 bool bs_engine_is_loaded(struct bs_engine *e, const char *model_key)
 {
-    bool found = false;
     pthread_mutex_lock(&e->mu);
-    for (struct bs__loaded *l = e->loaded; l; l = l->next)
-        found |= strcmp(l->key, model_key) == 0;
+    bool found = find_loaded(e, model_key) != NULL;
     pthread_mutex_unlock(&e->mu);
     return found;
+}
+
+size_t bs_engine_resident(struct bs_engine *e, const char *model_key)
+{
+    pthread_mutex_lock(&e->mu);
+    const struct bs__loaded *l = find_loaded(e, model_key);
+    size_t bytes = l ? l->bytes : 0;
+    pthread_mutex_unlock(&e->mu);
+    return bytes;
 }
 
 void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state)
@@ -292,6 +324,7 @@ void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state)
     state->failed = e->failed;
     state->cancelled = e->cancelled;
     state->refused = e->refused;
+    state->budget = e->budget;
     for (struct bs__loaded *l = e->loaded; l; l = l->next) {
         state->resident += l->bytes;
         state->nresident++;

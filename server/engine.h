@@ -6,6 +6,7 @@
 #define BS_SERVER_ENGINE_H
 
 #include "kernels/executable.h"
+#include "model/card.h"
 #include "model/predict/segment.h"
 
 struct bs_engine;
@@ -18,6 +19,9 @@ struct bs_engine_options {
     size_t model_budget;     /* bytes of resident models; 0: automatic */
     bool winograd;
     int cancel_grace_ms; /* a worker that does not stop that long after a cancel is killed; 0: 10 s */
+    /* A worker that shows no sign of life for so long while it runs something is killed, and what it ran counts that as
+       a death; one that does not even answer is killed after at most a minute. 0: 10 min; below 0: never. */
+    int hang_ms;
     /* Told when a worker ended unasked, for the log; on the engine's thread. NULL: nobody. */
     void (*worker_died)(void *ctx, const char *how, int restart_in_ms);
     void *worker_died_ctx;
@@ -81,10 +85,14 @@ bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_f
                          struct bs_err *err) BS_NODISCARD;
 bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs_err *err) BS_NODISCARD;
 bool bs_engine_is_loaded(struct bs_engine *e, const char *model_key);
+size_t bs_engine_resident(struct bs_engine *e, const char *model_key); /* bytes; 0: not loaded */
 /* Planned peak for an image of this size (dry run). Loads the model. */
 bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_fd, size_t height,
                          size_t width, const struct bs_segment_params *params, size_t *bytes,
                          struct bs_err *err) BS_NODISCARD;
+/* Planned memory of a batch of the model's tiles (see model/card.h). Loads nothing. */
+bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_precision precision,
+                         struct bs_model_card_plan *plan, struct bs_err *err) BS_NODISCARD;
 /* Reads a model file's description in a child (the daemon itself parses no file from outside). */
 bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info,
                             struct bs_err *err) BS_NODISCARD;
@@ -95,6 +103,7 @@ struct bs_engine_state {
     int waiting, running;
     unsigned restarts;
     int worker_pid;  /* 0: none at this moment */
+    size_t budget;   /* bytes that loaded models may hold, by the worker that runs or ran last */
     size_t resident; /* bytes of loaded models */
     int nresident;   /* loaded models */
     /* Segmentation tasks since the start, by their end; refused ones found the queue full. */

@@ -25,12 +25,21 @@ struct bs_engine_task {
     bs_status status;
     struct bs_err err;
     uint64_t planned_bytes;
+    struct bs_model_card_plan card;
 };
 
 struct bs__loaded {
     char key[BS_WORKER_KEY_LEN + 1];
     size_t bytes;
     struct bs__loaded *next;
+};
+
+/* Whether the worker still works at what it was given; see engine_pulse.c. */
+struct bs__pulse {
+    int64_t alive_ms; /* when there was the last sign of life */
+    int64_t asked_ms; /* when it was asked first without an answer since; 0: it has answered */
+    int64_t ask_ms;   /* when to ask next */
+    uint64_t looks;   /* what it said last */
 };
 
 /* When an owner was served last: who waits longest goes next. */
@@ -57,6 +66,7 @@ struct bs_engine {
     bool settled; /* the first worker has answered */
     struct bs_err refusal;
     struct bs_device_info info;
+    size_t budget;
     unsigned restarts;
     struct bs__loaded *loaded;
     struct bs__share share[BS__SHARES];
@@ -67,10 +77,19 @@ struct bs_engine {
     struct bs_worker_process worker;
     int64_t hello_deadline_ms, next_start_ms, started_ms;
     int backoff_ms;
+    struct bs__pulse pulse;
     struct bs_worker_message *in; /* what arrives */
 };
 
 void *bs__engine_thread(void *engine);
+int64_t bs__engine_now_ms(void);
+/* engine_pulse.c; the engine's thread. A task was given to the worker. */
+void bs__pulse_begin(struct bs_engine *e, int64_t now);
+/* It has said something. */
+void bs__pulse_heard(struct bs_engine *e, const struct bs_worker_message *m);
+/* Asks when it is time; true: it hangs and must be killed, *why says so for people. *due is when to look again. Only while
+   a task runs. */
+bool bs__pulse_check(struct bs_engine *e, int64_t now, int64_t *due, const char **why);
 void bs__engine_wake(struct bs_engine *e);
 void bs__task_unref(struct bs_engine_task *t);
 

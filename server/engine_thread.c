@@ -20,7 +20,7 @@
 #define STEADY_MS        10000 /* a worker that lived this long starts the backoff anew */
 #define MAX_DEATHS       2
 
-static int64_t now_ms(void)
+int64_t bs__engine_now_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -108,7 +108,7 @@ static void start_worker(struct bs_engine *e)
                                 NULL};
     bs_status rc = bs_worker_spawn(e->worker_path, args, &p, &err);
     pthread_mutex_lock(&e->mu);
-    e->started_ms = now_ms();
+    e->started_ms = bs__engine_now_ms();
     if (rc == BS_OK) {
         e->worker = p;
         e->hello_deadline_ms = e->started_ms + HELLO_TIMEOUT_MS;
@@ -153,16 +153,18 @@ static void after_death(struct bs_engine *e, struct bs_engine_task *t, const cha
             &err, NULL);
 }
 
-/* The worker is gone, or must go. refusal: what it said against starting, if it did. */
-static void bury_worker(struct bs_engine *e, int wait_ms, const struct bs_err *refusal)
+/* The worker is gone, or must go. refusal: what it said against starting, if it did; why: what we kill it for, if we do. */
+static void bury_worker(struct bs_engine *e, int wait_ms, const struct bs_err *refusal, const char *why)
 {
     char how[80];
     int restart_in = -1;
     struct bs_err err;
     struct bs_worker_process p = e->worker;
     bs_worker_reap(&p, wait_ms, how, sizeof how);
+    if (why)
+        snprintf(how, sizeof how, "%s", why);
     pthread_mutex_lock(&e->mu);
-    int64_t now = now_ms();
+    int64_t now = bs__engine_now_ms();
     e->worker = p;
     forget_loaded(e, NULL);
     struct bs_engine_task *t = e->running;
@@ -204,6 +206,7 @@ static void task_done(struct bs_engine *e, struct bs_engine_task *t, struct bs_w
     }
     pthread_mutex_lock(&e->mu);
     t->planned_bytes = d->planned_bytes;
+    t->card = d->card;
     e->backoff_ms = 0;
     pthread_mutex_unlock(&e->mu);
     if (t->message.type == BS_WORKER_SEGMENT) {
@@ -247,9 +250,12 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
         memcpy(e->info.isa, m->body.hello.isa, sizeof e->info.isa);
         e->info.threads = m->body.hello.threads;
         e->info.fast_bf16 = m->body.hello.fast_bf16 != 0;
+        e->budget = (size_t)m->body.hello.model_budget;
         e->ready = true;
         settle(e, NULL);
         pthread_mutex_unlock(&e->mu);
+        return true;
+    case BS_WORKER_PONG:
         return true;
     case BS_WORKER_STARTED:
         if (mine && t->deaths == 0 && t->cb.started)
@@ -296,15 +302,17 @@ static void hear(struct bs_engine *e)
             unsigned code = e->in->body.failure.status;
             (void)!BS_FAIL(&err, code > BS_OK && code <= BS_EINTERNAL ? (bs_status)code : BS_EINTERNAL, "%s",
                            e->in->body.failure.text);
-            bury_worker(e, STOP_GRACE_MS, &err);
+            bury_worker(e, STOP_GRACE_MS, &err, NULL);
             return;
         }
+        if (rc == BS_OK)
+            bs__pulse_heard(e, e->in);
         bool fine = rc == BS_OK && handle(e, e->in);
         if (rc == BS_OK)
             bs_worker_message_release(e->in);
         if (!fine) {
             /* At end of file it is dying by itself: its own reason is worth a moment. */
-            bury_worker(e, rc == BS_EUNAVAILABLE ? STOP_GRACE_MS : 0, NULL);
+            bury_worker(e, rc == BS_EUNAVAILABLE ? STOP_GRACE_MS : 0, NULL, NULL);
             return;
         }
     }
@@ -375,7 +383,7 @@ static struct bs_engine_task *take_cancelled(struct bs_engine *e)
 static int64_t attend(struct bs_engine *e)
 {
     struct bs_err err;
-    int64_t due = INT64_MAX, now = now_ms();
+    int64_t due = INT64_MAX, now = bs__engine_now_ms();
     pthread_mutex_lock(&e->mu);
     struct bs_engine_task *gone = take_cancelled(e);
     bool start = !e->closing && e->worker.pid == 0 && now >= e->next_start_ms;
@@ -391,11 +399,13 @@ static int64_t attend(struct bs_engine *e)
 
     pthread_mutex_lock(&e->mu);
     bool kill_worker = false, broken = false;
+    const char *why = NULL;
     if (e->worker.pid == 0 && !e->closing)
         due = e->next_start_ms;
     if (e->worker.pid > 0 && !e->ready) {
         due = e->hello_deadline_ms;
         kill_worker = now >= due;
+        why = kill_worker ? "killed, because its device did not open in a minute" : NULL;
     }
     struct bs_engine_task *t = e->running;
     if (t && (t->cancel_requested || e->closing) && !t->cancel_sent) {
@@ -410,17 +420,23 @@ static int64_t attend(struct bs_engine *e)
     if (t && t->cancel_sent) {
         if (e->closing && t->cancel_deadline_ms > now + STOP_GRACE_MS)
             t->cancel_deadline_ms = now + STOP_GRACE_MS;
-        kill_worker |= now >= t->cancel_deadline_ms;
+        if (now >= t->cancel_deadline_ms) {
+            kill_worker = true;
+            why = "killed, because it did not stop when it was told to";
+        }
         due = t->cancel_deadline_ms < due ? t->cancel_deadline_ms : due;
     }
     if (e->ready && !t && !e->closing && (t = choose(e))) {
         e->running = t;
         t->cancel_sent = false;
         broken = bs_worker_send(e->worker.sock, &t->message, false, &err) != BS_OK;
+        bs__pulse_begin(e, now);
     }
+    if (e->running && !kill_worker && !broken)
+        kill_worker = bs__pulse_check(e, now, &due, &why);
     pthread_mutex_unlock(&e->mu);
     if (kill_worker || broken)
-        bury_worker(e, 0, NULL);
+        bury_worker(e, 0, NULL, why);
     if (kill_worker || broken)
         return 0;
     return due == INT64_MAX ? -1 : due > now ? due - now : 0;
@@ -452,7 +468,7 @@ void *bs__engine_thread(void *engine)
         struct bs_worker_message stop = {.type = BS_WORKER_STOP};
         struct bs_err err;
         bool told = bs_worker_send(e->worker.sock, &stop, false, &err) == BS_OK;
-        bury_worker(e, told ? STOP_GRACE_MS : 0, NULL);
+        bury_worker(e, told ? STOP_GRACE_MS : 0, NULL, NULL);
     }
     pthread_mutex_lock(&e->mu);
     forget_loaded(e, NULL);

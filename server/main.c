@@ -100,6 +100,7 @@ static bs_status start_engine(struct daemon *d, struct bs_err *err)
         .threads = d->config.threads,
         .model_budget = d->config.model_budget,
         .winograd = d->config.winograd,
+        .hang_ms = d->config.hang_seconds > 0 ? d->config.hang_seconds * 1000 : -1,
         .worker_died = worker_died,
         .worker_died_ctx = d,
     };

@@ -341,7 +341,7 @@ int bs__jobs_submit_main(struct bs__cli *cli, int argc, char **argv)
         goto cleanup;
     }
     bs__interrupt_notify(cli->interrupt, cancel_calls, client);
-    if (bs__model_get(client, args.spec.model, cli->timeout, &model, &err) != BS_OK) {
+    if (bs__model_get(client, args.spec.model, BS__MODEL_PARAMETERS, cli->timeout, &model, &err) != BS_OK) {
         code = bs__complain_server(cli, &err);
         goto cleanup;
     }

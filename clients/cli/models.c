@@ -21,6 +21,7 @@ struct options {
     double keep_hours;
     struct bs__labels labels;
     bool untrained; /* list */
+    bool memory;    /* describe */
 };
 
 static const char *state_text(Bioseg__V1__ModelState state)
@@ -38,7 +39,7 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
         {"NAME", "name", false},     {"VERSION", "version", true},
         {"STATE", "state", false},   {"ARCHITECTURE", "architecture", false},
         {"RECIPE", "recipe", false}, {"SIZE", "size", true},
-        {"LOADED", "loaded", false}, {"DESCRIPTION", "description", false}};
+        {"MEMORY", "memory", true},  {"DESCRIPTION", "description", false}};
     json_t *rows = json_array();
     char *token = NULL;
     int code = BS__EXIT_OK;
@@ -64,6 +65,10 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
             json_t *row = bs__json_of_message(&r->models[i]->base);
             char size[16];
             if (!cli->json) {
+                if (r->models[i]->loaded)
+                    json_object_set_new(
+                        row, "memory",
+                        json_string(bs__human_bytes((double)r->models[i]->resident_bytes, size)));
                 json_object_set_new(row, "size",
                                     json_string(bs__human_bytes((double)r->models[i]->file_bytes, size)));
                 json_object_set_new(row, "state", json_string(state_text(r->models[i]->state)));
@@ -139,10 +144,12 @@ static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
 
 static int describe(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
-    (void)nargs, (void)ctx;
+    (void)nargs;
     Bioseg__V1__GetModelResponse *response = NULL;
     struct bs_err err = {0};
-    if (bs__model_get(client, args[0], cli->timeout, &response, &err) != BS_OK)
+    const struct options *options = ctx;
+    if (bs__model_get(client, args[0], options->memory ? BS__MODEL_PLANS : BS__MODEL_CARD,
+                      options->memory ? 0 : cli->timeout, &response, &err) != BS_OK)
         return bs__complain_server(cli, &err);
     print_model(cli, response->model);
     bioseg__v1__get_model_response__free_unpacked(response, NULL);
@@ -273,13 +280,17 @@ static int delete_model(struct bs__cli *cli, struct bs__rpc_client *client, char
                &bioseg__v1__delete_model_response__descriptor, "is deleted", true);
 }
 
-enum { OPT_KEEP = 0x600, OPT_LABEL, OPT_UNTRAINED };
+enum { OPT_KEEP = 0x600, OPT_LABEL, OPT_UNTRAINED, OPT_MEMORY };
 
 static const struct argp_option import_options[] = {
     {"name", 'n', "NAME", 0, "name on the server (default: the file's); an existing name gets a new version",
      10},
     {"keep", OPT_KEEP, "HOURS", 0, "delete it after so long (default: never)", 10},
     {"label", OPT_LABEL, "KEY=VALUE", 0, "a mark of your own; can be given again", 10},
+    {0}};
+static const struct argp_option describe_options[] = {
+    {"memory", OPT_MEMORY, NULL, 0, "let the device plan what a tile needs, too (after what it runs now)",
+     10},
     {0}};
 static const struct argp_option list_options[] = {
     {"untrained", OPT_UNTRAINED, NULL, 0, "those with random weights too, which are left out else", 10},
@@ -304,6 +315,9 @@ static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
         if (bs__labels_parse(&o->labels, arg, &err) != BS_OK)
             argp_error(state, "%s", err.msg);
         return 0;
+    case OPT_MEMORY:
+        o->memory = true;
+        return 0;
     case OPT_UNTRAINED:
         o->untrained = true;
         return 0;
@@ -326,7 +340,10 @@ static const struct bs__subcommand commands[] = {
      .max_args = 1,
      .summary = "all that is known of a model, and its parameters",
      .run = describe,
-     .examples = "  bioseg models describe unet-nuclei\n  bioseg models describe unet-nuclei@1 --json\n"},
+     .options = describe_options,
+     .option = option,
+     .examples = "  bioseg models describe unet-nuclei\n  bioseg models describe unet-nuclei@1 --json\n"
+                 "  bioseg models describe vimunet-tiny --memory\n"},
     {.name = "import",
      .args_doc = "FILE",
      .min_args = 1,

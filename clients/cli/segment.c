@@ -342,7 +342,7 @@ static bs_status prepare(struct run *run, struct bs_err *err, int *code)
     if (rc == BS_OK) {
         const Bioseg__V1__GetInfoResponse *i = (const Bioseg__V1__GetInfoResponse *)info;
         run->unary_limit = i->limits ? i->limits->max_unary_image_bytes : 0;
-        rc = bs__model_get(run->client, a->spec.model, a->cli->timeout, &model, err);
+        rc = bs__model_get(run->client, a->spec.model, BS__MODEL_PARAMETERS, a->cli->timeout, &model, err);
     }
     *code = bs__exit_of_server(rc);
     if (rc == BS_OK) {

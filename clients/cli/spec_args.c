@@ -172,8 +172,8 @@ bs_status bs__model_ref_parse(const char *text, char name[65], Bioseg__V1__Model
     return BS_OK;
 }
 
-bs_status bs__model_get(struct bs__rpc_client *client, const char *text, double timeout,
-                        Bioseg__V1__GetModelResponse **out, struct bs_err *err)
+bs_status bs__model_get(struct bs__rpc_client *client, const char *text, enum bs__model_detail detail,
+                        double timeout, Bioseg__V1__GetModelResponse **out, struct bs_err *err)
 {
     char name[65];
     Bioseg__V1__ModelRef ref;
@@ -183,6 +183,8 @@ bs_status bs__model_get(struct bs__rpc_client *client, const char *text, double 
     if (rc != BS_OK)
         return rc;
     request.model = &ref;
+    request.with_card = detail != BS__MODEL_PARAMETERS;
+    request.with_plans = detail == BS__MODEL_PLANS;
     rc = bs__unary(client, BS__METHOD("Models", "Get"), timeout, &request.base,
                    &bioseg__v1__get_model_response__descriptor, &response, err);
     *out = (Bioseg__V1__GetModelResponse *)response;

@@ -47,9 +47,11 @@ struct bs__spec {
 /* "NAME" or "NAME@VERSION" into ref; name is where the name goes. */
 bs_status bs__model_ref_parse(const char *text, char name[65], Bioseg__V1__ModelRef *ref,
                               struct bs_err *err) BS_NODISCARD;
+/* How much bs__model_get asks for. */
+enum bs__model_detail { BS__MODEL_PARAMETERS, BS__MODEL_CARD, BS__MODEL_PLANS };
 /* Asks the server for the model. The caller frees with bioseg__v1__get_model_response__free_unpacked. */
-bs_status bs__model_get(struct bs__rpc_client *client, const char *text, double timeout,
-                        Bioseg__V1__GetModelResponse **out, struct bs_err *err) BS_NODISCARD;
+bs_status bs__model_get(struct bs__rpc_client *client, const char *text, enum bs__model_detail detail,
+                        double timeout, Bioseg__V1__GetModelResponse **out, struct bs_err *err) BS_NODISCARD;
 
 /* BS_EINVAL names the parameter, its value and what the server accepts. The version is the one of `model`. */
 bs_status bs__spec_build(const struct bs__spec_args *args, const Bioseg__V1__Model *model, bool table,

@@ -1,12 +1,15 @@
-/* A flag that says "stop": set by any thread, looked at between operators and between tiles by the one that works. */
+/* A flag that says "stop": set by any thread, looked at between operators and between tiles by the one that works. The looks
+   are counted, and so are signs of life: work that has not looked for a long time hangs. */
 #ifndef BS_KERNELS_BASE_CANCEL_H
 #define BS_KERNELS_BASE_CANCEL_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct bs_cancel {
     atomic_bool requested;
+    atomic_uint looks; /* not exact when several threads look at once */
 };
 
 static inline void bs_cancel_request(struct bs_cancel *c)
@@ -17,7 +20,17 @@ static inline void bs_cancel_request(struct bs_cancel *c)
 /* NULL never asks to stop. */
 static inline bool bs_cancel_requested(const struct bs_cancel *c)
 {
-    return c && atomic_load_explicit(&c->requested, memory_order_acquire);
+    if (!c)
+        return false;
+    /* Whoever asks does not change what the flag says, hence const. */
+    atomic_uint *looks = &((struct bs_cancel *)(uintptr_t)c)->looks;
+    atomic_store_explicit(looks, atomic_load_explicit(looks, memory_order_relaxed) + 1, memory_order_relaxed);
+    return atomic_load_explicit(&c->requested, memory_order_acquire);
+}
+
+static inline unsigned bs_cancel_looks(const struct bs_cancel *c)
+{
+    return atomic_load_explicit(&c->looks, memory_order_relaxed);
 }
 
 #endif

@@ -90,6 +90,7 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
     m->file_bytes = record->bytes;
     m->sha256 = keep(arena, record->blob);
     m->loaded = bs_engine_is_loaded(s->engine, record->blob);
+    m->resident_bytes = bs_engine_resident(s->engine, record->blob);
     if (bs__model_info(record, &info, &err) !=
         BS_OK) { /* written by a newer bioseg: what we do not know stays empty */
         m->description = bs__format(arena, "(description not readable by this version: %s)", err.msg);

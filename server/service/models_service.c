@@ -72,7 +72,12 @@ static bs_status get(void *service, struct bs_call *call, const ProtobufCMessage
     if (rc != BS_OK)
         return rc;
     answer.model = bs__model_message(s, bs_call_arena(call), &record, true);
-    rc = answer.model ? bs_call_write(call, &answer.base, err) : no_memory(err);
+    if (!answer.model)
+        rc = no_memory(err);
+    if (rc == BS_OK && (q->with_card || q->with_plans))
+        rc = bs__model_card_message(s, bs_call_arena(call), &record, q->with_plans, &answer.model->card, err);
+    if (rc == BS_OK)
+        rc = bs_call_write(call, &answer.base, err);
     bs_model_record_free(&record);
     return rc;
 }

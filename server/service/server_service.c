@@ -6,8 +6,8 @@
 static bs_status get_info(void *service, struct bs_call *call, const ProtobufCMessage *message,
                           struct bs_err *err)
 {
-    static const char *const features[] = {"segment",      "segment-stream", "jobs",
-                                           "jobs-dry-run", "models-import",  "models-export"};
+    static const char *const features[] = {"segment",       "segment-stream", "jobs",       "jobs-dry-run",
+                                           "models-import", "models-export",  "model-cards"};
     struct bs_services *s = service;
     Bioseg__V1__GetInfoResponse answer = BIOSEG__V1__GET_INFO_RESPONSE__INIT;
     Bioseg__V1__Limits limits = BIOSEG__V1__LIMITS__INIT;
@@ -26,6 +26,9 @@ static bs_status get_info(void *service, struct bs_call *call, const ProtobufCMe
     device.waiting = (uint32_t)state.waiting;
     device.running = (uint32_t)state.running;
     device.worker_restarts = state.restarts;
+    device.model_budget_bytes = state.budget;
+    device.resident_bytes = state.resident;
+    device.resident_models = (uint32_t)state.nresident;
 
     limits.max_chunk_bytes = BS_CHUNK_MAX_BYTES;
     limits.max_unary_image_bytes = s->limits.max_unary_image_bytes;

@@ -141,5 +141,9 @@ Bioseg__V1__Job *bs__job_message(struct bs_arena *arena, const struct bs_job_rec
 /* Bioseg__V1__Model from a record; with parameters when asked. NULL when the arena is exhausted. */
 Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
                                      const struct bs_model_record *record, bool with_parameters);
+/* Its card; with plans the device works them out, and this waits for it. */
+bs_status bs__model_card_message(struct bs_services *s, struct bs_arena *arena,
+                                 const struct bs_model_record *record, bool with_plans,
+                                 Bioseg__V1__ModelCard **out, struct bs_err *err) BS_NODISCARD;
 
 #endif

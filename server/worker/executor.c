@@ -44,7 +44,7 @@ static struct request *next_request(struct bs__executor *x)
     return r;
 }
 
-static void say_hello(int sock, struct bs_device *dev)
+static void say_hello(int sock, struct bs_device *dev, size_t budget)
 {
     struct bs_worker_message hello = {.type = BS_WORKER_HELLO};
     struct bs_worker_hello *h = &hello.body.hello;
@@ -56,6 +56,7 @@ static void say_hello(int sock, struct bs_device *dev)
     memcpy(h->isa, info.isa, sizeof h->isa);
     h->threads = info.threads;
     h->fast_bf16 = info.fast_bf16;
+    h->model_budget = budget;
     bs__tell(sock, &hello);
 }
 
@@ -82,10 +83,10 @@ static void *execute(void *arg)
         bs__set_failure(&refused.body.failure, rc, &err);
         bs__tell(x->opt.sock, &refused);
     } else {
-        say_hello(x->opt.sock, dev);
+        say_hello(x->opt.sock, dev, budget);
         struct request *r;
         while ((r = next_request(x))) {
-            bs__task_run(models, x->opt.sock, &r->message, &r->cancel);
+            bs__task_run(models, dev, x->opt.sock, &r->message, &r->cancel);
             pthread_mutex_lock(&x->mu);
             x->running = NULL;
             pthread_mutex_unlock(&x->mu);
@@ -147,6 +148,14 @@ void bs__executor_cancel(struct bs__executor *x, uint64_t task)
         if (r->message.task == task)
             bs_cancel_request(&r->cancel);
     pthread_mutex_unlock(&x->mu);
+}
+
+uint64_t bs__executor_looks(struct bs__executor *x)
+{
+    pthread_mutex_lock(&x->mu);
+    uint64_t looks = x->running ? bs_cancel_looks(&x->running->cancel) : 0;
+    pthread_mutex_unlock(&x->mu);
+    return looks;
 }
 
 bool bs__executor_ended(struct bs__executor *x)

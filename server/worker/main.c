@@ -60,10 +60,14 @@ static int serve(const struct bs__worker_options *opt)
             rc = 0;
             break;
         }
-        if (m->type == BS_WORKER_CANCEL)
+        if (m->type == BS_WORKER_PING) {
+            struct bs_worker_message pong = {.type = BS_WORKER_PONG};
+            pong.body.pong.looks = bs__executor_looks(executor);
+            bs__tell(opt->sock, &pong);
+        } else if (m->type == BS_WORKER_CANCEL)
             bs__executor_cancel(executor, m->task);
         else if (m->type == BS_WORKER_SEGMENT || m->type == BS_WORKER_LOAD || m->type == BS_WORKER_UNLOAD ||
-                 m->type == BS_WORKER_PLAN)
+                 m->type == BS_WORKER_PLAN || m->type == BS_WORKER_CARD)
             bs__executor_push(executor, m);
         else
             bs_worker_message_release(m);
@@ -110,6 +114,11 @@ int main(int argc, char **argv)
     }
     if (optind != argc || parent == 0)
         return usage();
+    /* These come to the whole process group or service; when this process ends is the daemon's to say, which may still
+       want to hear the end of what runs. */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     bs__harden((int)parent, inspect);
     return inspect ? bs__inspect_main(opt.sock) : serve(&opt);
 }

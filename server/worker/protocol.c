@@ -30,8 +30,11 @@ static const struct {
     [BS_WORKER_LOAD] = {sizeof(struct bs_worker_model), 1, 1},
     [BS_WORKER_UNLOAD] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_PLAN] = {sizeof(struct bs_worker_plan), 1, 1},
+    [BS_WORKER_CARD] = {sizeof(struct bs_worker_card), 1, 1},
     [BS_WORKER_CANCEL] = {0, 0, 0},
     [BS_WORKER_STOP] = {0, 0, 0},
+    [BS_WORKER_PING] = {0, 0, 0},
+    [BS_WORKER_PONG] = {sizeof(struct bs_worker_pong), 0, 0},
     [BS_WORKER_INSPECT] = {0, 1, 1},
     [BS_WORKER_HELLO] = {sizeof(struct bs_worker_hello), 0, 0},
     [BS_WORKER_REFUSED] = {sizeof(struct bs_worker_failure), 0, 0},
@@ -105,6 +108,7 @@ static void end_strings(struct bs_worker_message *m)
     case BS_WORKER_DONE:
         END(m->body.done.failure.text);
         END(m->body.done.algorithms);
+        END(m->body.done.card.algorithms);
         for (int i = 0; i < BS_MAX_WARNINGS; i++) {
             END(m->body.done.warning[i].code);
             END(m->body.done.warning[i].text);

@@ -6,9 +6,10 @@
 #define BS_SERVER_WORKER_PROTOCOL_H
 
 #include "kernels/executable.h"
+#include "model/card.h"
 #include "model/predict/segment.h"
 
-#define BS_WORKER_PROTOCOL  1u
+#define BS_WORKER_PROTOCOL  2u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   3
 #define BS_WORKER_KEY_LEN   64
@@ -20,8 +21,10 @@ enum bs_worker_type {
     BS_WORKER_LOAD,        /* fds: model */
     BS_WORKER_UNLOAD,
     BS_WORKER_PLAN, /* fds: model */
+    BS_WORKER_CARD, /* fds: model */
     BS_WORKER_CANCEL,
     BS_WORKER_STOP,
+    BS_WORKER_PING,    /* answered by the control thread, whatever the executor does */
     BS_WORKER_INSPECT, /* fds: model */
     /* worker to daemon */
     BS_WORKER_HELLO,   /* the device is open */
@@ -32,6 +35,7 @@ enum bs_worker_type {
     BS_WORKER_LOADED,
     BS_WORKER_DROPPED,
     BS_WORKER_INSPECTED,
+    BS_WORKER_PONG,
     BS_WORKER_TYPES
 };
 
@@ -57,10 +61,15 @@ struct bs_worker_plan {
     struct bs_segment_params params;
 };
 
+struct bs_worker_card {
+    int32_t batch, precision;
+};
+
 struct bs_worker_hello {
     char name[96], backend[16], libraries[128], isa[64];
     int32_t threads;
     uint32_t fast_bf16;
+    uint64_t model_budget; /* bytes */
 };
 
 struct bs_worker_failure {
@@ -72,9 +81,14 @@ struct bs_worker_progress {
     int32_t done, total;
 };
 
+struct bs_worker_pong {
+    uint64_t looks; /* how often what runs has looked whether to stop: grows while it lives */
+};
+
 struct bs_worker_done {
     struct bs_worker_failure failure; /* status BS_OK: the rest counts */
     uint64_t planned_bytes;           /* PLAN */
+    struct bs_model_card_plan card;   /* CARD */
     uint64_t height, width;
     int32_t channels;
     uint32_t count;
@@ -103,9 +117,11 @@ struct bs_worker_message {
         struct bs_worker_segment segment;
         struct bs_worker_model model;
         struct bs_worker_plan plan;
+        struct bs_worker_card card;
         struct bs_worker_hello hello;
         struct bs_worker_failure failure;
         struct bs_worker_progress progress;
+        struct bs_worker_pong pong;
         struct bs_worker_done done;
         struct bs_worker_inspected inspected;
     } body;

@@ -242,7 +242,22 @@ static bs_status plan(struct bs__models *models, struct bs_worker_message *m, ui
     return rc;
 }
 
-void bs__task_run(struct bs__models *models, int sock, struct bs_worker_message *m,
+/* From the description alone: no model is loaded for it, and none goes. */
+static bs_status card(struct bs_device *dev, struct bs_worker_message *m, struct bs_model_card_plan *out,
+                      struct bs_err *err)
+{
+    struct bs_model_info info;
+    char path[64];
+    if (m->body.card.precision < 0 || m->body.card.precision > BS_PRECISION_BF16)
+        return BS_FAIL(err, BS_EINVAL, "precision %d is not known", m->body.card.precision);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", m->fd[0]);
+    bs_status rc = bs_model_info_read(path, &info, err);
+    return rc == BS_OK ? bs_model_card_plan(&info, dev, m->body.card.batch,
+                                            (enum bs_precision)m->body.card.precision, out, err)
+                       : rc;
+}
+
+void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, struct bs_worker_message *m,
                   const struct bs_cancel *cancel)
 {
     struct bs_worker_message started = {.type = BS_WORKER_STARTED, .task = m->task};
@@ -261,6 +276,8 @@ void bs__task_run(struct bs__models *models, int sock, struct bs_worker_message 
         rc = segment(models, sock, m, cancel, done, &err);
     else if (m->type == BS_WORKER_PLAN)
         rc = plan(models, m, &done->body.done.planned_bytes, &err);
+    else if (m->type == BS_WORKER_CARD)
+        rc = card(dev, m, &done->body.done.card, &err);
     else if (m->type == BS_WORKER_UNLOAD)
         rc = bs__models_drop(models, m->body.model.model_key, &err);
     else if ((rc = bs__models_get(models, m->body.model.model_key, m->fd[0], &model, &err)) == BS_OK)

@@ -33,7 +33,7 @@ bool bs__models_make_room(struct bs__models *m, const char *keep, size_t budget,
 void bs__models_settle(struct bs__models *m, const char *current);
 
 /* task.c: one request from start to its DONE message. Executor thread only. */
-void bs__task_run(struct bs__models *models, int sock, struct bs_worker_message *m,
+void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, struct bs_worker_message *m,
                   const struct bs_cancel *cancel);
 
 /* executor.c */
@@ -44,6 +44,8 @@ bs_status bs__executor_start(const struct bs__worker_options *opt, struct bs__ex
 /* Takes the descriptors of m. */
 void bs__executor_push(struct bs__executor *x, const struct bs_worker_message *m);
 void bs__executor_cancel(struct bs__executor *x, uint64_t task);
+/* bs_cancel_looks of what runs; 0: nothing runs. */
+uint64_t bs__executor_looks(struct bs__executor *x);
 /* Whether the thread ends by itself, because the device could not be opened. */
 bool bs__executor_ended(struct bs__executor *x);
 /* Cancels everything, waits for the thread, frees. */

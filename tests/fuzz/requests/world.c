@@ -394,6 +394,23 @@ bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs
     return BS_FAIL(err, BS_ENOTFOUND, "not loaded");
 }
 
+size_t bs_engine_resident(struct bs_engine *e, const char *model_key)
+{
+    (void)e;
+    REQUIRE(model_key);
+    return 0;
+}
+
+bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_precision precision,
+                         struct bs_model_card_plan *plan, struct bs_err *err)
+{
+    (void)e;
+    (void)err;
+    REQUIRE(model_fd >= 0 && batch >= 1);
+    *plan = (struct bs_model_card_plan){.batch = batch, .precision = precision, .peak_bytes = 1};
+    return BS_OK;
+}
+
 bool bs_engine_is_loaded(struct bs_engine *e, const char *model_key)
 {
     (void)e;

@@ -1,10 +1,12 @@
 /* The worker's death ends one attempt of one task and nothing else; the daemon's death ends the worker. */
 #include "engine_support.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 static void same_labels(int a, int b, size_t bytes)
@@ -101,7 +103,7 @@ static void an_idle_worker_that_dies_is_replaced(void **state)
     for (int i = 0; i < 3; i++) {
         struct bs_engine_state s = {0};
         int pid = worker_pid(lab->engine);
-        kill(pid, SIGTERM);
+        kill(pid, SIGABRT);
         for (int k = 0; k < 2000 && (s.worker_pid == 0 || s.worker_pid == pid || !s.ready); k++) {
             sleep_ms(5);
             bs_engine_state_get(lab->engine, &s);
@@ -151,6 +153,113 @@ static void a_worker_that_ignores_a_cancel_is_killed(void **state)
     forget(&t);
     close(image);
     expect_service(lab, 32);
+}
+
+/* An engine that takes a worker for hung after that time. */
+static void restart_with_limit(struct lab *lab, int hang_ms)
+{
+    struct bs_engine_options opt = engine_options();
+    struct bs_err err = {.msg = ""};
+    opt.hang_ms = hang_ms;
+    bs_engine_destroy(lab->engine);
+    assert_int_equal(bs_engine_create(&opt, &lab->engine, &err), BS_OK);
+}
+
+static void a_worker_that_does_not_answer_is_replaced_and_its_task_done_again(void **state)
+{
+    struct lab *lab = *state;
+    struct bs_engine_state s;
+    struct task t;
+    int image = image_file(LONG_SIDE);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
+    restart_with_limit(lab, 400);
+    int first = worker_pid(lab->engine);
+    submit(lab->engine, &t, &r);
+    wait_progress(&t, 1);
+    kill(first, SIGSTOP);
+    if (wait_end(&t) != BS_OK)
+        fail_msg("%s", t.err.msg);
+    bs_engine_state_get(lab->engine, &s);
+    assert_int_equal(s.restarts, 1);
+    assert_int_not_equal(s.worker_pid, first);
+    forget(&t);
+    close(image);
+}
+
+/* The thread of a process that is not its first; 0: there is none. */
+static int other_thread(int pid)
+{
+    char path[64];
+    int found = 0;
+    snprintf(path, sizeof path, "/proc/%d/task", pid);
+    DIR *dir = opendir(path);
+    for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir))
+        if (atoi(e->d_name) > 0 && atoi(e->d_name) != pid)
+            found = atoi(e->d_name);
+    if (dir)
+        closedir(dir);
+    return found;
+}
+
+static void a_task_that_hangs_while_its_worker_answers_is_a_death_that_jobs_count(void **state)
+{
+    struct lab *lab = *state;
+    struct task t;
+    int image = image_file(LONG_SIDE), status = 0;
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
+    restart_with_limit(lab, 400);
+    r.report_death = true;
+    r.interactive = false;
+    submit(lab->engine, &t, &r);
+    wait_progress(&t, 1);
+    int executor = other_thread(worker_pid(lab->engine));
+    assert_true(executor > 0);
+    /* A debugger can stop the one thread that works, and leave the one that answers. */
+    if (ptrace(PTRACE_SEIZE, executor, NULL, NULL) != 0) {
+        wait_end(&t);
+        forget(&t);
+        close(image);
+        skip();
+    }
+    assert_int_equal(ptrace(PTRACE_INTERRUPT, executor, NULL, NULL), 0);
+    assert_int_equal(waitpid(executor, &status, __WALL), executor);
+    assert_true(WIFSTOPPED(status));
+    assert_int_equal(waitpid(executor, &status, __WALL), executor); /* until the engine has killed it */
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(wait_end(&t), BS_EUNAVAILABLE);
+    assert_non_null(strstr(t.err.msg, "had hung"));
+    forget(&t);
+    close(image);
+    expect_service(lab, 32);
+}
+
+static void long_work_that_goes_on_is_not_taken_for_hung(void **state)
+{
+    struct lab *lab = *state;
+    struct bs_engine_state s;
+    struct task t;
+    int image = image_file(LONG_SIDE);
+    struct bs_engine_request r = raw_request(lab, image, LONG_SIDE, 16);
+    restart_with_limit(lab, 200);
+    submit(lab->engine, &t, &r);
+    assert_int_equal(wait_end(&t), BS_OK);
+    bs_engine_state_get(lab->engine, &s);
+    assert_int_equal(s.restarts, 0);
+    forget(&t);
+    close(image);
+}
+
+static void signals_to_the_whole_group_leave_the_worker_alone(void **state)
+{
+    struct lab *lab = *state;
+    int pid = worker_pid(lab->engine);
+    kill(pid, SIGTERM);
+    kill(pid, SIGINT);
+    kill(pid, SIGHUP);
+    sleep_ms(100);
+    assert_int_equal(worker_pid(lab->engine), pid);
+    expect_service(lab, 32);
+    assert_int_equal(worker_pid(lab->engine), pid);
 }
 
 /* Runs in the main thread before any engine, because it forks. */
@@ -222,6 +331,10 @@ int main(void)
         T(an_idle_worker_that_dies_is_replaced),
         T(a_worker_that_hangs_does_not_hold_up_the_end),
         T(a_worker_that_ignores_a_cancel_is_killed),
+        T(a_worker_that_does_not_answer_is_replaced_and_its_task_done_again),
+        T(a_task_that_hangs_while_its_worker_answers_is_a_death_that_jobs_count),
+        T(long_work_that_goes_on_is_not_taken_for_hung),
+        T(signals_to_the_whole_group_leave_the_worker_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

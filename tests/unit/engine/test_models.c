@@ -66,6 +66,68 @@ static void under_a_small_budget_the_least_recently_used_model_goes(void **state
     bs_engine_destroy(e);
 }
 
+static void three_models_take_turns_under_a_budget_for_two(void **state)
+{
+    struct lab *lab = *state;
+    static const char *const keys[] = {"one", "two", "three"};
+    struct bs_model_info info;
+    struct bs_engine_state s;
+    struct bs_err err = {.msg = ""};
+    char path[300];
+    int fd[3];
+    for (int i = 0; i < 3; i++) { /* different files, as users have them */
+        snprintf(path, sizeof path, "%s/%s.safetensors", lab->dir, keys[i]);
+        write_model(path, &info);
+        fd[i] = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    assert_int_equal(segment_with(lab->engine, lab, keys[0], fd[0], 64), BS_OK);
+    size_t one = bs_engine_resident(lab->engine, keys[0]);
+    assert_true(one > 0);
+    struct bs_engine *e = start_engine(one * 5 / 2);
+    bs_engine_state_get(e, &s);
+    assert_int_equal(s.budget, one * 5 / 2);
+    /* Another model with every request; after each, the last two are there and the budget is kept. */
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(segment_with(e, lab, keys[i % 3], fd[i % 3], 64), BS_OK);
+        bs_engine_state_get(e, &s);
+        assert_true(s.resident <= s.budget);
+        assert_true(bs_engine_is_loaded(e, keys[i % 3]));
+        if (i >= 1)
+            assert_true(bs_engine_is_loaded(e, keys[(i + 2) % 3]));
+        if (i >= 2) {
+            assert_false(bs_engine_is_loaded(e, keys[(i + 1) % 3]));
+            assert_int_equal(bs_engine_resident(e, keys[(i + 1) % 3]), 0);
+        }
+        assert_int_equal(s.nresident, i ? 2 : 1);
+    }
+    /* Loading ahead keeps to it as well, and unloading makes room: last used were "two" and "three". */
+    assert_int_equal(bs_engine_unload(e, keys[1], &err), BS_OK);
+    assert_int_equal(bs_engine_load(e, keys[0], fd[0], &err), BS_OK);
+    assert_true(bs_engine_is_loaded(e, keys[0]) && bs_engine_is_loaded(e, keys[2]));
+    assert_int_equal(segment_with(e, lab, keys[1], fd[1], 64), BS_OK);
+    bs_engine_state_get(e, &s);
+    assert_true(s.resident <= s.budget && bs_engine_is_loaded(e, keys[1]));
+    bs_engine_destroy(e);
+    for (int i = 0; i < 3; i++)
+        close(fd[i]);
+}
+
+static void a_card_is_planned_without_loading_the_model(void **state)
+{
+    struct lab *lab = *state;
+    struct bs_model_card_plan one, four;
+    struct bs_err err = {.msg = ""};
+    struct bs_engine_state s;
+    if (bs_engine_card(lab->engine, lab->model_fd, 1, BS_PRECISION_F32, &one, &err) != BS_OK ||
+        bs_engine_card(lab->engine, lab->model_fd, 4, BS_PRECISION_F32, &four, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(one.peak_bytes, one.arena_bytes + one.weight_bytes + one.window_bytes);
+    assert_true(one.tile > 0 && one.peak_bytes > 0 && four.peak_bytes > one.peak_bytes);
+    assert_int_equal(bs_engine_card(lab->engine, lab->model_fd, 0, BS_PRECISION_F32, &one, &err), BS_EINVAL);
+    bs_engine_state_get(lab->engine, &s);
+    assert_int_equal(s.nresident, 0);
+}
+
 static void a_model_file_describes_itself(void **state)
 {
     struct lab *lab = *state;
@@ -139,6 +201,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(unloading_gives_the_memory_back),
         T(under_a_small_budget_the_least_recently_used_model_goes),
+        T(three_models_take_turns_under_a_budget_for_two),
+        T(a_card_is_planned_without_loading_the_model),
         T(a_model_file_describes_itself),
         T(hostile_model_files_are_errors_and_nothing_dies),
         T(a_model_truncated_after_loading_is_an_error_not_a_crash),
