@@ -63,11 +63,18 @@ static void legacy_checkpoints_survive_any_failing_allocation(void **state)
 static void descriptions_survive_any_failing_allocation(void **state)
 {
     (void)state;
-    size_t size;
-    char *json = (char *)fixture("../fuzz/json/seeds/description.json", &size);
-    json[size] = 0;
-    until_it_works(read_description, json);
-    free(json);
+    static const char *const seeds[] = {"../fuzz/json/seeds/description.json",
+                                        "../fuzz/json/seeds/description_unetr.json",
+                                        "../fuzz/json/seeds/description_vimunet.json"};
+    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
+        size_t size;
+        char *json = (char *)fixture(seeds[i], &size), *text = calloc(size + 1, 1);
+        assert_non_null(text);
+        memcpy(text, json, size);
+        until_it_works(read_description, text);
+        free(json);
+        free(text);
+    }
 }
 
 int main(void)
