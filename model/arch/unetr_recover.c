@@ -72,6 +72,12 @@ bs_status bs__unetr_recover(const struct bs_state_entry *state, size_t count, st
         return BS_FAIL(err, BS_EINVAL, "positions for %d x %d patches of %d pixels, accepted is up to %d",
                        side, side, cfg->patch_size, BS_MAX_ATTRIBUTE);
     cfg->image_size = side * cfg->patch_size;
-    cfg->apply_neck = into_base == cfg->neck_channels && into_base != cfg->embed_dim;
+    if (cfg->neck_channels == cfg->embed_dim)
+        return BS_FAIL(
+            err, BS_EUNSUPPORTED,
+            "the neck has as many channels as the encoder (%d), so that nothing tells whether it is "
+            "applied; supported are necks of another width",
+            cfg->embed_dim);
+    cfg->apply_neck = into_base == cfg->neck_channels;
     return recover_blocks(state, count, cfg, err);
 }
