@@ -52,7 +52,7 @@ stage_release() {
 
 stage_e2e() {
     [ -d build/bin ] || build release || return 1
-    ./tests/e2e/run.sh
+    ./tests/e2e/run.sh && ./tests/python/run.sh
 }
 
 stage_asan() {

@@ -12,7 +12,7 @@ fi
 bench=$build/bin/bench_model
 [ -x "$bench" ] || { echo "no $bench: build the target bench_model first" >&2; exit 2; }
 venv=${BIOSEG_BENCH_VENV:-$HOME/.cache/bioseg-bench-venv}
-if ! "$venv/bin/python" -c 'import torch, onnxruntime, openvino, onnx, numpy' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import torch, onnxruntime, openvino, onnx, onnxscript, numpy' 2>/dev/null; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install -q torch onnxruntime openvino onnx onnxscript numpy
 fi
