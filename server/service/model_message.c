@@ -103,7 +103,9 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
     m->input_channels = (uint32_t)bs_arch_in_channels(&info.arch);
     m->output_channels = (uint32_t)bs_arch_out_channels(&info.arch);
     m->recipe = keep(arena, info.recipe == BS_RECIPE_BOUNDARIES ? "boundaries" : "distances");
-    m->normalisation = keep(arena, info.normalisation == BS_NORMALISE_NONE ? "none" : "standardise");
+    m->normalisation = keep(arena, info.normalisation == BS_NORMALISE_NONE        ? "none"
+                                   : info.normalisation == BS_NORMALISE_RANGE_255 ? "range_255"
+                                                                                  : "standardise");
     m->training_patch_px = (uint32_t)info.training_patch;
     m->pixel_size_um = info.pixel_size_um;
     m->trained = info.trained;
