@@ -2,30 +2,67 @@
 #ifndef BS_KERNELS_CPU_BODY_ACT_H
 #define BS_KERNELS_CPU_BODY_ACT_H
 
-/* exp(x ln 2) for x < 127.5, relative error below 3e-7; 2^-126 for all x below -126, a NaN stays one.
-   2^x = 2^n 2^f, n the nearest integer; 2^f by a minimax polynomial over [-1/2, 1/2]. */
-INLINE vec exp2_v(vec x)
-{
+/* fraction_v: x - n for the greatest whole n <= x. scale_v: 2^n p. */
 #ifdef BS__AVX512
-    x = (vec)_mm512_max_ps(_mm512_set1_ps(-126), (__m512)x); /* the second one where either is NaN */
-    vec n = (vec)_mm512_roundscale_ps((__m512)x, 8);
+INLINE vec fraction_v(vec x)
+{
+    return (vec)_mm512_reduce_ps((__m512)x, 1); /* 0 for infinities */
+}
+
+INLINE vec scale_v(vec p, vec x, vec f)
+{
+    (void)f;
+    return (vec)_mm512_scalef_ps((__m512)p, (__m512)x);
+}
 #else
+/* Whole numbers, so that x below -126 has to be met before; a NaN stays one. */
+INLINE vec fraction_v(vec x)
+{
+    vec n = __builtin_convertvector(__builtin_convertvector(x, ivec), vec); /* towards zero */
+    return x - n + (vec)((ivec)splat(1) & (n > x));
+}
+
+INLINE vec scale_v(vec p, vec x, vec f)
+{
+    return p * (vec)((__builtin_convertvector(x - f, ivec) + 127) << 23);
+}
+#endif
+
+/* No more than 2^-126 for smaller x, which AVX-512 does itself. */
+INLINE vec bounded_v(vec x)
+{
+#ifndef BS__AVX512
     ivec low = x < -126.0f;
     x = (vec)(((ivec)splat(-126) & low) | ((ivec)x & ~low));
-    const vec magic = splat(12582912.0f); /* 1.5 * 2^23: the low bits of the sum are the nearest integer */
-    vec shifted = x + magic, n = shifted - magic;
 #endif
-    vec f = x - n, p = splat(0.00133908633647f);
-    p = fma_v(p, f, splat(0.00967603191832f));
-    p = fma_v(p, f, splat(0.0555035711422f));
-    p = fma_v(p, f, splat(0.240221074853f));
-    p = fma_v(p, f, splat(0.693147188026f));
+    return x;
+}
+
+/* 2^x = 2^n 2^f for x < 128, n whole, 0 <= f < 1, 2^f a minimax polynomial that is 1 at 0. Relative error below 3e-7; 0 or
+   2^-126 for all x below -126; a NaN stays one, which attention relies on (body_exp.h, for the scan, does not promise it). */
+INLINE vec exp2_v(vec x)
+{
+    x = bounded_v(x);
+    const vec f = fraction_v(x);
+    vec p = splat(0.00186713098f);
+    p = fma_v(p, f, splat(0.00901702778f));
+    p = fma_v(p, f, splat(0.0557999156f));
+    p = fma_v(p, f, splat(0.240164449f));
+    p = fma_v(p, f, splat(0.693151312f));
     p = fma_v(p, f, splat(1));
-#ifdef BS__AVX512
-    return (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
-#else
-    return p * (vec)(((ivec)shifted << 23) + (127 << 23));
-#endif
+    return scale_v(p, x, f);
+}
+
+/* The same for what becomes bf16: relative error below 9e-5, of 2e-3 that the rounding takes. */
+INLINE vec exp2_rough_v(vec x)
+{
+    x = bounded_v(x);
+    const vec f = fraction_v(x);
+    vec p = splat(0.0770670901f);
+    p = fma_v(p, f, splat(0.227644908f));
+    p = fma_v(p, f, splat(0.695116821f));
+    p = fma_v(p, f, splat(1));
+    return scale_v(p, x, f);
 }
 
 /* |error| of x/2 (1 + erf(x / sqrt 2)) below 2e-7: erfc(|x| / sqrt 2) = 2^-R(|x|), R by a polynomial over [0, 6]. Behind 6 the

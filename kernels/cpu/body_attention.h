@@ -21,11 +21,6 @@ struct attention_chunk {
     float *largest, *sum;
 };
 
-INLINE const void *values_at(const void *row, bool bf16, int64_t at)
-{
-    return bf16 ? (const void *)((const uint16_t *)row + at) : (const void *)((const float *)row + at);
-}
-
 INLINE vec larger_v(vec a, vec b)
 {
 #ifdef BS__AVX512
@@ -207,6 +202,12 @@ static void score(const struct attention_task *t, const struct attention_chunk *
 #undef STEP
 }
 
+#ifdef BS__PAIRS
+#define WEIGHT(x) exp2_rough_v(x)
+#else
+#define WEIGHT(x) exp2_v(x)
+#endif
+
 /* Scores become weights exp(logit - largest logit), in place and in words; `before` holds the largest of the blocks before
    and becomes the factor by which their sums shrink. */
 static void weigh(const struct attention_task *t, const struct attention_chunk *k, int64_t count,
@@ -221,8 +222,8 @@ static void weigh(const struct attention_task *t, const struct attention_chunk *
         store_f32(before + v * L, shrink);
         int64_t j = 0;
         for (; j + 2 <= count; j += 2, score += 2 * OCC) {
-            vec a = exp2_v(fma_v(load_f32(score), scale, -top));
-            vec b = exp2_v(fma_v(load_f32(score + OCC), scale, -top));
+            vec a = WEIGHT(fma_v(load_f32(score), scale, -top));
+            vec b = WEIGHT(fma_v(load_f32(score + OCC), scale, -top));
             sum[0] += a;
             sum[1] += b;
 #ifdef BS__PAIRS
@@ -233,7 +234,7 @@ static void weigh(const struct attention_task *t, const struct attention_chunk *
 #endif
         }
         if (j < count) {
-            vec a = exp2_v(fma_v(load_f32(score), scale, -top));
+            vec a = WEIGHT(fma_v(load_f32(score), scale, -top));
             sum[0] += a;
 #ifdef BS__PAIRS
             *(word_vec *)(score - j / 2 * OCC) = pairs_of_v(a, splat(0));

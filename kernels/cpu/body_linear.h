@@ -31,6 +31,16 @@ static void finish_rows(const struct bs__linear *c, int64_t sample, int64_t row,
     }
 }
 
+/* What will be added to a tile, brought closer while it is multiplied. */
+INLINE void prefetch_rows(const int rows, const int vectors, const struct linear_tile *t, int64_t row,
+                          int column)
+{
+    const struct bs__rows *from = &t->c->residual;
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors * L; v += 64 / (int)sizeof(float))
+            __builtin_prefetch(values_at(row_at(from, t->sample, t->row + row + r), from->bf16, column + v));
+}
+
 /* Rows [row, row + rows) of the task times the panel whose features begin at `column`. */
 INLINE void linear_rows(const int rows, const int vectors, const struct linear_tile *t, int64_t row,
                         const word *b, int column)
@@ -43,16 +53,25 @@ INLINE void linear_rows(const int rows, const int vectors, const struct linear_t
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             sum[r][v] = load_f32(t->first ? t->bias + v * L : partial + r * OCC + v * L);
+    if (t->last && c->residual.data)
+        prefetch_rows(rows, vectors, t, row, column);
     multiply_tile(rows, vectors, t->a + row * t->a_row, t->a_row, 1, t->words, b, sum);
-    if (t->last && c->act == BS__ROW_AS_IS && !c->residual.data && !c->dst.bf16 &&
-        column + vectors * L <= c->out) {
-        float *to = row_at(&c->dst, t->sample, t->row + row);
-        to += column;
+    const bool plain = t->last && c->act == BS__ROW_AS_IS && !c->residual.data;
+    if (plain && column + vectors * L <= c->out && (!c->dst.bf16 || WORD_VALUES == 2)) {
+        void *to = row_at(&c->dst, t->sample, t->row + row);
+        if (c->dst.bf16) {
+#pragma GCC unroll 8
+            for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++)
+                    *(hvec_u *)((uint16_t *)to + r * c->dst.row + column + v * L) = narrow_v(sum[r][v]);
+            return;
+        }
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; v++)
-                *(vec_u *)(to + r * c->dst.row + v * L) = sum[r][v];
+                *(vec_u *)((float *)to + r * c->dst.row + column + v * L) = sum[r][v];
         return;
     }
     float tile[MT * OCC] __attribute__((aligned(64)));
@@ -129,10 +148,8 @@ static void pack_rows(const struct bs__linear *c, int64_t sample, int64_t row, i
                 w = load_row_words(x, c->x.bf16, at, left);
             } else {
 #ifdef BS__PAIRS
-                uint16_t h[2 * L] __attribute__((aligned(64)));
-                store_bf16(h, normed_values(c, x, stats, at, left));
-                store_bf16(h + L, left > L ? normed_values(c, x, stats, at + L, left - L) : splat(0));
-                w = load_words((const word *)h);
+                w = words_of_v(normed_values(c, x, stats, at, left),
+                               normed_values(c, x, stats, at + L, left - L));
 #else
                 w = normed_values(c, x, stats, at, left);
 #endif

@@ -22,12 +22,18 @@ INLINE vec mac(const word *a, word_vec b, vec sum)
 }
 #endif
 #ifdef BS__PAIRS
+/* 2 L values one after another: a, then b. */
+INLINE word_vec words_of_v(vec a, vec b)
+{
+    return (word_vec)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+}
+
 /* Word i: lane i of a in the low half, of b in the high half. */
-INLINE uvec pairs_of_v(vec a, vec b)
+INLINE word_vec pairs_of_v(vec a, vec b)
 {
     const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23,
                                            7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    return (uvec)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
+    return (word_vec)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a));
 }
 #endif
 
@@ -101,15 +107,43 @@ INLINE void *row_at(const struct bs__rows *r, int64_t sample, int64_t token)
     return r->bf16 ? (void *)((uint16_t *)r->data + i) : (void *)((float *)r->data + i);
 }
 
+/* Feature `at` of a row. */
+INLINE const void *values_at(const void *row, bool bf16, int64_t at)
+{
+    return bf16 ? (const void *)((const uint16_t *)row + at) : (const void *)((const float *)row + at);
+}
+
+#ifdef BS__AVX512
+#define LANES(count) ((__mmask16)((1U << (count)) - 1))
+#endif
+
 /* Features of a row at any address, float32 or bf16; what lies behind `count` becomes zero and is not read. */
 INLINE vec load_values(const void *row, bool bf16, int64_t at, int64_t count)
 {
     if (count >= L)
         return bf16 ? load_bf16_u((const uint16_t *)row + at) : *(const vec_u *)((const float *)row + at);
+#ifdef BS__AVX512
+    const __mmask16 lanes = LANES(count > 0 ? count : 0);
+    if (!bf16)
+        return (vec)_mm512_maskz_loadu_ps(lanes, (const float *)row + at);
+    const __m256i h = _mm256_maskz_loadu_epi16(lanes, (const uint16_t *)row + at);
+    return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16);
+#else
     float x[L] __attribute__((aligned(64))) = {0};
     for (int64_t i = 0; i < count; i++)
         x[i] = bf16 ? f32_of(((const uint16_t *)row)[at + i]) : ((const float *)row)[at + i];
     return load_f32(x);
+#endif
+}
+
+/* To the nearest even; the processor's own rounding takes numbers below 2^-126 for zero. */
+INLINE hvec_u narrow_v(vec x)
+{
+#ifdef BS__PAIRS
+    return (hvec_u)_mm512_cvtneps_pbh((__m512)x);
+#else
+    return bf16_of_v(x);
+#endif
 }
 
 /* The first `count` lanes. */
@@ -117,11 +151,17 @@ INLINE void store_values(void *row, bool bf16, int64_t at, int64_t count, vec x)
 {
     if (count >= L) {
         if (bf16)
-            *(hvec_u *)((uint16_t *)row + at) = bf16_of_v(x);
+            *(hvec_u *)((uint16_t *)row + at) = narrow_v(x);
         else
             *(vec_u *)((float *)row + at) = x;
         return;
     }
+#ifdef BS__AVX512
+    if (bf16)
+        _mm256_mask_storeu_epi16((uint16_t *)row + at, LANES(count), (__m256i)narrow_v(x));
+    else
+        _mm512_mask_storeu_ps((float *)row + at, LANES(count), (__m512)x);
+#else
     float y[L] __attribute__((aligned(64)));
     store_f32(y, x);
     for (int64_t i = 0; i < count; i++)
@@ -129,6 +169,7 @@ INLINE void store_values(void *row, bool bf16, int64_t at, int64_t count, vec x)
             ((uint16_t *)row)[at + i] = bf16_of(y[i]);
         else
             ((float *)row)[at + i] = y[i];
+#endif
 }
 
 /* The same in words: with pairs a row of bf16 (or float32, rounded) becomes ceil(values / 2) words. `count` values are
@@ -136,17 +177,12 @@ INLINE void store_values(void *row, bool bf16, int64_t at, int64_t count, vec x)
 INLINE word_vec load_row_words(const void *row, bool bf16, int64_t at, int64_t count)
 {
 #ifdef BS__PAIRS
-    if (bf16 && count >= 2 * L)
-        return *(const uvec_u *)((const uint16_t *)row + at);
-    uint16_t h[2 * L] __attribute__((aligned(64)));
-    if (bf16) {
-        for (int i = 0; i < 2 * L; i++)
-            h[i] = i < count ? ((const uint16_t *)row)[at + i] : 0;
-    } else {
-        store_bf16(h, load_values(row, false, at, count));
-        store_bf16(h + L, count > L ? load_values(row, false, at + L, count - L) : splat(0));
-    }
-    return load_words((const word *)h);
+    if (!bf16)
+        return words_of_v(load_values(row, false, at, count), load_values(row, false, at + L, count - L));
+    if (count >= 2 * L)
+        return (word_vec)_mm512_loadu_si512((const uint16_t *)row + at);
+    const __mmask32 lanes = count > 0 ? (1U << count) - 1 : 0;
+    return (word_vec)_mm512_maskz_loadu_epi16(lanes, (const uint16_t *)row + at);
 #else
     return load_values(row, bf16, at, count);
 #endif
