@@ -17,20 +17,31 @@ static const float exp2_table[32] __attribute__((aligned(64))) = {
 };
 #endif
 
-/* x between the limits; what a NaN becomes is left open. */
-INLINE vec clamp_v(vec x, float least, float largest)
+/* The larger and the smaller one of x and a limit; what a NaN becomes is left open. */
+INLINE vec at_least_v(vec x, float limit)
 {
 #if defined(BS__AVX512)
-    return (vec)_mm512_min_ps((__m512)splat(largest), _mm512_max_ps((__m512)splat(least), (__m512)x));
+    return (vec)_mm512_max_ps((__m512)splat(limit), (__m512)x);
 #elif defined(BS__AVX2)
-    return (vec)_mm256_min_ps((__m256)splat(largest), _mm256_max_ps((__m256)splat(least), (__m256)x));
+    return (vec)_mm256_max_ps((__m256)splat(limit), (__m256)x);
 #else
-    /* Signs spread over the lane: comparisons of vectors that the processor does not have are taken lane by lane. */
-    ivec low = (ivec)(x - splat(least)) >> 31, high = (ivec)(splat(largest) - x) >> 31;
-    x = (vec)(((ivec)x & ~low) | ((ivec)splat(least) & low));
-    return (vec)(((ivec)x & ~high) | ((ivec)splat(largest) & high));
+    /* The sign spread over the lane: comparisons of vectors that the processor does not have are taken lane by lane. */
+    ivec take = (ivec)(x - splat(limit)) >> 31;
+    return (vec)(((ivec)x & ~take) | ((ivec)splat(limit) & take));
 #endif
 }
+
+#if !defined(BS__AVX512)
+INLINE vec at_most_v(vec x, float limit)
+{
+#if defined(BS__AVX2)
+    return (vec)_mm256_min_ps((__m256)splat(limit), (__m256)x);
+#else
+    ivec take = (ivec)(splat(limit) - x) >> 31;
+    return (vec)(((ivec)x & ~take) | ((ivec)splat(limit) & take));
+#endif
+}
+#endif
 
 /* 2^x for finite x. A NaN need not stay one: what it came from has to be a factor elsewhere. */
 INLINE vec exp2_v(vec x)
@@ -47,7 +58,7 @@ INLINE vec exp2_v(vec x)
 #else
     /* The same with whole numbers; 2^128 comes out as infinity. */
     const vec magic = splat(12582912.0F);
-    x = clamp_v(x, -126, 128);
+    x = at_most_v(at_least_v(x, -126), 128);
     vec m = x + magic, f = x - (m - magic);
     vec q = fma_v(splat(0.00132257084F), f, splat(0.00967176259F));
     q = fma_v(q, f, splat(0.0555089153F));
@@ -62,7 +73,7 @@ INLINE vec exp2_v(vec x)
 INLINE vec softplus_v(vec x)
 {
     vec size = (vec)((ivec)x & 0x7fffffff);
-    vec e = exp2_v(clamp_v(size * splat(-LOG2E), -150, 0));
+    vec e = exp2_v(at_least_v(size * splat(-LOG2E), -150));
     vec q = fma_v(splat(0.00523268990F), e, splat(-0.0295052212F));
     q = fma_v(q, e, splat(0.0782259181F));
     q = fma_v(q, e, splat(-0.136632428F));
@@ -77,7 +88,7 @@ INLINE vec softplus_v(vec x)
 /* x / (1 + exp(-x)) */
 INLINE vec silu_v(vec x)
 {
-    return x / (1 + exp2_v(clamp_v(x * splat(-LOG2E), -150, 150)));
+    return x / (1 + exp2_v(at_least_v(x * splat(-LOG2E), -150)));
 }
 
 /* 2^x of whole vectors, for tests and measurements. */

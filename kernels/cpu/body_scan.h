@@ -24,17 +24,18 @@ struct scan_rows {
     int64_t step;
 };
 
-/* Where the next piece's rows lie. They are asked for one by one while this piece is worked on, because rows lie too far
-   apart for the processor to guess them. */
+/* The rows of the piece that follows, asked for while this one is worked on: they lie too far apart for the processor to
+   guess them, and all blocks of a task at once, because memory gives neighbours fastest. */
 struct scan_ahead {
     uintptr_t at[3]; /* u, z, dst */
-    int64_t step[3]; /* bytes; 0 where there is nothing to ask for */
+    int64_t block[3],
+        row[3]; /* bytes to the next block, from the last block to the next row; 0: nothing to ask for */
+    int column, columns;
 };
 
 struct scan_piece {
     int64_t sample, first, step, tokens;
     struct scan_rows b, c, low;
-    struct scan_ahead ahead;
 };
 
 INLINE float *take(float **at, int64_t count)
@@ -118,22 +119,30 @@ INLINE void step_sizes(const int count, const struct bs__scan *c, const struct b
     }
 }
 
-/* The recurrence of `count` states over a piece; a, state: (count, L). */
+INLINE void ask_ahead(struct scan_ahead *a)
+{
+    const bool wrap = ++a->column == a->columns;
+    a->column = wrap ? 0 : a->column;
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+        __builtin_prefetch((const void *)a->at[i]);
+        a->at[i] += (uintptr_t)(wrap ? a->row[i] : a->block[i]);
+    }
+}
+
+/* The recurrence of `count` states over a piece; a, state: (count, L). One group of a block asks ahead. */
 INLINE void recurrence(const int count, const struct scan_piece *p, int first_state, const float *a,
-                       float *state, const struct scan_scratch *s)
+                       float *state, const struct scan_scratch *s, struct scan_ahead *ahead)
 {
     const float *b = p->b.data + first_state, *c = p->c.data + first_state;
-    struct scan_ahead next = p->ahead;
+    struct scan_ahead next = ahead ? *ahead : (struct scan_ahead){{0}, {0}, {0}, 0, 0};
     vec h[STATES];
 #pragma GCC unroll 16
     for (int n = 0; n < count; n++)
         h[n] = load_f32(state + n * L);
     for (int64_t t = 0; t < p->tokens; t++, b += p->b.step, c += p->c.step) {
-#pragma GCC unroll 3
-        for (int i = 0; i < 3; i++) {
-            __builtin_prefetch((const void *)next.at[i]);
-            next.at[i] += (uintptr_t)next.step[i];
-        }
+        if (ahead)
+            ask_ahead(&next);
         const vec dt = load_f32(s->dt + t * L), du = load_f32(s->du + t * L);
         vec sum = load_f32(s->sum + t * L);
 #pragma GCC unroll 16
@@ -146,10 +155,12 @@ INLINE void recurrence(const int count, const struct scan_piece *p, int first_st
 #pragma GCC unroll 16
     for (int n = 0; n < count; n++)
         store_f32(state + n * L, h[n]);
+    if (ahead)
+        *ahead = next;
 }
 
 static void run_piece(const struct bs__scan *c, int direction, const struct scan_piece *p, int64_t block,
-                      float *state, const struct scan_scratch *s)
+                      float *state, const struct scan_scratch *s, struct scan_ahead *ahead)
 {
     const struct bs__scan_direction *d = &c->direction[direction];
     const int live = c->features - block * L < L ? (int)(c->features - block * L) : L;
@@ -160,10 +171,14 @@ static void run_piece(const struct bs__scan *c, int direction, const struct scan
     for (; t < p->tokens; t++)
         step_sizes(1, c, d, p, block, live, t, s);
     int n = 0;
+    if (c->states >= STATES) {
+        recurrence(STATES, p, 0, a, state, s, ahead);
+        n = STATES;
+    }
     for (; n + STATES <= c->states; n += STATES)
-        recurrence(STATES, p, n, a + n * L, state + n * L, s);
+        recurrence(STATES, p, n, a + n * L, state + n * L, s, NULL);
     for (; n < c->states; n++)
-        recurrence(1, p, n, a + n * L, state + n * L, s);
+        recurrence(1, p, n, a + n * L, state + n * L, s, NULL);
     const bool last = direction == c->ndirection - 1;
     for (t = 0; t < p->tokens; t++) {
         const int64_t token = p->first + t * p->step;
@@ -176,20 +191,21 @@ static void run_piece(const struct bs__scan *c, int direction, const struct scan
     }
 }
 
-/* The piece and block that come next; none after the last of a direction. */
+/* What follows piece p; nothing after the last of a direction. */
 static struct scan_ahead ahead_of(const struct bs__scan *c, const struct bs__scan_direction *d,
-                                  const struct scan_piece *p, int64_t block, int64_t begin, int64_t end)
+                                  const struct scan_piece *p, int64_t begin, int64_t end)
 {
-    const bool same = block + 1 < end;
-    const int64_t token = same ? p->first : p->first + p->tokens * p->step;
+    const int64_t token = p->first + p->tokens * p->step;
     const struct bs__rows *rows[3] = {&d->u, &c->z, &c->dst};
-    struct scan_ahead ahead = {{0}, {0}};
+    struct scan_ahead ahead = {.columns = (int)(end - begin)};
     for (int i = 0; i < 3 && token >= 0 && token < c->length; i++)
         if (rows[i]->data) {
-            const int64_t size = rows[i]->bf16 ? 2 : 4, feature = (same ? block + 1 : begin) * L;
-            ahead.at[i] = (uintptr_t)rows[i]->data +
-                          (uintptr_t)((p->sample * rows[i]->sample + token * rows[i]->row + feature) * size);
-            ahead.step[i] = p->step * rows[i]->row * size;
+            const int64_t size = rows[i]->bf16 ? 2 : 4;
+            ahead.at[i] =
+                (uintptr_t)rows[i]->data +
+                (uintptr_t)((p->sample * rows[i]->sample + token * rows[i]->row + begin * L) * size);
+            ahead.block[i] = L * size;
+            ahead.row[i] = (p->step * rows[i]->row - (end - begin - 1) * L) * size;
         }
     return ahead;
 }
@@ -219,10 +235,9 @@ static void scan(const void *ctx, int64_t task, int worker)
             p.b = rows_of_piece(&d->b, &p, c->states, s.b);
             p.c = rows_of_piece(&d->c, &p, c->states, s.c);
             p.low = rows_of_piece(&d->low, &p, c->rank, s.low);
-            for (int64_t block = begin; block < end; block++) {
-                p.ahead = ahead_of(c, d, &p, block, begin, end);
-                run_piece(c, i, &p, block, s.state + (block - begin) * c->states * L, &s);
-            }
+            struct scan_ahead ahead = ahead_of(c, d, &p, begin, end);
+            for (int64_t block = begin; block < end; block++)
+                run_piece(c, i, &p, block, s.state + (block - begin) * c->states * L, &s, &ahead);
         }
     }
 }

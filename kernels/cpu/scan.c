@@ -12,13 +12,13 @@ void bs__conv1d_split(struct bs__conv1d *c)
     c->runs = (c->length + c->run - 1) / c->run;
 }
 
-/* Neighbouring blocks share the rows of B, C and dt while these are in the first cache, up to four; but every thread should
+/* Neighbouring blocks share the rows of B, C and dt while these are in the first cache, up to eight; but every thread should
    have several tasks. */
 void bs__scan_split(const struct bs__simd *simd, int threads, struct bs__scan *c)
 {
     const int64_t blocks = (c->features + simd->lanes - 1) / simd->lanes;
-    c->vectors = 4;
-    while (c->vectors > 1 && c->n * ((blocks + c->vectors - 1) / c->vectors) < 4 * (int64_t)threads)
+    c->vectors = 8;
+    while (c->vectors > 1 && c->n * ((blocks + c->vectors - 1) / c->vectors) < 3 * (int64_t)threads)
         c->vectors--;
     c->groups = (blocks + c->vectors - 1) / c->vectors;
 }
