@@ -202,6 +202,20 @@ static void large_and_huge_count_as_the_original_and_as_their_definition(void **
                      rest + count_by_formula(1280, 32, 16, 4));
 }
 
+/* 113M, 334M and 665M: skip connections and transposed convolutions. */
+static void the_papers_table_counts_this_configuration(void **state)
+{
+    (void)state;
+    struct bs_arch_config cfg[] = {base(), unetr(1024, 24, 16, BLOCKS(5, 11, 17, 23)),
+                                   unetr(1280, 32, 16, BLOCKS(7, 15, 23, 31))};
+    static const uint64_t millions[] = {113, 334, 665};
+    for (int i = 0; i < 3; i++) {
+        cfg[i].unetr.skip_connections = true;
+        cfg[i].unetr.decoder.upsampling = BS_UPSAMPLING_TRANSPOSED;
+        assert_int_equal(count_of(cfg[i]) / 1000000, millions[i]);
+    }
+}
+
 static void another_size_than_the_encoders_keeps_the_parameters(void **state)
 {
     (void)state;
@@ -335,6 +349,7 @@ int main(void)
         cmocka_unit_test(every_name_and_shape_is_the_originals_and_tells_the_variant),
         cmocka_unit_test(a_name_missing_or_a_shape_changed_is_noticed),
         cmocka_unit_test(large_and_huge_count_as_the_original_and_as_their_definition),
+        cmocka_unit_test(the_papers_table_counts_this_configuration),
         cmocka_unit_test(another_size_than_the_encoders_keeps_the_parameters),
         cmocka_unit_test(what_kind_of_network_need_not_be_known_to_ask),
         cmocka_unit_test(the_neck_counts_and_narrows_the_decoder_when_applied),
