@@ -169,6 +169,27 @@ static void pack_keys(const struct attention_task *t, int64_t from, int64_t coun
     }
 }
 
+/* Keys [from, to) of the window and their values, brought into the second cache while something else is computed: rows lie
+   kilobytes apart, where no processor looks ahead by itself. */
+static void prefetch_keys(const struct attention_task *t, int64_t from, int64_t to)
+{
+    const struct bs__attention *c = t->c;
+    const int64_t width = (int64_t)c->heads * c->d, first = width + (int64_t)t->head * c->d;
+    const int64_t line = 64 / (c->qkv.bf16 ? 2 : 4);
+    int64_t y = from / c->w, x = from % c->w;
+    for (int64_t j = from; j < to; j++) {
+        const void *row = token_at(t, y, x);
+        for (int64_t i = 0; row && i < c->d; i += line) {
+            __builtin_prefetch(values_at(row, c->qkv.bf16, first + i), 0, 2);
+            __builtin_prefetch(values_at(row, c->qkv.bf16, first + width + i), 0, 2);
+        }
+        if (++x == c->w) {
+            x = 0;
+            y++;
+        }
+    }
+}
+
 /* sqrt d times the logits of a block of keys, into (key, OCC); the largest ones so far. */
 static void score(const struct attention_task *t, const struct attention_chunk *k, int64_t count)
 {
@@ -314,6 +335,8 @@ static void attention(const void *ctx, int64_t task, int worker)
         pack_table(&t, c->rel_h, 2 * c->h - 1, t.scratch + t.at.table);
         pack_table(&t, c->rel_w, 2 * c->w - 1, t.scratch + t.at.table + (2 * c->h - 1) * t.at.row);
     }
+    const int64_t keys = c->h * c->w;
+    prefetch_keys(&t, 0, c->keys < keys ? c->keys : keys);
     struct attention_chunk chunk[BS__ATTENTION_CHUNKS];
     for (int i = 0, v = 0; i < chunks; i++) {
         struct attention_chunk *k = &chunk[i];
@@ -329,10 +352,12 @@ static void attention(const void *ctx, int64_t task, int worker)
         begin_chunk(&t, k);
         v += k->vectors;
     }
-    for (int64_t from = 0; from < c->h * c->w; from += c->keys) {
-        const int64_t rest = c->h * c->w - from, count = rest < c->keys ? rest : c->keys;
+    for (int64_t from = 0; from < keys; from += c->keys) {
+        const int64_t count = keys - from < c->keys ? keys - from : c->keys, next = from + count;
+        const int64_t ahead = keys - next < c->keys ? keys - next : c->keys;
         pack_keys(&t, from, count);
         for (int i = 0; i < chunks; i++) {
+            prefetch_keys(&t, next + ahead * i / chunks, next + ahead * (i + 1) / chunks);
             float before[OCC] __attribute__((aligned(64)));
             memcpy(before, chunk[i].largest, sizeof before);
             score(&t, &chunk[i], count);

@@ -17,11 +17,11 @@ typedef uint32_t uvec_u __attribute__((vector_size(L * 4), aligned(2)));
 
 #define LINEAR(fn, is_bf16, is_pairs)                                                                        \
     {                                                                                                        \
-        .name = BS__NAME, .run = fn, .lanes = L, .panel = OCC, .bf16 = is_bf16, .pairs = is_pairs            \
+        .name = BS__NAME, .run = (fn), .lanes = L, .panel = OCC, .bf16 = (is_bf16), .pairs = (is_pairs)      \
     }
 #define ATTENTION(fn, is_bf16, is_pairs)                                                                     \
     {                                                                                                        \
-        .name = BS__NAME, .run = fn, .lanes = L, .vectors = NV, .bf16 = is_bf16, .pairs = is_pairs           \
+        .name = BS__NAME, .run = (fn), .lanes = L, .vectors = NV, .bf16 = (is_bf16), .pairs = (is_pairs)     \
     }
 
 const struct bs__products *BS__TABLE(void)

@@ -27,7 +27,7 @@ static void bench(const struct bs__simd *simd, bool bf16, bool pairs, int heads,
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct shape *s = &shapes[i];
         const int64_t tokens = (int64_t)s->grid * s->grid, width = (int64_t)heads * s->d;
-        float *table = bench_values((size_t)(2 * s->grid * s->d), false),
+        float *table = bench_values((size_t)2 * (size_t)s->grid * (size_t)s->d, false),
               *pad = bench_values((size_t)(3 * width), false);
         struct bs__attention c = {
             .n = 1,

@@ -66,11 +66,11 @@ static void begin(const struct way *way, const struct attention_case *k, uint64_
     bs__attention_plan(kernel_of(way), &w->c);
 }
 
-static void run(const struct way *way, struct work *w, int threads)
+static void run(const struct way *way, struct bs__attention *c, int threads)
 {
-    w->c.scratch = zeros((size_t)threads * w->c.scratch_floats * sizeof(float));
-    bs__parallel(threads, w->c.tasks, kernel_of(way)->run, &w->c);
-    free(w->c.scratch);
+    c->scratch = zeros((size_t)threads * c->scratch_floats * sizeof(float));
+    bs__parallel(threads, c->tasks, kernel_of(way)->run, c);
+    free(c->scratch);
 }
 
 static void end(struct work *w)
@@ -93,13 +93,12 @@ static void expect(const struct attention_case *k, const struct work *w, int64_t
     for (int pass = 0; pass < 2; pass++)
         for (int64_t j = 0; j < h * side; j++) {
             const int64_t ky = top + j / side, kx = left + j % side;
-            const double *row = ky < k->grid_h && kx < k->grid_w
-                                    ? w->qkv + (n * tokens + ky * k->grid_w + kx) * in
-                                    : (k->pad ? w->pad : NULL);
-            const double *key = row ? row + width + (int64_t)head * k->d : NULL;
+            const bool inside = ky < k->grid_h && kx < k->grid_w, there = inside || k->pad;
+            const double *row = inside ? w->qkv + (n * tokens + ky * k->grid_w + kx) * in : w->pad;
+            const double *key = row + width + (int64_t)head * k->d;
             if (pass == 0) {
                 for (int i = 0; i < k->d; i++) {
-                    if (key)
+                    if (there)
                         logit[j] += q[i] * key[i] / sqrt(k->d);
                     if (k->relative)
                         logit[j] += q[i] * (w->rel_h[(y - ky + h - 1) * k->d + i] +
@@ -110,7 +109,7 @@ static void expect(const struct attention_case *k, const struct work *w, int64_t
                 const double weight = exp(logit[j] - largest);
                 sum += weight;
                 for (int i = 0; i < k->d; i++)
-                    out[i] += key ? weight * key[width + i] : 0;
+                    out[i] += there ? weight * key[width + i] : 0;
             }
         }
     for (int i = 0; i < k->d; i++)
@@ -123,7 +122,7 @@ static void check(const struct way *way, const struct attention_case *k)
 {
     struct work w;
     begin(way, k, 21, &w);
-    run(way, &w, 1);
+    run(way, &w.c, 1);
     const int64_t width = (int64_t)k->heads * k->d, out = width + k->gap, tokens = k->grid_h * k->grid_w;
     double *want = zeros((size_t)k->d * sizeof *want), worst = 0;
     const double tolerance = (way->bf16 ? 8e-3 : 3e-6) * (k->size > 2 ? k->size : 1);
@@ -212,8 +211,8 @@ static void the_bits_do_not_depend_on_the_threads(void **state)
             begin(&list[i], &own, 3, &many);
             begin(&list[i], &own, 3, &backwards);
             assert_true(one.c.tasks >= 8);
-            run(&list[i], &one, 1);
-            run(&list[i], &many, 3);
+            run(&list[i], &one.c, 1);
+            run(&list[i], &many.c, 3);
             backwards.c.scratch = zeros(backwards.c.scratch_floats * sizeof(float));
             for (int64_t t = backwards.c.tasks - 1; t >= 0; t--)
                 kernel_of(&list[i])->run(&backwards.c, t, 0);
@@ -245,7 +244,7 @@ static void large_scores_do_not_overflow(void **state)
                 else
                     ((float *)w.qkv_data)[t * 48 + f] = v;
             }
-        run(&list[i], &w, 1);
+        run(&list[i], &w.c, 1);
         for (int64_t e = 0; e < 143 * 16; e++)
             assert_true(value_of(w.dst, list[i].bf16, e) == 77);
         end(&w);
@@ -269,7 +268,7 @@ static void not_a_number_propagates(void **state)
                 ((uint16_t *)w.qkv_data)[at] = 0x7fc1;
             else
                 ((float *)w.qkv_data)[at] = NAN;
-            run(&list[i], &w, 1);
+            run(&list[i], &w.c, 1);
             for (int64_t e = 0; e < 90 * 8; e++) {
                 const bool hit = part == 0 ? e / 8 == 40 : part == 1 || e % 8 == 3;
                 assert_int_equal(isnan(value_of(w.dst, list[i].bf16, e)) != 0, hit);
