@@ -40,7 +40,7 @@ static void check_winograd(const struct bs__simd *simd, int in_blocks, int out_b
             simd->transform_weights(weights + at * 9, n, changed + at * 36);
         }
     struct bs__winograd c = {
-        .source = {{.data = x, .blocks = in_blocks}},
+        .source = {{.data = x, .blocks = in_blocks, .stride = in_blocks}},
         .nsource = 1,
         .n = 1,
         .h = h,
@@ -53,14 +53,12 @@ static void check_winograd(const struct bs__simd *simd, int in_blocks, int out_b
         .dst = y,
         .tiles_y = (h + 3) / 4,
         .tiles_x = (w + 3) / 4,
-        .run = 12,
-        .out_chunks_per_task = chunks,
-        .out_groups = 1,
+        .split = {.run = 12, .out_chunks_per_task = chunks, .out_groups = 1},
     };
-    c.runs = (c.tiles_y * c.tiles_x + c.run - 1) / c.run;
-    c.scratch_floats = bs__winograd_scratch(simd, in_blocks, c.run);
+    c.split.runs = (c.tiles_y * c.tiles_x + c.split.run - 1) / c.split.run;
+    c.scratch_floats = bs__tile_scratch(simd, in_blocks, c.split.run, 36, 36);
     c.scratch = floats_of(c.scratch_floats);
-    bs__parallel(1, c.runs, simd->f32.winograd, &c);
+    bs__parallel(1, c.split.runs, simd->f32.winograd, &c);
     double worst = 0;
     for (int o = 0; o < out; o++)
         for (int64_t i = 0; i < h; i++)
