@@ -1,8 +1,9 @@
 /* Names of results and the checks on them. See outputs.h. */
 #include "clients/cli/outputs.h"
 
+#include "kernels/base/atomic_file.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,40 +189,10 @@ void bs__outputs_free(struct bs__output_paths *paths, size_t count)
 
 bs_status bs__write_text(const char *path, const char *text, size_t size, struct bs_err *err)
 {
-    char *temp = NULL;
-    bs_status rc = BS_OK;
-    size_t n = 0;
-    int fd = -1;
-    const char *slash = strrchr(path, '/');
-    int folder = slash ? (int)(slash - path + 1) : 0;
-    if (asprintf(&temp, "%.*s.%s.XXXXXX", folder, path, path + folder) < 0)
-        return BS_FAIL(err, BS_ENOMEM, "no memory for a path");
-    fd = mkostemp(temp, O_CLOEXEC);
-    if (fd < 0) {
-        rc = BS_FAIL(err, BS_EIO, "cannot create %s: %s", path, strerror(errno));
-        free(temp);
-        return rc;
-    }
-    mode_t mask = umask(0);
-    umask(mask);
-    (void)fchmod(
-        fd, 0666 & ~mask); /* mkostemp makes it private; results are as readable as any file of the user */
-    while (n < size) {
-        ssize_t put = write(fd, text + n, size - n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", path, strerror(errno));
-            goto cleanup;
-        }
-        n += (size_t)put;
-    }
-    if (fsync(fd) != 0 || rename(temp, path) != 0)
-        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", path, strerror(errno));
-cleanup:
-    close(fd);
-    if (rc != BS_OK)
-        unlink(temp);
-    free(temp);
+    struct bs_atomic_file file = {.fd = -1};
+    bs_status rc = bs_atomic_open(&file, path, err);
+    if (rc == BS_OK && (rc = bs_atomic_write(&file, text, size, err)) == BS_OK)
+        rc = bs_atomic_commit(&file, err);
+    bs_atomic_abort(&file);
     return rc;
 }

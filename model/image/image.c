@@ -1,5 +1,6 @@
 /* The image object: creation with checked sizes, reference counting, and the choice of decoder by content.
    Any thread; the count is atomic. */
+#include "kernels/base/atomic_file.h"
 #include "kernels/base/checked.h"
 #include "kernels/base/pages.h"
 #include "model/image/image_internal.h"
@@ -187,11 +188,11 @@ bs_status bs_image_read_file(const char *path, const struct bs_image_limits *lim
         bs_status code = errno == ENOENT || errno == ENOTDIR ? BS_ENOTFOUND
                          : errno == EACCES                   ? BS_EPERMISSION
                                                              : BS_EIO;
-        return BS_FAIL(err, code, "cannot open %s: %s", bs__base_name(path), strerror(errno));
+        return BS_FAIL(err, code, "cannot open %s: %s", bs_base_name(path), strerror(errno));
     }
     bs_status rc = bs_image_decode_fd(fd, limits, out, err);
     close(fd);
     if (rc != BS_OK)
-        bs_err_prefix(err, "%s", bs__base_name(path));
+        bs_err_prefix(err, "%s", bs_base_name(path));
     return rc;
 }

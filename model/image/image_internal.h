@@ -34,18 +34,4 @@ void bs__pages_describe(const char *description, size_t pages, size_t samples, s
 /* Spells a unit the way we keep it: micrometres in any spelling become "um". */
 void bs__unit_spell(const char *text, size_t len, char out[16]);
 
-/* A file that appears under its name complete or not at all. */
-struct bs__atomic_file {
-    int fd;     /* -1: not open */
-    char *temp; /* its name meanwhile, in the same folder */
-    char *path;
-};
-bs_status bs__atomic_open(struct bs__atomic_file *f, const char *path, struct bs_err *err) BS_NODISCARD;
-/* fsync, rename, fsync of the folder. The file is closed in any case. */
-bs_status bs__atomic_commit(struct bs__atomic_file *f, struct bs_err *err) BS_NODISCARD;
-/* Removes what was written; does nothing after a commit. */
-void bs__atomic_abort(struct bs__atomic_file *f);
-/* The part of a path after the last slash: all that messages show. */
-const char *bs__base_name(const char *path);
-
 #endif

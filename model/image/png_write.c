@@ -1,6 +1,8 @@
 /* PNG out: 16-bit label images and 8-bit RGB overlays. Owns nothing beyond a call; any thread. */
 #include "model/image/image_internal.h"
 
+#include "kernels/base/atomic_file.h"
+
 #include <errno.h>
 #include <png.h>
 #include <setjmp.h>
@@ -10,7 +12,7 @@
 #include <unistd.h>
 
 struct writer {
-    struct bs__atomic_file file;
+    struct bs_atomic_file file;
     png_structp png;
     png_infop info;
     png_bytep row; /* one row as the file wants it; NULL when the caller's rows are already so */
@@ -54,7 +56,7 @@ static bs_status encode(struct writer *w, const uint32_t *labels, const uint8_t 
                         size_t width, struct bs_err *err)
 {
     if (setjmp(png_jmpbuf(w->png)))
-        return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs__base_name(w->file.path), w->why);
+        return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(w->file.path), w->why);
     png_set_write_fn(w->png, w, on_write, on_flush);
     png_set_user_limits(w->png, 0x7fffffff, 0x7fffffff);
     /* Level 3: labels and overlays compress well at any level, and the caller waits. */
@@ -84,24 +86,24 @@ static bs_status write_png(const char *path, const uint32_t *labels, const uint8
     if (height == 0 || width == 0 || height > 0x7fffffff || width > 0x7fffffff)
         return BS_FAIL(err, BS_EINVAL, "an image of %zu x %zu pixels cannot be a PNG", height, width);
     struct writer w = {.file.fd = -1};
-    bs_status rc = bs__atomic_open(&w.file, path, err);
+    bs_status rc = bs_atomic_open(&w.file, path, err);
     if (rc != BS_OK)
         return rc;
     w.row = labels ? malloc(2 * width) : NULL;
     w.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &w, on_error, on_warning);
     w.info = w.png ? png_create_info_struct(w.png) : NULL;
     if (!w.info || (labels && !w.row)) {
-        rc = BS_FAIL(err, BS_ENOMEM, "out of memory while writing %s", bs__base_name(path));
+        rc = BS_FAIL(err, BS_ENOMEM, "out of memory while writing %s", bs_base_name(path));
         goto cleanup;
     }
     if ((rc = encode(&w, labels, rgb, height, width, err)) != BS_OK)
         goto cleanup;
-    rc = bs__atomic_commit(&w.file, err);
+    rc = bs_atomic_commit(&w.file, err);
 cleanup:
     if (w.png)
         png_destroy_write_struct(&w.png, &w.info);
     free(w.row);
-    bs__atomic_abort(&w.file);
+    bs_atomic_abort(&w.file);
     return rc;
 }
 

@@ -1,6 +1,7 @@
 /* TIFF out: label images and float maps, strip by strip, deflate-compressed, with axes and pixel size in ImageJ's way
    (an own reader, ImageJ, Fiji and tifffile understand it). BigTIFF where 4 GB could be exceeded.
    A struct writer owns its file until it is closed; one thread at a time. */
+#include "kernels/base/atomic_file.h"
 #include "kernels/base/checked.h"
 #include "model/image/image_internal.h"
 
@@ -15,7 +16,7 @@
 #define STRIP_BYTES ((size_t)1 << 20)
 
 struct bs_labels_tiff {
-    struct bs__atomic_file file;
+    struct bs_atomic_file file;
     TIFF *tif;
     bool is_float;
     size_t pages, height, width; /* all in 4-byte samples */
@@ -130,7 +131,7 @@ static void discard(struct bs_labels_tiff *w)
         return;
     if (w->tif)
         TIFFClose(w->tif);
-    bs__atomic_abort(&w->file);
+    bs_atomic_abort(&w->file);
     free(w->strip);
     free(w);
 }
@@ -149,7 +150,7 @@ static bs_status open_writer(const char *path, bool is_float, size_t pages, size
         return BS_FAIL(err, BS_EINVAL, "a TIFF of %zu pages with %zu x %zu pixels cannot be written", pages,
                        height, width);
     if (!(w = calloc(1, sizeof *w)) || !(options = TIFFOpenOptionsAlloc())) {
-        rc = BS_FAIL(err, BS_ENOMEM, "out of memory while writing %s", bs__base_name(path));
+        rc = BS_FAIL(err, BS_ENOMEM, "out of memory while writing %s", bs_base_name(path));
         goto cleanup;
     }
     *w = (struct bs_labels_tiff){
@@ -161,15 +162,15 @@ static bs_status open_writer(const char *path, bool is_float, size_t pages, size
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for a strip of %zu bytes", w->strip_rows * width * 4);
         goto cleanup;
     }
-    if ((rc = bs__atomic_open(&w->file, path, err)) != BS_OK)
+    if ((rc = bs_atomic_open(&w->file, path, err)) != BS_OK)
         goto cleanup;
     TIFFOpenOptionsSetErrorHandlerExtR(options, on_error, w);
     TIFFOpenOptionsSetWarningHandlerExtR(options, on_warning, w);
     /* libtiff closes the descriptor it gets, and ours must live on for fsync. Random noise deflates to slightly more
        than itself, so BigTIFF starts well below 4 GB. */
     if ((fd = dup(w->file.fd)) < 0 ||
-        !(w->tif = TIFFFdOpenExt(fd, bs__base_name(path), bytes > 4000000000u ? "w8" : "w", options))) {
-        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs__base_name(path),
+        !(w->tif = TIFFFdOpenExt(fd, bs_base_name(path), bytes > 4000000000u ? "w8" : "w", options))) {
+        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(path),
                      w->why[0] ? w->why : strerror(errno));
         goto cleanup;
     }
@@ -208,10 +209,10 @@ static bs_status put_rows(struct bs_labels_tiff *w, const void *rows, size_t cou
         tmsize_t bytes = (tmsize_t)(rows_here * row_bytes);
         w->why[0] = 0;
         if (TIFFWriteEncodedStrip(w->tif, (uint32_t)(start / w->strip_rows), w->strip, bytes) != bytes)
-            return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs__base_name(w->file.path), w->why);
+            return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(w->file.path), w->why);
         if (w->row == w->height) {
             if (!TIFFWriteDirectory(w->tif))
-                return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs__base_name(w->file.path), w->why);
+                return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(w->file.path), w->why);
             w->row = 0;
             bs_status rc = ++w->page < w->pages ? begin_page(w, err) : BS_OK;
             if (rc != BS_OK)
@@ -246,9 +247,9 @@ bs_status bs_labels_tiff_close(struct bs_labels_tiff *w, bool finish, struct bs_
     TIFFClose(w->tif);
     w->tif = NULL;
     if (rc == BS_OK && w->why[0])
-        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs__base_name(w->file.path), w->why);
+        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(w->file.path), w->why);
     if (rc == BS_OK)
-        rc = bs__atomic_commit(&w->file, err);
+        rc = bs_atomic_commit(&w->file, err);
     discard(w);
     return rc;
 }

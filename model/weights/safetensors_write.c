@@ -1,17 +1,12 @@
 /* Writing a safetensors file so that a crash or a full disk leaves the old file or none; see safetensors.h. */
+#include "kernels/base/atomic_file.h"
 #include "kernels/base/checked.h"
 #include "model/weights/file_io.h"
 #include "model/weights/json.h"
 #include "model/weights/safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const char *dtype_text(enum bs_dtype t)
 {
@@ -92,58 +87,22 @@ static bs_status write_tensors(int fd, const struct bs_safetensors_item *items, 
     return rc;
 }
 
-/* A rename is durable once the folder is synced. Some file systems cannot; the file itself is safe by then. */
-static void sync_folder(const char *path)
-{
-    char folder[PATH_MAX];
-    const char *slash = strrchr(path, '/');
-    const size_t len = slash ? (size_t)(slash - path) + 1 : 0;
-    if (len >= sizeof folder)
-        return;
-    memcpy(folder, path, len);
-    folder[len] = 0;
-    int fd = open(len ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        close(fd);
-    }
-}
-
 bs_status bs_safetensors_write(const char *path, const struct bs_safetensors_pair *metadata, size_t nmetadata,
                                const struct bs_safetensors_item *items, size_t nitem,
                                bs_safetensors_fill fill, void *ctx, struct bs_err *err)
 {
     bs_status rc = BS_OK;
-    char temporary[PATH_MAX];
-    char *header = NULL;
-    int fd = -1;
-    if (snprintf(temporary, sizeof temporary, "%s.XXXXXX", path) >= (int)sizeof temporary)
-        return BS_FAIL(err, BS_EINVAL, "the output path is too long");
-    if (!(header = make_header(metadata, nmetadata, items, nitem)))
+    struct bs_atomic_file file = {.fd = -1};
+    char *header = make_header(metadata, nmetadata, items, nitem);
+    if (!header)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the header of %zu tensors", nitem);
-    if ((fd = mkostemp(temporary, O_CLOEXEC)) < 0) {
-        rc = BS_FAIL(err, BS_EIO, "the output file cannot be made: %s", strerror(errno));
+    if ((rc = bs_atomic_open(&file, path, err)) != BS_OK ||
+        (rc = write_header(file.fd, header, err)) != BS_OK ||
+        (rc = write_tensors(file.fd, items, nitem, fill, ctx, err)) != BS_OK)
         goto cleanup;
-    }
-    if ((rc = write_header(fd, header, err)) != BS_OK ||
-        (rc = write_tensors(fd, items, nitem, fill, ctx, err)) != BS_OK)
-        goto cleanup;
-    /* mkostemp makes 0600; a model is not a secret, and others' umask does not apply to it. */
-    if (fchmod(fd, 0644) != 0 || fsync(fd) != 0) {
-        rc = BS_FAIL(err, BS_EIO, "the output file cannot be synced: %s", strerror(errno));
-        goto cleanup;
-    }
-    if (rename(temporary, path) != 0) {
-        rc = BS_FAIL(err, BS_EIO, "the output file cannot be renamed into place: %s", strerror(errno));
-        goto cleanup;
-    }
-    sync_folder(path);
+    rc = bs_atomic_commit(&file, err);
 cleanup:
-    if (fd >= 0) {
-        close(fd);
-        if (rc != BS_OK)
-            unlink(temporary);
-    }
+    bs_atomic_abort(&file);
     free(header);
     return rc;
 }

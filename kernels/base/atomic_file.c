@@ -1,25 +1,25 @@
-/* Files that appear complete or not at all: a temporary name in the same folder, fsync, rename, fsync of the folder.
-   A struct bs__atomic_file owns its descriptor and names; one thread at a time. */
-#include "model/image/image_internal.h"
+/* See atomic_file.h. */
+#include "kernels/base/atomic_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-const char *bs__base_name(const char *path)
+const char *bs_base_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
 }
 
-bs_status bs__atomic_open(struct bs__atomic_file *f, const char *path, struct bs_err *err)
+bs_status bs_atomic_open(struct bs_atomic_file *f, const char *path, struct bs_err *err)
 {
-    *f = (struct bs__atomic_file){.fd = -1};
-    const char *base = bs__base_name(path);
+    *f = (struct bs_atomic_file){.fd = -1};
+    const char *base = bs_base_name(path);
     size_t folder = (size_t)(base - path);
     size_t len = strlen(path) + 32;
     if (*base == 0)
@@ -27,7 +27,7 @@ bs_status bs__atomic_open(struct bs__atomic_file *f, const char *path, struct bs
     f->path = strdup(path);
     f->temp = malloc(len);
     if (!f->path || !f->temp) {
-        bs__atomic_abort(f);
+        bs_atomic_abort(f);
         return BS_FAIL(err, BS_ENOMEM, "out of memory while opening %s", base);
     }
     /* Not mkstemp: that one ignores the umask, and results should be as readable as any file of their owner. */
@@ -44,15 +44,30 @@ bs_status bs__atomic_open(struct bs__atomic_file *f, const char *path, struct bs
         int why = errno;
         free(f->temp); /* nothing was created under this name */
         f->temp = NULL;
-        bs__atomic_abort(f);
+        bs_atomic_abort(f);
         return BS_FAIL(err, BS_EIO, "cannot create %s: %s", base, strerror(why));
+    }
+    return BS_OK;
+}
+
+bs_status bs_atomic_write(struct bs_atomic_file *f, const void *data, size_t bytes, struct bs_err *err)
+{
+    const char *from = data;
+    while (bytes > 0) {
+        ssize_t put = write(f->fd, from, bytes < (size_t)1 << 30 ? bytes : (size_t)1 << 30);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(f->path), strerror(errno));
+        from += put;
+        bytes -= (size_t)put;
     }
     return BS_OK;
 }
 
 static int sync_folder(const char *path)
 {
-    const char *base = bs__base_name(path);
+    const char *base = bs_base_name(path);
     char *folder = base == path ? strdup(".") : strndup(path, (size_t)(base - path));
     if (!folder)
         return -1;
@@ -65,7 +80,7 @@ static int sync_folder(const char *path)
     return rc;
 }
 
-bs_status bs__atomic_commit(struct bs__atomic_file *f, struct bs_err *err)
+bs_status bs_atomic_commit(struct bs_atomic_file *f, struct bs_err *err)
 {
     bs_status rc = BS_OK;
     int why = 0;
@@ -77,18 +92,18 @@ bs_status bs__atomic_commit(struct bs__atomic_file *f, struct bs_err *err)
     if (!why && rename(f->temp, f->path) != 0)
         why = errno;
     if (why) {
-        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs__base_name(f->path), strerror(why));
-        bs__atomic_abort(f);
+        rc = BS_FAIL(err, BS_EIO, "cannot write %s: %s", bs_base_name(f->path), strerror(why));
+        bs_atomic_abort(f);
         return rc;
     }
     free(f->temp);
     f->temp = NULL;
     (void)sync_folder(f->path); /* some file systems cannot; the data itself is safe by now */
-    bs__atomic_abort(f);
+    bs_atomic_abort(f);
     return BS_OK;
 }
 
-void bs__atomic_abort(struct bs__atomic_file *f)
+void bs_atomic_abort(struct bs_atomic_file *f)
 {
     if (f->fd >= 0)
         close(f->fd);
@@ -96,5 +111,5 @@ void bs__atomic_abort(struct bs__atomic_file *f)
         unlink(f->temp);
     free(f->temp);
     free(f->path);
-    *f = (struct bs__atomic_file){.fd = -1};
+    *f = (struct bs_atomic_file){.fd = -1};
 }
