@@ -112,7 +112,9 @@ bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__
     };
     memcpy(q.axes, w->axes, sizeof q.axes);
     memcpy(q.dim, w->dim, sizeof q.dim);
-    struct bs_engine_callbacks callbacks = {.ctx = &r, .progress = on_progress, .done = on_done};
+    /* Without anybody to tell, progress would only wake this thread while the device works. */
+    struct bs_engine_callbacks callbacks = {
+        .ctx = &r, .progress = progress ? on_progress : NULL, .done = on_done};
     if ((rc = bs_engine_submit(s->engine, &q, &callbacks, &r.task, err)) != BS_OK)
         goto cleanup;
     bs_call_on_cancel(call, on_call_cancelled, &r);

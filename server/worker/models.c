@@ -12,6 +12,7 @@ struct held {
     char key[BS_WORKER_KEY_LEN + 1];
     struct bs_model *model;
     uint64_t used; /* when, in calls */
+    size_t told;   /* bytes the daemon knows of; SIZE_MAX: it has not been told */
     struct held *next;
 };
 
@@ -97,8 +98,11 @@ void bs__models_settle(struct bs__models *m, const char *current)
     /* The current one alone may exceed the budget: it stays until another needs the room. */
     bs__models_make_room(m, current, m->budget, 0);
     for (struct held *h = m->first; h; h = h->next)
-        if (strcmp(h->key, current) == 0)
-            tell(m, BS_WORKER_LOADED, h->key, bs_model_resident_bytes(h->model));
+        /* Only news: each message wakes a thread of the daemon. */
+        if (strcmp(h->key, current) == 0 && h->told != bs_model_resident_bytes(h->model)) {
+            h->told = bs_model_resident_bytes(h->model);
+            tell(m, BS_WORKER_LOADED, h->key, h->told);
+        }
 }
 
 bs_status bs__models_get(struct bs__models *m, const char *key, int fd, struct bs_model **out,
@@ -126,6 +130,7 @@ bs_status bs__models_get(struct bs__models *m, const char *key, int fd, struct b
     }
     snprintf(h->key, sizeof h->key, "%s", key);
     h->used = ++m->calls;
+    h->told = SIZE_MAX; /* a model that has not run holds nothing, and is loaded all the same */
     h->next = m->first;
     m->first = h;
     *out = h->model;
