@@ -1,0 +1,276 @@
+/* Times the selective scan of ViM-UNet's mixers alone, both directions, gate and step-size projection included, at sequence
+   lengths from 256 to 65,536, and says which part of the attainable speed that is.
+     bench_scan [--isa base|avx2|avx512] [--bf16] [--rounds N] [--csv FILE]
+   The bound is max(bytes / bandwidth, exponentials / rate, multiply-adds / rate) with the rates of this machine measured in
+   the same rounds; what is counted is derived in docs/performance.md ("The selective scan"). One thread, and its processor
+   time, so that other programs count as little as they can; minima over the rounds. */
+#include "kernels/base/pages.h"
+#include "kernels/cpu/scan.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define STATES  16
+#define LENGTHS 9 /* 256, 512, ..., 65536 */
+
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void keep_least(double *least, double value)
+{
+    *least = *least == 0 || value < *least ? value : *least;
+}
+
+/* Memory of pages as the arena of an executable has it. */
+static void *pages(size_t bytes)
+{
+    void *p = bs_pages_alloc(bytes);
+    if (!p) {
+        fprintf(stderr, "bench_scan: no memory for %zu bytes\n", bytes);
+        exit(1);
+    }
+    return p;
+}
+
+static float *random_floats(size_t count, double lo, double hi)
+{
+    float *p = pages(count * sizeof *p);
+    uint64_t state = count;
+    for (size_t i = 0; i < count; i++) {
+        state = state * 6364136223846793005u + 1442695040888963407u;
+        p[i] = (float)(lo + (hi - lo) * (double)(state >> 40) * 0x1p-24);
+    }
+    return p;
+}
+
+/* Multiply-adds of one lane, per second: 12 sums that do not wait for each other. */
+#define FMA_RATE(name, lanes, target)                                                                        \
+    typedef float name##_v __attribute__((vector_size(lanes * 4)));                                          \
+    __attribute__((noinline)) target static double name(int64_t turns)                                       \
+    {                                                                                                        \
+        name##_v a = (name##_v){0} + 1.0001F, b = (name##_v){0} + 1e-4F, s[12] = {{0}};                      \
+        __asm__ volatile("" : "+x"(a), "+x"(b));                                                             \
+        double start = seconds();                                                                            \
+        for (int64_t i = 0; i < turns; i++) {                                                                \
+            _Pragma("GCC unroll 12") for (int k = 0; k < 12; k++) s[k] = s[k] * a + b;                       \
+        }                                                                                                    \
+        double used = seconds() - start;                                                                     \
+        for (int k = 0; k < 12; k++)                                                                         \
+            __asm__ volatile("" ::"x"(s[k]));                                                                \
+        return 12.0 * lanes * (double)turns / used;                                                          \
+    }
+
+#if defined(__x86_64__) || defined(__i386__)
+FMA_RATE(fma_avx512, 16, __attribute__((target("avx512f,fma,prefer-vector-width=512"))))
+FMA_RATE(fma_avx2, 8, __attribute__((target("avx2,fma"))))
+#endif
+FMA_RATE(fma_base, 4, )
+
+static double multiply_adds(const struct bs__simd *simd)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    if (!strcmp(simd->name, "avx512"))
+        return fma_avx512(200000);
+    if (!strcmp(simd->name, "avx2"))
+        return fma_avx2(200000);
+#endif
+    return fma_base(200000);
+}
+
+/* Results of a loop that does nothing else, per second; input and output stay in the first cache. */
+static double exponentials(const struct bs__simd *simd, const float *x, float *y)
+{
+    enum { COUNT = 1024, TURNS = 500 };
+    double start = seconds();
+    for (int i = 0; i < TURNS; i++)
+        simd->exp2(x, y, COUNT);
+    return (double)COUNT * TURNS / (seconds() - start);
+}
+
+/* Bytes read and written per second by a scaled copy of 128 MiB. */
+static double bandwidth(const float *from, float *to, size_t count)
+{
+    double start = seconds();
+    for (size_t i = 0; i < count; i++)
+        to[i] = from[i] * 1.5F;
+    __asm__ volatile("" ::"r"(to) : "memory");
+    return 2.0 * sizeof(float) * (double)count / (seconds() - start);
+}
+
+struct rates {
+    double bytes, exps, fmas;
+};
+
+static void measure_rates(const struct bs__simd *simd, struct rates *r)
+{
+    enum { COUNT = 32 << 20 };
+    static float *from, *to, *x;
+    if (!from) {
+        from = random_floats(COUNT, -1, 1);
+        to = random_floats(COUNT, 0, 1);
+        x = random_floats(1024, -3, 0);
+    }
+    double b = bandwidth(from, to, COUNT), e = exponentials(simd, x, to), f = multiply_adds(simd);
+    r->bytes = b > r->bytes ? b : r->bytes;
+    r->exps = e > r->exps ? e : r->exps;
+    r->fmas = f > r->fmas ? f : r->fmas;
+}
+
+struct mixer {
+    const char *name;
+    int features, rank;
+};
+
+static float *packed(const struct bs__simd *simd, int features, int m, double lo, double hi)
+{
+    float *plain = random_floats((size_t)features * (size_t)m, lo, hi);
+    float *p = pages(bs__scan_packed(simd, features, m) * sizeof *p);
+    bs__scan_pack(simd, plain, features, m, p);
+    bs_pages_free(plain, (size_t)features * (size_t)m * sizeof *plain);
+    return p;
+}
+
+/* Rows of a projection at its full width, so that distances are those of the network. */
+static void new_rows(struct bs__rows *r, int64_t length, int width, bool bf16, double lo, double hi)
+{
+    float *p = random_floats((size_t)length * (size_t)width, lo, hi);
+    *r = (struct bs__rows){p, bf16, width, length * width};
+    if (bf16)
+        for (int64_t i = 0; i < length * width; i++) {
+            uint32_t bits;
+            memcpy(&bits, &p[i], sizeof bits);
+            ((uint16_t *)p)[i] = (uint16_t)(bits >> 16);
+        }
+}
+
+static struct bs__rows part_of(struct bs__rows r, int first)
+{
+    r.data = (char *)r.data + (size_t)first * (r.bf16 ? 2 : 4);
+    return r;
+}
+
+/* Everything for the longest sequence; shorter ones are its beginning. */
+static void new_scan(struct bs__scan *c, const struct bs__simd *simd, const struct mixer *m, int64_t length,
+                     bool bf16)
+{
+    const int d = m->features, width = m->rank + 2 * STATES;
+    struct bs__rows xz, projected, dst;
+    *c = (struct bs__scan){.n = 1,
+                           .features = d,
+                           .states = STATES,
+                           .rank = m->rank,
+                           .ndirection = 2,
+                           .scale = 0.5F,
+                           .softplus = true};
+    new_rows(&xz, length, 2 * d, bf16, -2, 2);
+    new_rows(&dst, length, d, bf16, 0, 1);
+    c->z = part_of(xz, d);
+    c->dst = dst;
+    for (int i = 0; i < 2; i++) {
+        struct bs__scan_direction *s = &c->direction[i];
+        new_rows(&s->u, length, d, bf16, -1, 1);
+        new_rows(&projected, length, width, false, -1, 1);
+        s->low = projected;
+        s->b = part_of(projected, m->rank);
+        s->c = part_of(projected, m->rank + STATES);
+        s->delta_weights = packed(simd, d, m->rank, -0.2, 0.2);
+        s->delta_bias = packed(simd, d, 1, -6, -2);
+        s->skip = packed(simd, d, 1, 0.9, 1.1);
+        float *a_log = random_floats((size_t)d * STATES, 0, 2.8);
+        float *a = pages(bs__scan_packed(simd, d, STATES) * sizeof *a);
+        bs__scan_pack_a(simd, a_log, d, STATES, a);
+        s->a = a;
+        s->reverse = i == 1;
+    }
+    bs__scan_split(simd, 1, c);
+    c->scratch_floats = bs__scan_scratch(simd, c);
+    c->scratch = pages(c->scratch_floats * sizeof *c->scratch);
+}
+
+/* What one token costs per feature, both directions: see docs/performance.md. */
+static struct rates work_of(const struct mixer *m, bool bf16)
+{
+    const double element = bf16 ? 2 : 4, rows = 4.0 * (m->rank + 2 * STATES) / m->features;
+    return (struct rates){
+        .bytes = 6 * element + 2 * rows,
+        .exps = 2 * (STATES + 2) + 1,
+        .fmas = 2 * (4.0 * STATES + m->rank + 3) + 3,
+    };
+}
+
+int main(int argc, char **argv)
+{
+    const struct mixer mixers[] = {{"tiny", 384, 12}, {"small", 768, 24}};
+    enum { MIXERS = 2 };
+    const struct bs__simd *simd = bs__simd_select();
+    bool bf16 = false;
+    int rounds = 5;
+    FILE *csv = NULL;
+    for (int i = 1; i < argc; i++) {
+        const char *next = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--bf16"))
+            bf16 = true;
+        else if (!strcmp(argv[i], "--isa") && !strcmp(next, "base"))
+            simd = bs__simd_base(), i++;
+        else if (!strcmp(argv[i], "--isa") && !strcmp(next, "avx2"))
+            simd = bs__simd_avx2(), i++;
+        else if (!strcmp(argv[i], "--isa") && !strcmp(next, "avx512"))
+            simd = bs__simd_avx512(), i++;
+        else if (!strcmp(argv[i], "--rounds") && atoi(next) > 0)
+            rounds = atoi(next), i++;
+        else if (!strcmp(argv[i], "--csv") && (csv = fopen(next, "w")))
+            i++;
+        else {
+            fprintf(stderr, "usage: %s [--isa base|avx2|avx512] [--bf16] [--rounds N] [--csv FILE]\n",
+                    argv[0]);
+            return 2;
+        }
+    }
+    struct rates rate = {0};
+    double best[MIXERS][LENGTHS] = {{0}};
+    struct bs__scan scan[MIXERS];
+    for (int m = 0; m < MIXERS; m++)
+        new_scan(&scan[m], simd, &mixers[m], 256 << (LENGTHS - 1), bf16);
+    for (int r = 0; r < rounds; r++)
+        for (int m = 0; m < MIXERS; m++) {
+            measure_rates(simd, &rate);
+            for (int k = 0; k < LENGTHS; k++)
+                /* Short sequences several times, so that each length gets a fair number of tries. */
+                for (int turn = 0; turn < (k < 5 ? 1 << (5 - k) : 1); turn++) {
+                    scan[m].length = 256 << k;
+                    double start = seconds();
+                    for (int64_t t = 0; t < scan[m].n * scan[m].groups; t++)
+                        simd->scan(&scan[m], t, 0);
+                    keep_least(&best[m][k], seconds() - start);
+                }
+        }
+    printf("%s, %s rows, %d rounds: %.1f GB/s, %.2f G exponentials/s, %.1f G multiply-adds/s\n", simd->name,
+           bf16 ? "bf16" : "float32", rounds, rate.bytes * 1e-9, rate.exps * 1e-9, rate.fmas * 1e-9);
+    if (csv)
+        fprintf(csv, "mixer,features,length,ms,ns_per_token_feature,bound_ns\n");
+    for (int m = 0; m < MIXERS; m++) {
+        const struct rates w = work_of(&mixers[m], bf16);
+        const double bytes = w.bytes / rate.bytes, exps = w.exps / rate.exps, fmas = w.fmas / rate.fmas;
+        const double bound = fmax(bytes, fmax(exps, fmas));
+        printf("%s, %d features, per token and feature: %.1f bytes %.2f ns, %.0f exponentials %.2f ns, %.0f "
+               "multiply-adds %.2f ns\n%10s %12s %12s %8s\n",
+               mixers[m].name, mixers[m].features, w.bytes, bytes * 1e9, w.exps, exps * 1e9, w.fmas,
+               fmas * 1e9, "length", "ms", "ns", "% bound");
+        for (int k = 0; k < LENGTHS; k++) {
+            const int length = 256 << k;
+            const double per = best[m][k] / length / mixers[m].features;
+            printf("%10d %12.3f %12.3f %8.1f\n", length, best[m][k] * 1e3, per * 1e9, 100 * bound / per);
+            if (csv)
+                fprintf(csv, "%s,%d,%d,%.4f,%.4f,%.4f\n", mixers[m].name, mixers[m].features, length,
+                        best[m][k] * 1e3, per * 1e9, bound * 1e9);
+        }
+    }
+    return csv && fclose(csv) ? 1 : 0;
+}
