@@ -1,4 +1,6 @@
 """Durable jobs: submitted once, watched, cancelled, collected; lost by no crash."""
+import os
+import signal
 import threading
 import time
 
@@ -88,6 +90,25 @@ def test_a_result_is_kept_as_long_as_was_asked_for(client):
     assert get(client, job.id).state == jobs.JOB_STATE_SUCCEEDED
     default = client.wait(client.submit(blobs(64, 64)).job.id)
     assert default.expires_ms - default.finished_ms == 14 * 24 * 3600 * 1000
+
+
+def test_a_signal_to_the_whole_service_lets_work_end_and_is_no_death(own_daemon):
+    """Ctrl-C and service managers signal every process at once; the worker waits for the daemon's word."""
+    own_daemon.start()
+    client = Client(own_daemon.channel())
+    client.import_model()
+    job = client.submit(LARGE, spec=SLOW).job
+    while get(client, job.id).state == jobs.JOB_STATE_QUEUED:
+        time.sleep(0.05)
+    for pid in own_daemon.worker_pids():
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    assert own_daemon.terminate() == 0
+    log = own_daemon.log.read_text()
+    assert "drained" in log and "worker died" not in log, log
+    own_daemon.start()
+    last = Client(own_daemon.channel()).wait(job.id)
+    assert last.state == jobs.JOB_STATE_SUCCEEDED and last.attempts == 0
 
 
 def test_a_new_model_version_does_not_change_what_a_key_means(client):
