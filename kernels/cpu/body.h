@@ -46,9 +46,8 @@
     {                                                                                                        \
         .winograd = winograd_##t, .pointwise = pointwise_##t, .head = head_##t, .load = load_image_##t,      \
         .store = store_image_##t, .apply = apply_##t, .moments = moments_##t, .pool = pool_##t,              \
-        .lattice = lattice_##t, .smooth = smooth_##t,                                                        \
-        .resize = resize_##t, .image_from_tokens = image_from_tokens_##t,                                    \
-        .tokens_from_image = tokens_from_image_##t                                                           \
+        .lattice = lattice_##t, .smooth = smooth_##t, .resize = resize_##t,                                  \
+        .image_from_tokens = image_from_tokens_##t, .tokens_from_image = tokens_from_image_##t               \
     }
 
 static const struct bs__simd table = {

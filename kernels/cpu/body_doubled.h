@@ -79,26 +79,30 @@ INLINE int lattice_taps(int64_t p, int64_t n, int64_t row[5], float weight[5])
 #endif
 
 /* Weights of `rows` input channels and one chunk of output channels into the 25 planes. */
-static void FN(lattice_weights_to)(const ELEM *weights, int rows, float *dst, int64_t plane)
+static void FN(lattice_weights_to)(const ELEM *weights, int rows, factor_t *dst, int64_t plane)
 {
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i += PER)
         for (int v = 0; v < NV; v++) {
-            const ELEM *g = weights + (int64_t)i * 9 * OCC + v * L;
-            vec t[3][5];
-            for (int x = 0; x < 3; x++)
-                lattice_weights(LOAD(g + x * OCC), LOAD(g + (3 + x) * OCC), LOAD(g + (6 + x) * OCC), t[x]);
-            float *u = dst + i * OCC + v * L;
+            vec t[PER][3][5];
+            for (int k = 0; k < PER; k++) {
+                const ELEM *g = weights + (int64_t)(i + k) * 9 * OCC + v * L;
+                for (int x = 0; x < 3; x++)
+                    lattice_weights(LOAD(g + x * OCC), LOAD(g + (3 + x) * OCC), LOAD(g + (6 + x) * OCC),
+                                    t[k][x]);
+            }
+            factor_t *u = dst + i * OCC + v * PER * L;
             for (int y = 0; y < 5; y++) {
-                vec r[5];
-                lattice_weights(t[0][y], t[1][y], t[2][y], r);
+                vec r[PER][5];
+                for (int k = 0; k < PER; k++)
+                    lattice_weights(t[k][0][y], t[k][1][y], t[k][2][y], r[k]);
                 for (int x = 0; x < 5; x++)
-                    store_f32(u + (y * 5 + x) * plane, r[x]);
+                    store_weights(u + (y * 5 + x) * plane, r[0][x], r[PER - 1][x]);
             }
         }
 }
 
 /* The 4x4 pixels from (y0, x0) on, of one block of channels, into the 49 planes. */
-static void FN(lattice_tile_in)(const ELEM *src, int64_t h, int64_t w, int64_t y0, int64_t x0, float *v,
+static void FN(lattice_tile_in)(const ELEM *src, int64_t h, int64_t w, int64_t y0, int64_t x0, factor_t *v,
                                 int64_t plane)
 {
     vec t[4][7];
@@ -125,7 +129,7 @@ static void FN(lattice_tile_in)(const ELEM *src, int64_t h, int64_t w, int64_t y
             d[y] = t[y][x];
         lattice_in(d, r);
         for (int y = 0; y < 7; y++)
-            store_f32(v + (y * 7 + x) * plane, r[y]);
+            store_factors(v + (y * 7 + x) * plane, r[y]);
     }
 }
 
@@ -165,12 +169,12 @@ static void FN(lattice)(const void *ctx, int64_t task, int worker)
     const int64_t v_plane = V_PLANE(c->split.run), m_plane = M_PLANE(c->split.run);
     const int64_t rows = 2 * (c->h + 3), columns = 2 * (c->w + 3);
     const int in_blocks = c->source.blocks, chunks = (in_blocks + KCB - 1) / KCB;
-    float *v = c->scratch + c->scratch_floats * (size_t)worker;
-    float *m = v + chunks * LATTICE_PLANES * v_plane, *u = m + LATTICE_PLANES * m_plane;
+    float *m = c->scratch + c->scratch_floats * (size_t)worker;
+    factor_t *v = (factor_t *)(m + LATTICE_PLANES * m_plane), *u = v + chunks * LATTICE_PLANES * v_plane;
 
     for (int b = 0; b < in_blocks; b++) {
         const ELEM *x = (const ELEM *)c->source.data + (n * c->source.stride + b) * c->h * c->w * L;
-        float *to = v + (b / KCB) * LATTICE_PLANES * v_plane + (b % KCB) * c->split.run * L;
+        factor_t *to = v + (b / KCB) * LATTICE_PLANES * v_plane + (b % KCB) * c->split.run * L;
         for (int64_t i = 0; i < count; i++) {
             int64_t ty = (first + i) / c->tiles_x, tx = (first + i) % c->tiles_x;
             FN(lattice_tile_in)
@@ -209,6 +213,7 @@ static void FN(lattice)(const void *ctx, int64_t task, int worker)
     }
 }
 
+#ifndef BS__PAIRS
 /* The filter along both axes, bias, ReLU and moments. Columns in stripes, so that lattice rows stay in the first-level
    cache until all their pixels are made. */
 #ifndef SMOOTH_STRIPE
@@ -272,3 +277,4 @@ static void FN(smooth)(const void *ctx, int64_t task, int worker)
         }
     }
 }
+#endif

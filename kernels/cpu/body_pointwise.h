@@ -9,7 +9,7 @@ static void FN(pointwise)(const void *ctx, int64_t task, int worker)
     const int in_blocks = c->source.blocks, out_chunks = (c->out_blocks + NV - 1) / NV;
     const ELEM *src = (const ELEM *)c->source.data + (n * in_blocks * pixels + first) * L;
     float *product = c->scratch + c->scratch_floats * (size_t)worker;
-#ifdef BF16
+#if defined(BF16) && !defined(BS__PAIRS)
     float *copy = product + c->run * OCC;
     for (int b = 0; b < in_blocks; b++)
         for (int64_t i = 0; i < count; i++)
@@ -18,18 +18,18 @@ static void FN(pointwise)(const void *ctx, int64_t task, int worker)
     const int64_t x_stride = c->run * L;
     float *weights_f32 = copy + in_blocks * c->run * L;
 #else
-    const float *x = src;
+    const factor_t *x = src;
     const int64_t x_stride = pixels * L;
 #endif
     for (int o = 0; o < out_chunks; o++) {
         int vectors = c->out_blocks - o * NV < NV ? c->out_blocks - o * NV : NV;
         const ELEM *w = (const ELEM *)c->weights + (int64_t)o * in_blocks * L * OCC;
-#ifdef BF16
+#if defined(BF16) && !defined(BS__PAIRS)
         const float *weights = weights_f32;
         for (int64_t i = 0; i < (int64_t)in_blocks * L * OCC; i += L)
             store_f32(weights_f32 + i, LOAD(w + i));
 #else
-        const float *weights = w;
+        const factor_t *weights = w;
 #endif
         multiply(count, vectors, x, x_stride, in_blocks, weights, product, false);
         for (int b = 0; b < vectors; b++) {
@@ -47,6 +47,7 @@ static void FN(pointwise)(const void *ctx, int64_t task, int worker)
     }
 }
 
+#ifndef BS__PAIRS
 static void FN(head)(const void *ctx, int64_t task, int worker)
 {
     (void)worker;
@@ -68,3 +69,4 @@ static void FN(head)(const void *ctx, int64_t task, int worker)
         }
     }
 }
+#endif

@@ -51,11 +51,6 @@ INLINE void output_transform(const vec t[6], vec y[4])
     y[3] = fma_v(splat(WA2 * WA), d, fma_v(splat(WB2 * WB), e, t[5]));
 }
 
-/* Floats from one of the 36 planes to the next; one line more than its content, else all planes share a cache set. */
-#define V_PLANE(run) (KCB * (run)*L + L)
-#define M_PLANE(run) ((run)*OCC + L)
-#define U_PLANE      (KCB * L * OCC + L)
-
 #endif
 
 /* Weights of `rows` input channels and one chunk of output channels into the 36 planes. */
@@ -199,7 +194,8 @@ static void FN(winograd)(const void *ctx, int64_t task, int worker)
         for (int b = 0; b < vectors; b++) {
             int out = o * NV + b;
             struct bs__moments *moments =
-                c->part ? c->part + ((n * c->split.runs + part % c->split.runs) * c->out_blocks + out) * L : NULL;
+                c->part ? c->part + ((n * c->split.runs + part % c->split.runs) * c->out_blocks + out) * L
+                        : NULL;
             if (moments)
                 memset(moments, 0, L * sizeof *moments);
             struct sums sums = {.count = 0};

@@ -280,8 +280,9 @@ void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const
         .transformed = in_blocks * out_blocks * simd->lanes * simd->lanes <= 128 * 128,
     };
     bind_sources(b, k->source, from);
-    /* Tiles of a task: more of them share the transformed weights of a chunk, fewer stay in the second-level cache. */
-    k->split.run = in_blocks * simd->lanes > 256 ? 96 : 60;
+    /* Tiles of a task: more of them share the transformed weights of a chunk, fewer stay in the second-level cache.
+       Measured with 18 to 96: flat within 3 % from 42 to 96, these are the best. */
+    k->split.run = in_blocks * simd->lanes > 128 ? 96 : 42;
     s->tasks = bs__split_tiles(b, k->tiles_y * k->tiles_x, k->n, out_chunks, &k->split);
     k->scratch_floats = bs__tile_scratch(simd, in_blocks, k->split.run, 36, 36);
     struct bs__conv_weights w = bs__weights_of(c, 0);
@@ -384,7 +385,8 @@ static void add_product(struct bs__build *b, struct bs__image_at *from, const st
     bs__touch(b, to->buffer);
     s->dst = to->buffer;
     char how[64];
-    snprintf(how, sizeof how, "%s tap %d,%d of %d", c->relu ? " relu" : "", dy, dx, step);
+    snprintf(how, sizeof how, "%s%s tap %d,%d of %d", c->relu ? " relu" : "", b->self->pairs ? " pairs" : "",
+             dy, dx, step);
     bs__name_step(s, "1x1", from, to, how);
 }
 

@@ -307,6 +307,7 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     program->private = self;
     self->cpu = cpu;
     self->bf16 = precision == BS_PRECISION_BF16;
+    self->pairs = self->bf16 && cpu->fast_bf16;
     self->element = self->bf16 ? sizeof(uint16_t) : sizeof(float);
     self->type = self->bf16 ? &cpu->simd->bf16 : &cpu->simd->f32;
     l.build = (struct bs__build){.cpu = cpu, .params = params, .program = program, .self = self, .err = err};

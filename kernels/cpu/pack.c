@@ -10,7 +10,7 @@
 struct job {
     const struct bs__cpu *cpu;
     const struct bs__conv_weights *w;
-    bool bf16, transformed, transposed;
+    bool bf16, transformed, transposed, pairs; /* pairs: two input channels side by side */
     int tap_y, tap_x;
     struct bs__dnnl_conv *conv;
 };
@@ -96,7 +96,10 @@ static void pack_chunk(const struct job *j, const float *plain, int chunk, void 
                     int tap = j->transposed ? j->tap_y * w->kernel_w + j->tap_x : t;
                     v = plain[row * (size_t)kernel + (size_t)tap];
                 }
-                put(dst, ((size_t)i * (size_t)taps + (size_t)t) * (size_t)width + (size_t)o, v, j->bf16);
+                size_t at = ((size_t)i * (size_t)taps + (size_t)t) * (size_t)width + (size_t)o;
+                if (j->pairs)
+                    at = ((size_t)(i / 2) * (size_t)width + (size_t)o) * 2 + (size_t)(i % 2);
+                put(dst, at, v, j->bf16);
             }
     }
 }
@@ -219,19 +222,25 @@ bs_status bs__pack_pointwise(const struct bs__cpu *cpu, struct bs_params *params
                              const struct bs__conv_weights *w, bool bf16, const void **out,
                              struct bs_err *err)
 {
-    struct job j = {.cpu = cpu, .w = w, .bf16 = bf16};
+    struct job j = {.cpu = cpu, .w = w, .bf16 = bf16, .pairs = bf16 && cpu->fast_bf16};
     size_t values = chunk_values(&j, 1) * (size_t)out_chunks(&j);
-    return packed(&j, params, "1x1", values * (bf16 ? sizeof(uint16_t) : sizeof(float)), pack_plain, out,
-                  err);
+    return packed(&j, params, j.pairs ? "1x1 pairs" : "1x1",
+                  values * (bf16 ? sizeof(uint16_t) : sizeof(float)), pack_plain, out, err);
 }
 
 bs_status bs__pack_tap(const struct bs__cpu *cpu, struct bs_params *params, const struct bs__conv_weights *w,
                        int y, int x, bool bf16, const void **out, struct bs_err *err)
 {
-    struct job j = {.cpu = cpu, .w = w, .bf16 = bf16, .transposed = true, .tap_y = y, .tap_x = x};
+    struct job j = {.cpu = cpu,
+                    .w = w,
+                    .bf16 = bf16,
+                    .transposed = true,
+                    .pairs = bf16 && cpu->fast_bf16,
+                    .tap_y = y,
+                    .tap_x = x};
     size_t values = chunk_values(&j, 1) * (size_t)out_chunks(&j);
     char form[32];
-    snprintf(form, sizeof form, "tap%d,%d", y, x);
+    snprintf(form, sizeof form, "tap%d,%d%s", y, x, j.pairs ? " pairs" : "");
     return packed(&j, params, form, values * (bf16 ? sizeof(uint16_t) : sizeof(float)), pack_plain, out, err);
 }
 

@@ -19,8 +19,8 @@ enum bs__step_kind {
     BS__STEP_STORE, /* blocked image to host tensor, sigmoid on the way */
     BS__STEP_HEAD,  /* 1x1 convolution to few channels, straight to a host tensor */
     BS__STEP_WINOGRAD,
-    BS__STEP_LATTICE, /* 3x3 convolution of a doubled image, */
-    BS__STEP_SMOOTH,  /* and the filter that ends it */
+    BS__STEP_LATTICE,   /* 3x3 convolution of a doubled image, */
+    BS__STEP_SMOOTH,    /* and the filter that ends it */
     BS__STEP_DIRECT,    /* oneDNN */
     BS__STEP_POINTWISE, /* 1x1 convolution, or one tap of a transposed one */
     BS__STEP_APPLY,     /* norm, activation, arithmetic, copy */
@@ -101,6 +101,7 @@ struct bs__cpu_program {
     const struct bs__simd_type *type;
     size_t element;
     bool bf16;
+    bool pairs; /* 1x1 convolutions and those of doubled images by bs__simd_pairs */
     struct bs__step *step;
     struct bs__owned *owned;
 };

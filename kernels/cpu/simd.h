@@ -49,7 +49,7 @@ struct bs__winograd {
     const float *bias; /* padded with zeros */
     bool relu;
     void *dst;
-    struct bs__moments *part;            /* (N, runs, padded channels); NULL: not wanted */
+    struct bs__moments *part; /* (N, runs, padded channels); NULL: not wanted */
     int64_t tiles_y, tiles_x;
     struct bs__split split;
     float *scratch;        /* worker after worker */
@@ -143,6 +143,8 @@ struct bs__simd {
     void (*exp2)(const float *x, float *dst, int64_t count);
 };
 
+/* pointwise and lattice for bf16 with products of bf16 pairs; weights of 1x1 are packed by pairs. */
+const struct bs__simd_type *bs__simd_pairs(void);
 /* The best one this processor can run. Never NULL. */
 const struct bs__simd *bs__simd_select(void);
 /* The one of this name; NULL when there is none that this processor can run. */

@@ -129,7 +129,7 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
     const struct bs__cpu *cpu = dev;
     const struct running r = {program, program->private, run};
     const struct bs__step *s = &r.self->step[step];
-    const struct bs__simd_type *type = r.self->type;
+    const struct bs__simd_type *type = r.self->type, *products = r.self->pairs ? bs__simd_pairs() : type;
     bs_status rc = BS_OK;
     switch (s->kind) {
     case BS__STEP_WINOGRAD: {
@@ -147,7 +147,7 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
         bind_source(&r, s, 0, &c.source);
         c.dst = at(&r, s->dst);
         c.scratch = at(&r, s->scratch);
-        bs__parallel(cpu->threads, s->tasks, type->lattice, &c);
+        bs__parallel(cpu->threads, s->tasks, products->lattice, &c);
         break;
     }
     case BS__STEP_POINTWISE: {
@@ -155,7 +155,7 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
         bind_source(&r, s, 0, &c.source);
         c.dst = at(&r, s->dst);
         c.scratch = at(&r, s->scratch);
-        bs__parallel(cpu->threads, s->tasks, type->pointwise, &c);
+        bs__parallel(cpu->threads, s->tasks, products->pointwise, &c);
         break;
     }
     case BS__STEP_HEAD: {
