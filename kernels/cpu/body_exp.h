@@ -2,7 +2,7 @@
    2^x = 2^k 2^(j/32) 2^f. AVX-512 takes 2^(j/32) from two registers and a polynomial of degree 2 for |f| <= 1/64; the others
    have no such registers (j = 0) and take degree 5 for |f| <= 1/2. The coefficients are minimax under the condition that
    2^0 is 1, so that a state that hardly decays keeps its rate. Results of 2^-126 and above are right to 2 units in the last
-   place (2.5 without fused multiply-adds), smaller ones are off by 2^-126 at most. (test_scan.c:
+   place (2.5 without fused multiply-adds), smaller ones are off by 2^-126 at most. (test_conv1d.c: 
    exponential_is_as_exact_as_it_says.) */
 
 #define LOG2E 1.44269504F

@@ -1,117 +1,10 @@
-/* The selective scan and its convolution against double loops, with every instruction set this processor has: shapes that
-   fill no vector and no piece, both directions, float32 and bf16 rows, extreme step sizes, NaN, and the error bound of the
-   exponential. Rows lie in memory full of NaN, so whatever is read beside them shows. */
-#include "kernels/cpu/scan.h"
-
-#include <float.h>
+/* The selective scan against double loops, with every instruction set this processor has: shapes that fill no vector and no
+   piece, both directions, float32 and bf16 rows, extreme step sizes, NaN, threads. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/kernels/kernels_support.h"
-
-#define GUARD 0x7fc1 /* a NaN in bf16 and, twice, in float32 */
-
-struct grid {
-    double *value; /* (n, length, width) */
-    uint16_t *memory;
-    size_t elements;
-    struct bs__rows rows;
-};
-
-static float widened(uint16_t x)
-{
-    uint32_t bits = (uint32_t)x << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-static uint16_t narrowed(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-/* Rows with room between them that begin at no particular address. */
-static struct grid new_grid(int64_t n, int64_t length, int width, bool bf16)
-{
-    struct grid g = {.rows = {.bf16 = bf16, .row = width + 5}};
-    g.rows.sample = length * g.rows.row + 2;
-    g.elements = (size_t)(n * g.rows.sample) + 8;
-    g.memory = malloc(g.elements * (bf16 ? 2 : 4));
-    g.value = calloc((size_t)(n * length * width), sizeof *g.value);
-    assert_non_null(g.memory);
-    assert_non_null(g.value);
-    for (size_t i = 0; i < g.elements * (bf16 ? 1 : 2); i++)
-        g.memory[i] = GUARD;
-    g.rows.data = g.memory + (bf16 ? 3 : 6);
-    return g;
-}
-
-static void set(struct grid *g, int64_t length, int width, int64_t n, int64_t t, int i, float x)
-{
-    const int64_t at = n * g->rows.sample + t * g->rows.row + i;
-    if (g->rows.bf16)
-        ((uint16_t *)g->rows.data)[at] = isnan(x) ? GUARD : narrowed(x),
-                   x = isnan(x) ? x : widened(narrowed(x));
-    else
-        ((float *)g->rows.data)[at] = x;
-    g->value[(n * length + t) * width + i] = (double)x;
-}
-
-static float get(const struct grid *g, int64_t n, int64_t t, int i)
-{
-    const int64_t at = n * g->rows.sample + t * g->rows.row + i;
-    return g->rows.bf16 ? widened(((const uint16_t *)g->rows.data)[at]) : ((const float *)g->rows.data)[at];
-}
-
-static struct grid random_grid(struct numbers *r, int64_t n, int64_t length, int width, bool bf16, double lo,
-                               double hi)
-{
-    struct grid g = new_grid(n, length, width, bf16);
-    for (int64_t s = 0; s < n; s++)
-        for (int64_t t = 0; t < length; t++)
-            for (int i = 0; i < width; i++)
-                set(&g, length, width, s, t, i, (float)next_real(r, lo, hi));
-    return g;
-}
-
-static void free_grid(struct grid *g)
-{
-    free(g->value);
-    free(g->memory);
-}
-
-/* Everything beside the rows is as it was. */
-static void assert_untouched_beside(const struct grid *g, int64_t n, int64_t length, int width)
-{
-    const size_t first = g->rows.bf16 ? 3 : 6, part = g->rows.bf16 ? 1 : 2;
-    for (int64_t s = 0; s < n; s++)
-        for (int64_t t = 0; t < length; t++)
-            memset(g->memory + first + (size_t)(s * g->rows.sample + t * g->rows.row) * part, 0,
-                   (size_t)width * part * 2);
-    size_t touched = 0;
-    for (size_t i = 0; i < g->elements * part; i++)
-        touched += g->memory[i] != GUARD && g->memory[i] != 0;
-    assert_int_equal(touched, 0);
-}
-
-static float *vectors_of(size_t count)
-{
-    float *p = aligned_alloc(64, (count * sizeof *p + 63) / 64 * 64);
-    assert_non_null(p);
-    memset(p, 0, (count * sizeof *p + 63) / 64 * 64);
-    return p;
-}
-
-static float *packed(const struct bs__simd *simd, const float *src, int features, int m)
-{
-    float *p = vectors_of(bs__scan_packed(simd, features, m));
-    bs__scan_pack(simd, src, features, m, p);
-    return p;
-}
+#include "tests/unit/kernels_cpu/rows.h"
 
 struct scan_case {
     int64_t n, length;
@@ -136,14 +29,6 @@ struct problem {
     struct bs__scan scan;
 };
 
-static float *plain(struct numbers *r, size_t count, double lo, double hi)
-{
-    float *p = vectors_of(count);
-    for (size_t i = 0; i < count; i++)
-        p[i] = (float)next_real(r, lo, hi);
-    return p;
-}
-
 static void new_direction(struct problem *p, struct numbers *r, int i)
 {
     const struct scan_case *is = &p->is;
@@ -156,13 +41,13 @@ static void new_direction(struct problem *p, struct numbers *r, int i)
         d->low = random_grid(r, is->n, is->length, is->rank, is->bf16_projections, -1, 1);
     else
         d->delta = random_grid(r, is->n, is->length, f, is->bf16, is->low, is->high);
-    d->weights = plain(r, (size_t)f * (size_t)is->rank, -1, 1);
-    d->bias = plain(r, (size_t)f, -6, -1);
-    d->skip = plain(r, (size_t)f, 0.5, 1.5);
-    d->a_log = plain(r, (size_t)f * (size_t)is->states, -1, 3);
-    d->packed_weights = packed(p->simd, d->weights, f, is->rank);
-    d->packed_bias = packed(p->simd, d->bias, f, 1);
-    d->packed_skip = packed(p->simd, d->skip, f, 1);
+    d->weights = plain_floats(r, (size_t)f * (size_t)is->rank, -1, 1);
+    d->bias = plain_floats(r, (size_t)f, -6, -1);
+    d->skip = plain_floats(r, (size_t)f, 0.5, 1.5);
+    d->a_log = plain_floats(r, (size_t)f * (size_t)is->states, -1, 3);
+    d->packed_weights = packed_floats(p->simd, d->weights, f, is->rank);
+    d->packed_bias = packed_floats(p->simd, d->bias, f, 1);
+    d->packed_skip = packed_floats(p->simd, d->skip, f, 1);
     d->packed_a_log = vectors_of(bs__scan_packed(p->simd, f, is->states));
     bs__scan_pack_a(p->simd, d->a_log, f, is->states, d->packed_a_log);
     p->scan.direction[i] = (struct bs__scan_direction){.u = d->u.rows,
@@ -274,7 +159,7 @@ static double worst_difference(const struct problem *p)
                     double z = p->z.value[(n * is->length + t) * is->features + f];
                     y *= z / (1 + exp(-z));
                 }
-                double e = fabs(y - (double)get(&p->dst, n, t, f));
+                double e = fabs(y - (double)get_grid(&p->dst, n, t, f));
                 assert_false(isnan(e));
                 largest = fabs(y) > largest ? fabs(y) : largest;
                 difference = e > difference ? e : difference;
@@ -298,18 +183,6 @@ static void check_scan(const struct bs__simd *simd, const struct scan_case *is, 
     free_problem(&p);
 }
 
-/* All instruction sets of this processor. */
-static void with_all(void (*check)(const struct bs__simd *simd))
-{
-    check(bs__simd_base());
-#if defined(__x86_64__) || defined(__i386__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        check(bs__simd_avx2());
-    if (bs__simd_select() == bs__simd_avx512())
-        check(bs__simd_avx512());
-#endif
-}
-
 static void shapes(const struct bs__simd *simd)
 {
     const struct scan_case cases[] = {
@@ -329,7 +202,7 @@ static void shapes(const struct bs__simd *simd)
 static void scan_is_right_for_any_shape(void **state)
 {
     (void)state;
-    with_all(shapes);
+    with_all_instruction_sets(shapes);
 }
 
 /* The projections' rows may keep float32 beside bf16 features. bf16 has 8 bits; a first direction is rounded too. */
@@ -354,7 +227,7 @@ static void narrow_rows(const struct bs__simd *simd)
 static void scan_is_right_with_bf16_rows(void **state)
 {
     (void)state;
-    with_all(narrow_rows);
+    with_all_instruction_sets(narrow_rows);
 }
 
 /* Step sizes from 1e-13 (nothing happens for long) to 90 (everything is forgotten at once, exponents beyond float32's). */
@@ -376,7 +249,7 @@ static void step_sizes(const struct bs__simd *simd)
 static void scan_is_right_for_tiny_and_huge_steps(void **state)
 {
     (void)state;
-    with_all(step_sizes);
+    with_all_instruction_sets(step_sizes);
 }
 
 /* A state that forgets over a thousand tokens is a sum of thousands: errors of the decay that had one sign would show. */
@@ -386,12 +259,13 @@ static void long_memory(const struct bs__simd *simd)
     const struct scan_case is = {.n = 1, .length = 9000, .features = 16, .states = 1, .ndirection = 1};
     new_problem(&p, simd, &is);
     for (int64_t t = 0; t < is.length; t++) {
-        set(&p.d[0].b, is.length, 1, 0, t, 0, 1);
-        set(&p.d[0].c, is.length, 1, 0, t, 0, 1);
+        set_grid(&p.d[0].b, is.length, 1, 0, t, 0, 1);
+        set_grid(&p.d[0].c, is.length, 1, 0, t, 0, 1);
         for (int f = 0; f < is.features; f++) {
             /* softplus(-6.9) is about 0.001 */
-            set(&p.d[0].delta, is.length, is.features, 0, t, f, -6.9F + 0.1F * (float)f - p.d[0].bias[f]);
-            set(&p.d[0].u, is.length, is.features, 0, t, f, 1);
+            set_grid(&p.d[0].delta, is.length, is.features, 0, t, f,
+                     -6.9F + 0.1F * (float)f - p.d[0].bias[f]);
+            set_grid(&p.d[0].u, is.length, is.features, 0, t, f, 1);
         }
     }
     memset(p.d[0].a_log, 0, (size_t)is.features * sizeof *p.d[0].a_log);
@@ -407,7 +281,7 @@ static void long_memory(const struct bs__simd *simd)
 static void scan_keeps_a_long_memory(void **state)
 {
     (void)state;
-    with_all(long_memory);
+    with_all_instruction_sets(long_memory);
 }
 
 /* From its token on, a NaN is in every later result of its feature, and in no other feature. */
@@ -425,11 +299,11 @@ static void nan_in(const struct bs__simd *simd, bool in_delta)
                                  .high = 1};
     struct problem p;
     new_problem(&p, simd, &is);
-    set(in_delta ? &p.d[0].delta : &p.d[0].u, is.length, is.features, 0, when, where, NAN);
+    set_grid(in_delta ? &p.d[0].delta : &p.d[0].u, is.length, is.features, 0, when, where, NAN);
     run_scan(&p, 1, 0);
     for (int64_t t = 0; t < is.length; t++)
         for (int f = 0; f < is.features; f++)
-            assert_int_equal(isnan(get(&p.dst, 0, t, f)) != 0, t >= when && f == where);
+            assert_int_equal(isnan(get_grid(&p.dst, 0, t, f)) != 0, t >= when && f == where);
     free_problem(&p);
 }
 
@@ -442,7 +316,7 @@ static void nans(const struct bs__simd *simd)
 static void a_nan_stays_in_its_feature_and_is_not_lost(void **state)
 {
     (void)state;
-    with_all(nans);
+    with_all_instruction_sets(nans);
 }
 
 static void any_split(const struct bs__simd *simd)
@@ -459,7 +333,7 @@ static void any_split(const struct bs__simd *simd)
     for (int threads = 1; threads <= 5; threads++)
         for (int vectors = 0; vectors <= 5; vectors++) {
             for (int64_t t = 0; t < is.length; t++)
-                set(&p.dst, is.length, is.features, 0, t, 0, -1);
+                set_grid(&p.dst, is.length, is.features, 0, t, 0, -1);
             run_scan(&p, threads, vectors);
             assert_memory_equal(first, p.dst.memory, bytes);
         }
@@ -470,149 +344,18 @@ static void any_split(const struct bs__simd *simd)
 static void threads_and_tasks_do_not_change_a_bit(void **state)
 {
     (void)state;
-    with_all(any_split);
-}
-
-/* Units in the last place of a float32 of this size. */
-static double last_place(double x)
-{
-    int exponent;
-    frexp(x, &exponent);
-    return ldexp(1, exponent - 24);
-}
-
-static void exponential(const struct bs__simd *simd)
-{
-    enum { BATCH = 4096 };
-    float *x = vectors_of(BATCH), *y = vectors_of(BATCH);
-    double worst = 0, below = 0;
-    uint32_t bits = 0;
-    /* From 0 to 160 in steps of 97 floats, with both signs: every exponent, 12 million values. */
-    for (uint32_t end = 0x43200000; bits < end;) {
-        for (int i = 0; i < BATCH; i++, bits += 97) {
-            uint32_t one = (bits < end ? bits : end) | (i % 8 ? 0x80000000 : 0);
-            memcpy(&x[i], &one, sizeof one);
-        }
-        simd->exp2(x, y, BATCH);
-        for (int i = 0; i < BATCH; i++) {
-            const double want = exp2((double)x[i]);
-            if (x[i] >= 128)
-                assert_true(isinf(y[i]) && y[i] > 0);
-            else if (want > 0x1p-126) {
-                double e = fabs((double)y[i] - want) / last_place(want);
-                worst = e > worst ? e : worst;
-            } else {
-                double e = fabs((double)y[i] - want);
-                below = e > below ? e : below;
-            }
-        }
-    }
-    print_message("%s: %.3f units in the last place, %.3f of 2^-126 below\n", simd->name, worst,
-                  below * 0x1p126);
-    assert_true(worst <= (simd == bs__simd_base() ? 2.5 : 2)); /* without fused multiply-adds */
-    assert_true(below <= 0x1p-126);
-    const float far[16] = {0,      -0.0F,    -150, -1e3F, -1e6F, -1e9F,   -1e12F,
-                           -1e30F, -FLT_MAX, 128,  1e3F,  1e9F,  FLT_MAX, -126};
-    memcpy(x, far, sizeof far);
-    simd->exp2(x, y, 16);
-    assert_true(y[0] == 1 && y[1] == 1);
-    for (int i = 2; i < 9; i++)
-        assert_true(y[i] >= 0 && y[i] <= 0x1p-126F);
-    for (int i = 9; i < 13; i++)
-        assert_true(isinf(y[i]));
-    assert_true(y[13] == 0x1p-126F);
-    free(x);
-    free(y);
-}
-
-static void exponential_is_as_exact_as_it_says(void **state)
-{
-    (void)state;
-    with_all(exponential);
-}
-
-static void conv_case(const struct bs__simd *simd, int64_t n, int64_t length, int features, int kernel,
-                      bool bf16, bool silu, double tolerance)
-{
-    struct numbers r = {11};
-    struct grid x = random_grid(&r, n, length, features, bf16, -2, 2), y[2];
-    float *w[2], *bias[2], *held[4];
-    struct bs__conv1d c = {.src = x.rows,
-                           .n = n,
-                           .length = length,
-                           .features = features,
-                           .kernel = kernel,
-                           .ndirection = 2,
-                           .silu = silu};
-    for (int i = 0; i < 2; i++) {
-        y[i] = new_grid(n, length, features, bf16);
-        w[i] = plain(&r, (size_t)(features * kernel), -1, 1);
-        bias[i] = plain(&r, (size_t)features, -1, 1);
-        c.direction[i].weights = held[i] = packed(simd, w[i], features, kernel);
-        c.direction[i].bias = held[2 + i] = packed(simd, bias[i], features, 1);
-        c.direction[i].reverse = i == 1;
-        c.direction[i].dst = y[i].rows;
-    }
-    bs__conv1d_split(&c);
-    bs__parallel(1, c.n * c.runs, simd->conv1d, &c);
-    double worst = 0;
-    for (int i = 0; i < 2; i++)
-        for (int64_t row = 0; row < n * length; row++)
-            for (int f = 0; f < features; f++) {
-                double sum = (double)bias[i][f];
-                for (int k = 0; k < kernel; k++) {
-                    int64_t t = row % length + (i ? 1 : -1) * (kernel - 1 - k);
-                    if (t >= 0 && t < length)
-                        sum += (double)w[i][f * kernel + k] *
-                               x.value[(row / length * length + t) * features + f];
-                }
-                if (silu)
-                    sum /= 1 + exp(-sum);
-                double e = fabs(sum - (double)get(&y[i], row / length, row % length, f));
-                assert_false(isnan(e));
-                worst = e > worst ? e : worst;
-            }
-    print_message("%s length %d features %d kernel %d: %.1e\n", simd->name, (int)length, features, kernel,
-                  worst);
-    assert_true(worst < tolerance);
-    for (int i = 0; i < 2; i++) {
-        assert_untouched_beside(&y[i], n, length, features);
-        free_grid(&y[i]);
-        free(w[i]);
-        free(bias[i]);
-    }
-    for (int i = 0; i < 4; i++)
-        free(held[i]);
-    free_grid(&x);
-}
-
-static void convolutions(const struct bs__simd *simd)
-{
-    conv_case(simd, 1, 1, 1, 4, false, true, 3e-6);
-    conv_case(simd, 2, 200, 37, 4, false, true, 3e-6);
-    conv_case(simd, 1, 64, 48, 4, false, false, 3e-6);
-    conv_case(simd, 1, 3, 16, 4, false, true, 3e-6);
-    conv_case(simd, 2, 77, 20, 7, false, true, 3e-6);
-    conv_case(simd, 2, 100, 33, 4, true, true, 4e-2); /* results up to 8 in steps of 2^-5, half of it */
-}
-
-static void convolution_looks_back_or_ahead_only(void **state)
-{
-    (void)state;
-    with_all(convolutions);
+    with_all_instruction_sets(any_split);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exponential_is_as_exact_as_it_says),
         cmocka_unit_test(scan_is_right_for_any_shape),
         cmocka_unit_test(scan_is_right_with_bf16_rows),
         cmocka_unit_test(scan_is_right_for_tiny_and_huge_steps),
         cmocka_unit_test(scan_keeps_a_long_memory),
         cmocka_unit_test(a_nan_stays_in_its_feature_and_is_not_lost),
         cmocka_unit_test(threads_and_tasks_do_not_change_a_bit),
-        cmocka_unit_test(convolution_looks_back_or_ahead_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
