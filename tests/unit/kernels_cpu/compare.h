@@ -23,6 +23,7 @@ struct how {
     int threads;
     double offset;   /* added to the input, to try norms far from zero */
     const char *isa; /* NULL: the best one */
+    bool edge;       /* the input is zero but for its first column */
 };
 struct difference compare(const struct bs_graph *g, struct how how, uint64_t seed);
 

@@ -420,6 +420,22 @@ static void norms_far_from_zero_equal_the_reference(void **state)
     over_shapes(norm_conv, 5e-3, 5, 1000);
 }
 
+/* What a ReLU leaves of some channels: the pixels at the edge of the image. */
+static void norms_of_an_edge_equal_the_reference(void **state)
+{
+    (void)state;
+    struct bs_err err;
+    struct bs_graph *g = bs_graph_create();
+    bs_value x = bs_graph_input(g, "x", BS_SHAPE(1, 5, 6, 2000));
+    bs_graph_output(g, "y", bs_graph_instance_norm(g, x, 1e-9f));
+    assert_int_equal(bs_graph_finish(g, &err), BS_OK);
+    struct difference d = compare(g, (struct how){.threads = 2, .edge = true}, 5);
+    assert_true(d.largest > 20);
+    if (!(d.max <= 1e-5 * d.largest))
+        fail_msg("differs by %g of %g", d.max, d.largest);
+    bs_graph_destroy(g);
+}
+
 static void the_rest_equals_the_reference(void **state)
 {
     (void)state;
@@ -446,6 +462,7 @@ int main(void)
         cmocka_unit_test(images_are_doubled_where_that_takes_fewer_products),
         cmocka_unit_test(a_doubled_image_gives_the_same_bits_on_any_number_of_threads),
         cmocka_unit_test(norms_far_from_zero_equal_the_reference),
+        cmocka_unit_test(norms_of_an_edge_equal_the_reference),
         cmocka_unit_test(the_rest_equals_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
