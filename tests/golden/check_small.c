@@ -70,10 +70,7 @@ static void check_run(struct golden *g, const char *folder, const char *tag, con
         check_tensor(g, folder, file, way, r.output, &r.shape, false);
     goto cleanup;
 failed:
-    if (err.code == BS_EUNSUPPORTED && strcmp(way->device, "ref") != 0)
-        golden_skip(g, name, "%s", err.msg);
-    else
-        golden_error(g, name, &err);
+    golden_error(g, name, &err);
 cleanup:
     golden_result_free(&r);
     bs_npy_free(&input);
