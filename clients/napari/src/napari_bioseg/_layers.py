@@ -1,0 +1,91 @@
+"""napari layers as the panel sees them: their axes, which part of them is meant, and an order made of that. No pixel is read here."""
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bioseg.errors import InvalidRequest
+
+from ._planes import Selection, box, level_0, pixel_size_um, place_of
+from ._work import Order
+
+
+def shape(layer: Any) -> tuple[int, ...]:
+    """Of the full resolution."""
+    return tuple(int(n) for n in level_0(layer.data, layer.multiscale).shape)
+
+
+def leading_axes(layer: Any) -> list[str]:
+    """Names of the axes in front of y and x, with their lengths."""
+    labels = getattr(layer, "axis_labels", None) or [""] * layer.ndim
+    return [(f"{label}" if not re.fullmatch(r"(axis )?-?\d+", str(label)) and label else f"axis {n}") + f" ({size})"
+            for n, (label, size) in enumerate(zip(labels[:layer.ndim - 2], shape(layer)))]
+
+
+def pixel_size(layer: Any) -> float | None:
+    return pixel_size_um(getattr(layer, "units", ()), layer.scale)
+
+
+def _region(viewer: Any, layer: Any, shapes: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    drawn = list(shapes.data)
+    chosen = [drawn[n] for n in sorted(shapes.selected_data)] or drawn[-1:]
+    if not chosen:
+        raise InvalidRequest(f"nothing is drawn in {shapes.name} yet: draw a rectangle in it")
+    world = np.tile(np.asarray(viewer.dims.point, float), (sum(map(len, chosen)), 1))
+    corners = np.array([shapes.data_to_world(corner) for polygon in chosen for corner in polygon], float)
+    world[:, -2:] = corners[:, -2:]
+    inside = np.array([layer.world_to_data(point) for point in world])[:, -2:]
+    return box(inside, *_height_width(layer))
+
+
+def _height_width(layer: Any) -> tuple[int, int]:
+    sizes = shape(layer)
+    return (sizes[-3], sizes[-2]) if layer.rgb else (sizes[-2], sizes[-1])
+
+
+def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], planes: tuple[int, ...] = (), linked: str = "independent",
+          channel_axis: int | None = None, channel: int | None = None, region: Any = None, pixel_size: float | None = None) -> Order:
+    """planes: the leading axes to step through; the others are held where the viewer stands, the channel axis at `channel`."""
+    if layer.ndim < 2:
+        raise InvalidRequest("the layer has one axis only; images have two or more")
+    sizes = shape(layer)
+    if 0 in sizes:
+        raise InvalidRequest(f"{layer.name} has no pixels: its shape is {sizes}")
+    here = np.round(np.asarray(layer.world_to_data(viewer.dims.point))).astype(int)
+    leading = []
+    for axis, size in enumerate(sizes[:layer.ndim - 2]):
+        if axis == channel_axis:
+            leading.append((int(channel or 0),))
+        elif axis in planes:
+            leading.append(tuple(range(size)))
+        else:
+            leading.append((int(np.clip(here[axis], 0, size - 1)),))
+    rows, columns = _region(viewer, layer, region) if region is not None else tuple((0, n) for n in _height_width(layer))
+    selection = Selection(tuple(leading), rows, columns, channel if layer.rgb else None, layer.rgb, channel_axis)
+    place = place_of(layer, selection, sizes[channel_axis] if channel_axis is not None else 1)
+    return Order(layer.name, level_0(layer.data, layer.multiscale), selection, place, model, parameters, pixel_size, linked)
+
+
+def model_name(path: str) -> str:
+    """A name that a server takes, from that of a file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).lstrip("._-")[:64] or "model"
+
+
+def while_alive(widget: Any, emitter: Any, callback: Callable[..., None]) -> None:
+    """Connects a napari event to a method of a widget, until the widget is destroyed."""
+    def call(event: Any = None) -> None:
+        callback(event)
+
+    emitter.connect(call)
+    widget.destroyed.connect(lambda *_: emitter.disconnect(call))
+
+
+def once(widget: Any, emitter: Any, callback: Callable[..., None]) -> None:
+    """The same, for an event that may be asked for again and again."""
+    seen = widget.__dict__.setdefault("_watched_events", set())
+    if id(emitter) not in seen:
+        seen.add(id(emitter))
+        while_alive(widget, emitter, callback)
