@@ -221,6 +221,7 @@ void bs__add_head(struct bs__build *b, struct bs__image_at *from, const struct b
     };
     s->tasks = from->n * from->h;
     s->source[0] = bs__read_image(b, from);
+    s->flops = 2.0 * (double)(from->n * from->h * from->w) * from->channels * c->out;
     bs__name_step(s, "head", from, &to, probability < 0 ? "" : " sigmoid");
 }
 
@@ -298,6 +299,9 @@ void bs__add_winograd(struct bs__build *b, const struct bs__operand *from, const
     char how[64];
     snprintf(how, sizeof how, "%s%s%s run %d", from->count > 1 ? " joined" : "",
              from->norm == BS__NO_BUFFER ? "" : " normed", c->relu ? " relu" : "", (int)k->split.run);
+    /* As the definition counts. */
+    for (int i = 0; i < from->count; i++)
+        s->flops += 18.0 * (double)(x->n * x->h * x->w) * from->image[i]->channels * c->out;
     bs__name_step(s, "winograd", x, to, how);
 }
 
@@ -339,6 +343,8 @@ void bs__add_direct(struct bs__build *b, struct bs__image_at *from, const struct
     s->dst = bs__make_image(b, to);
     char how[64];
     snprintf(how, sizeof how, "%s %s", c->relu ? " relu" : "", bs__dnnl_conv_algorithm(s->direct.conv));
+    s->flops =
+        2.0 * (double)(from->n * c->out_h * c->out_w) * c->kernel_h * c->kernel_w * from->channels * c->out;
     bs__name_step(s, "direct", from, to, how);
 }
 
@@ -387,6 +393,7 @@ static void add_product(struct bs__build *b, struct bs__image_at *from, const st
     char how[64];
     snprintf(how, sizeof how, "%s%s tap %d,%d of %d", c->relu ? " relu" : "", b->self->pairs ? " pairs" : "",
              dy, dx, step);
+    s->flops = 2.0 * (double)(from->n * from->h * from->w) * from->channels * c->out;
     bs__name_step(s, "1x1", from, to, how);
 }
 

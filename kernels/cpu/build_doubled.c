@@ -46,6 +46,8 @@ void bs__add_doubled(struct bs__build *b, const struct bs__image_at *from, const
     s->source_offset[0] = bs__view_offset(b, from);
     s->scratch = bs__make_scratch(b, k->scratch_floats);
     s->dst = bs__make_image(b, &lattice);
+    s->flops =
+        72.0 * (double)(from->n * from->h * from->w) * from->channels * c->out; /* of the large image */
     bs__name_step(s, "doubled 3x3", from, to, b->self->pairs ? " pairs" : "");
     bs__add_smooth(b, &lattice, c, to);
 }

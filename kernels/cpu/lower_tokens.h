@@ -26,6 +26,15 @@ struct bs__rows_at *bs__lower_rows(struct bs__lowering *l, bs_value v);
 /* The only one that reads the value; BS_NO_VALUE when it is handed out or read twice. */
 bs_value bs__only_consumer(const struct bs__lowering *l, bs_value v);
 
+/* lower_fusion.c. */
+bool bs__is_row_norm(enum bs_op op);
+/* BS__ROW_AS_IS: not an activation. */
+enum bs__row_act bs__act_of(enum bs_op op);
+/* The linear that a sum of tokens takes in: the later one where both could be. Index of the input, or -1. */
+int bs__added_linear(const struct bs__lowering *l, bs_value add);
+/* Is the value cut into parts that only scans read, and the projections of their step sizes? */
+bool bs__makes_steps(const struct bs__lowering *l, bs_value v);
+
 /* Makes v by a pass over rows; o->dst is filled in. */
 void bs__lower_pass(struct bs__lowering *l, const struct bs__row_operands *o, bs_value v,
                     struct bs__row_pass k, const char *name);
