@@ -119,7 +119,7 @@ static void print_profile(const struct bs_backend_i *cpu, void *dev, const struc
         cpu->describe_step(dev, p, s, text, sizeof text);
         text[kind_length(text)] = 0;
         int k = 0;
-        while (k < kinds && strcmp(kind[k].name, text))
+        while (k < kinds && strcmp(kind[k].name, text) != 0)
             k++;
         if (k == 32)
             k = 31;
