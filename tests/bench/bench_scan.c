@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
 
 #define STATES  16
 #define LENGTHS 9 /* 256, 512, ..., 65536 */
@@ -50,28 +53,38 @@ static float *random_floats(size_t count, double lo, double hi)
     return p;
 }
 
-/* Multiply-adds of one lane, per second: 12 sums that do not wait for each other. */
-#define FMA_RATE(name, lanes, target)                                                                        \
-    typedef float name##_v __attribute__((vector_size(lanes * 4)));                                          \
-    __attribute__((noinline)) target static double name(int64_t turns)                                       \
+/* Multiply-adds of one lane, per second: 12 sums that do not wait for each other and that begin differently. Volatile numbers
+   keep the compiler from knowing any of it. */
+static volatile float factor = 0.9999F, summand = 1e-4F, seen;
+
+#define FMA_RATE(name, type, width, attribute, set, multiply_add)                                            \
+    attribute static double name(int64_t turns)                                                              \
     {                                                                                                        \
-        name##_v a = (name##_v){0} + 1.0001F, b = (name##_v){0} + 1e-4F, s[12] = {{0}};                      \
-        __asm__ volatile("" : "+x"(a), "+x"(b));                                                             \
+        type a = set(factor), b = set(summand), s[12], sum;                                                  \
+        for (int k = 0; k < 12; k++)                                                                         \
+            s[k] = set(summand * (float)k);                                                                  \
         double start = seconds();                                                                            \
         for (int64_t i = 0; i < turns; i++) {                                                                \
-            _Pragma("GCC unroll 12") for (int k = 0; k < 12; k++) s[k] = s[k] * a + b;                       \
+            _Pragma("GCC unroll 12") for (int k = 0; k < 12; k++) s[k] = multiply_add(s[k], a, b);           \
         }                                                                                                    \
         double used = seconds() - start;                                                                     \
-        for (int k = 0; k < 12; k++)                                                                         \
-            __asm__ volatile("" ::"x"(s[k]));                                                                \
-        return 12.0 * lanes * (double)turns / used;                                                          \
+        sum = s[0];                                                                                          \
+        for (int k = 1; k < 12; k++)                                                                         \
+            sum = multiply_add(s[k], a, sum);                                                                \
+        seen = ((const float *)&sum)[0];                                                                     \
+        return 12.0 * (width) * (double)turns / used;                                                        \
     }
 
+/* A vector of what every processor has; the product and the sum are two operations there. */
+typedef float plain_vector __attribute__((vector_size(16)));
+#define PLAIN_SET(x)                ((plain_vector){0} + (x))
+#define PLAIN_MULTIPLY_ADD(x, y, z) ((x) * (y) + (z))
+FMA_RATE(fma_base, plain_vector, 4, __attribute__((noinline)), PLAIN_SET, PLAIN_MULTIPLY_ADD)
 #if defined(__x86_64__) || defined(__i386__)
-FMA_RATE(fma_avx512, 16, __attribute__((target("avx512f,fma,prefer-vector-width=512"))))
-FMA_RATE(fma_avx2, 8, __attribute__((target("avx2,fma"))))
+FMA_RATE(fma_avx512, __m512, 16, __attribute__((noinline, target("avx512f"))), _mm512_set1_ps,
+         _mm512_fmadd_ps)
+FMA_RATE(fma_avx2, __m256, 8, __attribute__((noinline, target("avx2,fma"))), _mm256_set1_ps, _mm256_fmadd_ps)
 #endif
-FMA_RATE(fma_base, 4, )
 
 static double multiply_adds(const struct bs__simd *simd)
 {

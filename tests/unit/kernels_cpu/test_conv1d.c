@@ -80,7 +80,7 @@ static void conv_case(const struct bs__simd *simd, int64_t n, int64_t length, in
                            .silu = silu};
     for (int i = 0; i < 2; i++) {
         y[i] = new_grid(n, length, features, bf16);
-        w[i] = plain_floats(&r, (size_t)(features * kernel), -1, 1);
+        w[i] = plain_floats(&r, (size_t)features * (size_t)kernel, -1, 1);
         bias[i] = plain_floats(&r, (size_t)features, -1, 1);
         c.direction[i].weights = held[i] = packed_floats(simd, w[i], features, kernel);
         c.direction[i].bias = held[2 + i] = packed_floats(simd, bias[i], features, 1);
