@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian/Ubuntu packages that bioseg needs: `deploy/packages.sh build` to build and run it,
-# `deploy/packages.sh test` for the checks as well. Nothing is touched when everything is already there.
-# Runs as root or through sudo, asks nothing.
+# `deploy/packages.sh test` for the checks as well, `deploy/packages.sh napari` for the tests of the napari plugin.
+# Nothing is touched when everything is already there. Runs as root or through sudo, asks nothing.
 set -eu
 
 build="gcc cmake ninja-build ccache pkg-config git ca-certificates
@@ -9,12 +9,17 @@ libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
 libpng-dev libtiff-dev libdnnl-dev libsqlite3-dev libssl-dev libjansson-dev libzip-dev
 libmicrohttpd-dev"
 test="libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-14-dev llvm-14 python3 python3-venv python3-pip"
+# A virtual screen with OpenGL, and what Qt asks of X; for tests/napari/run.sh.
+napari="python3 python3-venv python3-pip openssl xvfb xauth libegl1 libgl1 libglx-mesa0 libgl1-mesa-dri libxkbcommon0 libxkbcommon-x11-0 libdbus-1-3
+libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-randr0
+libfontconfig1 libglib2.0-0"
 
 case "${1:-build}" in
 build) wanted="$build" ;;
 test) wanted="$build $test" ;;
+napari) wanted="$napari" ;;
 *)
-    echo "usage: deploy/packages.sh build|test" >&2
+    echo "usage: deploy/packages.sh build|test|napari" >&2
     exit 2
     ;;
 esac

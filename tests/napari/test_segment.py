@@ -51,7 +51,7 @@ def test_a_layer_that_is_removed_meanwhile_costs_nothing(viewer, panel, finish, 
     assert finish(run) == "done"
     assert labels_of(viewer)[0].data.shape == (1200, 1200) and "removed meanwhile" in segment.message.text()
     assert segment.layer.currentData() is None and not segment.segment_button.isEnabled()
-    assert segment.segment() is None and "no image" in segment.message.text()
+    assert segment.segment() is None and "There is no image" in segment.message.text()
 
 
 def test_ids_are_unique_over_a_stack_and_every_plane_is_the_clients(viewer, panel, finish, client, blobs):
@@ -89,7 +89,7 @@ def test_linked_planes_are_refused_with_the_servers_sentence(viewer, panel, fini
     segment.planes.setCurrentIndex(segment.planes.findText("every one"))
     segment.linked.setCurrentIndex(1)
     assert finish(segment.segment()) == "failed"
-    assert "linked planes" in segment.message.text() and not labels_of(viewer)
+    assert "linked planes" in segment.message.text().lower() and not labels_of(viewer)
 
 
 def test_a_channel_is_chosen_never_guessed(viewer, panel, finish, client, blobs):
@@ -118,7 +118,7 @@ def test_a_drawn_region_is_what_is_sent(viewer, panel, finish, client, blobs):
     segment = panel()
     segment._draw_region()
     shapes = segment.region.currentData()
-    assert segment.segment() is None and "nothing is drawn" in segment.message.text()
+    assert segment.segment() is None and "Nothing is drawn" in segment.message.text()
     corners = np.array([[20, 30], [20, 130], [120, 130], [120, 30]]) - 0.5
     shapes.add([shapes.world_to_data(image.data_to_world(c)) for c in corners], shape_type="rectangle")
     segment.layer.setCurrentIndex(0)
@@ -169,8 +169,7 @@ def test_undo_takes_labels_away_and_brings_the_earlier_ones_back(viewer, panel, 
     qtbot.wait(50)
     segment.undo_button.click()
     assert labels_of(viewer) == [first]
-    first.data_setitem(np.array([[5], [5]]), 99)
-    first.events.paint(value=[])
+    first.paint((5, 5), 99)
     segment.form.reset()
     finish(segment.segment())
     assert first in labels_of(viewer) and first.data[5, 5] == 99 and not first.visible and len(labels_of(viewer)) == 2

@@ -4,6 +4,7 @@ GUI thread only; the work itself is _work's, in threads. A result goes where its
 """
 from __future__ import annotations
 
+import time
 import uuid
 import weakref
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from ._session import session
 from ._work import Cancel, Finished, Order
 
 _UNDO_STEPS = 10
+_TELL_SECONDS = 0.1
 
 
 class Run(QObject):
@@ -125,8 +127,14 @@ class Runs(QObject):
     def _begin(self, run: Run, client: bioseg.Client, work: Callable[[_work.Report], Finished], show: Callable[[Finished, Any], None]) -> None:
         mail = _threads.Mail()
 
+        told = 0.0
+
         def report(text: str, share: float) -> None:
-            mail(run._tell, text, share)
+            nonlocal told
+            now = time.monotonic()
+            if now - told >= _TELL_SECONDS:  # a bar that moves more often only costs time
+                told = now
+                mail(run._tell, text, share)
 
         def work_and_make() -> tuple[Finished, Any]:
             finished = work(report)

@@ -43,7 +43,8 @@ class SegmentPanel(QWidget):
         self.model.setObjectName("model")
         self.model.opening.connect(self._session.refresh_models)
         self.model.currentIndexChanged.connect(self._show_model)
-        self.add_model_button = QPushButton("Add…")
+        self.add_model_button = QPushButton("+")
+        self.add_model_button.setFixedWidth(32)
         self.add_model_button.setToolTip("Give the server a model file (what `bioseg convert` writes)")
         self.add_model_button.clicked.connect(self._choose_model_file)
         self.about = QLabel()
@@ -66,6 +67,7 @@ class SegmentPanel(QWidget):
         self.pixel_size.setSingleStep(0.05)
         self.pixel_size.setSuffix(" µm")
         self.pixel_size.setSpecialValueText("not known")
+        self.pixel_size.setMinimumWidth(80)  # else it wants room for its largest value
         self.pixel_size.setToolTip("Side of a pixel. Needed for areas in µm² only; taken from the layer where it states a length unit.")
 
         self._form_place = QVBoxLayout()
@@ -74,7 +76,7 @@ class SegmentPanel(QWidget):
         self.defaults_button = QPushButton("Defaults")
         self.defaults_button.setToolTip("Back to the values that the model suggests")
         self.defaults_button.clicked.connect(lambda: self.form.reset())
-        self.as_job = QCheckBox("as a job of the server (survives closing napari)")
+        self.as_job = QCheckBox("as a job (survives closing napari)")
         self.as_job.setChecked(bool(remembered.get("as_job", False)))
         self.replace = QCheckBox("replace earlier labels of this image")
         self.replace.setChecked(bool(remembered.get("replace", True)))
@@ -147,7 +149,7 @@ class SegmentPanel(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
-        self.setMinimumWidth(300)
+        self.setMinimumWidth(350)
 
     def _tick(self) -> None:
         if self.isVisible():
@@ -173,7 +175,7 @@ class SegmentPanel(QWidget):
         before = self.model.currentData()
         fill_combo(self.model, entries, keep=_settings.load().get("model"))
         if self._session.client is not None and not entries:
-            self.about.setText("The server has no model yet. Add one: the button beside takes the file of a model.")
+            self.about.setText("The server has no model yet. The + beside takes the file of one.")
         if self.model.currentData() != before or not entries:
             self._show_model()
         self._show_segment_button()

@@ -1,9 +1,13 @@
 """Work away from the GUI thread: a function runs in a thread of its own, and what it says arrives as calls in the GUI thread.
 
 Threads are daemons: closing napari never waits for a server. A letter to a widget that is gone is dropped.
+
+A thread that computes in Python lets the GUI thread in only every 5 ms, and one event of Qt may have to ask ten times. As long as work is
+under way, Python is told to switch ten times as often: that is what keeps the viewer quick while labels arrive.
 """
 from __future__ import annotations
 
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -61,6 +65,32 @@ class Mail:
             pass
 
 
+_SWITCH_SECONDS = 0.0005
+
+
+class _Courtesy:
+    """Shortens Python's switch interval while anyone works."""
+
+    def __init__(self) -> None:
+        self._lock, self._working, self._usual = threading.Lock(), 0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._working += 1
+            if self._working == 1:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._usual, _SWITCH_SECONDS))
+
+    def __exit__(self, *_: Any) -> None:
+        with self._lock:
+            self._working -= 1
+            if not self._working:
+                sys.setswitchinterval(self._usual)
+
+
+_courtesy = _Courtesy()
+
+
 def start(work: Callable[..., Any], *arguments: Any, done: Callable[[Any], None] | None = None,
           failed: Callable[[Exception], None] | None = None) -> None:
     """Runs work(*arguments) in a thread; done(its value) or failed(its exception) follow in the GUI thread."""
@@ -68,7 +98,8 @@ def start(work: Callable[..., Any], *arguments: Any, done: Callable[[Any], None]
 
     def body() -> None:
         try:
-            value = work(*arguments)
+            with _courtesy:
+                value = work(*arguments)
         except Exception as error:  # noqa: BLE001 - whatever it is, someone is waiting for the answer
             if failed is not None:
                 mail(failed, error)

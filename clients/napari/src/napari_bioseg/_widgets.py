@@ -104,7 +104,7 @@ class Combo(QComboBox):
     def __init__(self) -> None:
         super().__init__()
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(12)
+        self.setMinimumContentsLength(6)
 
     def showPopup(self) -> None:  # noqa: N802 - Qt's name
         self.opening.emit()
@@ -112,8 +112,8 @@ class Combo(QComboBox):
 
 
 def _decimals(*numbers: float) -> int:
-    """Digits after the point that show these exactly, 1 to 6."""
-    return next((d for d in range(1, 6) if all(math.isclose(round(n, d), n, abs_tol=1e-9) for n in numbers)), 6)
+    """Digits after the point that show these exactly, 2 to 6."""
+    return next((d for d in range(2, 6) if all(math.isclose(round(n, d), n, abs_tol=1e-9) for n in numbers)), 6)
 
 
 class ParameterField:
@@ -149,6 +149,7 @@ class ParameterField:
             self._read, self._write = lambda: self._number(typed.text()), lambda v: typed.setText("" if _same(v, p.default) else f"{v:g}")
         if unit and isinstance(self.widget, (QSpinBox, QDoubleSpinBox)):
             self.widget.setSuffix(f" {unit}")
+        self.widget.setMinimumWidth(96)
         self.widget.setToolTip(f"<qt>{p.help}</qt>" if p.help else "")
         self.reset()
 

@@ -1,0 +1,149 @@
+"""Draws docs/images/napari-*.png: the plugin at work on the sample image, in a viewer on a virtual screen, with a real daemon.
+
+Run by `tests/napari/run.sh --screenshots`. Look at the pictures afterwards.
+"""
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "e2e"))
+HOME = pathlib.Path(tempfile.mkdtemp(prefix="bioseg-pictures-"))
+os.environ.update(XDG_CONFIG_HOME=str(HOME / "config"), XDG_DATA_HOME=str(HOME / "share"), PATH=f"{os.environ['BS_BUILD']}/bin:{os.environ['PATH']}")
+
+import napari  # noqa: E402
+import numpy as np  # noqa: E402
+from daemon import MODEL, Daemon  # noqa: E402
+from qtpy.QtWidgets import QApplication  # noqa: E402
+
+import bioseg  # noqa: E402
+from napari_bioseg import _session  # noqa: E402
+
+OUT = ROOT / "docs" / "images"
+COLOURS = 128  # of a palette: screenshots have few
+
+
+def let(seconds=0.3, until=None, most=120):
+    """Lets the viewer live for a while, or until something is so."""
+    began = time.monotonic()
+    while time.monotonic() - began < (most if until else seconds):
+        QApplication.processEvents()
+        time.sleep(0.005)
+        if until and until():
+            return
+    assert not until, "it never came to that"
+
+
+def save(widget, name):
+    from PIL import Image
+
+    QApplication.processEvents()
+    picture = widget.grab().toImage()
+    path = OUT / f"napari-{name}.png"
+    picture.save(str(path))
+    with Image.open(path) as image:
+        small = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    small.save(path, optimize=True)
+    print(f"{path.relative_to(ROOT)}: {path.stat().st_size >> 10} kB")
+
+
+def panel(viewer, name):
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-bioseg", name)
+    return dock, widget
+
+
+def alone(dock, height):
+    """A panel by itself."""
+    dock.setFloating(True)
+    dock.resize(360, height)
+    dock.show()
+    let(0.5)
+    return dock
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    (HOME / "share").mkdir()
+    daemon = Daemon(HOME / "share" / "bioseg", listen="none").start()
+    try:
+        with bioseg.Client() as client:
+            client.import_model(MODEL, "unet-nuclei")
+        viewer = napari.Viewer(show=True)
+        window = viewer.window._qt_window  # napari has no public way to set the size of its window
+        window.resize(1200, 740)
+        viewer.open_sample("napari-bioseg", "nuclei")
+        viewer.layers["nuclei"].contrast_limits = (0, 90)
+        _, segment = panel(viewer, "Segment")
+        session = _session.session()
+        let(until=lambda: bool(session.models) and bool(segment.form.fields))
+        viewer.reset_view()
+        run = segment.segment()
+        let(until=lambda: run.state != "running")
+        assert run.state == "done", segment.message.text()
+        viewer.layers["nuclei labels"].contour = 3
+        viewer.layers["nuclei labels"].opacity = 1
+        viewer.reset_view()
+        let(1)
+        save(window, "segment")
+
+        # A stack, with a run under way.
+        image = viewer.layers["nuclei"].data
+        viewer.layers.clear()
+        let(0.3)
+        viewer.add_image(np.stack([image[:, 12 * n:12 * n + 600] for n in range(8)]), name="time series", contrast_limits=(0, 90))
+        segment.planes.setCurrentIndex(segment.planes.findText("every one"))
+        segment.message.say("information", "")
+        run = segment.segment()
+        let(until=lambda: run.share > 0.2 or run.state != "running")
+        viewer.reset_view()
+        let(0.3)
+        save(window, "stack")
+        run.cancel()
+        viewer.layers.clear()
+        let(0.3)
+
+        # Jobs.
+        viewer.add_image(image, name="nuclei", contrast_limits=(0, 90))
+        segment.as_job.setChecked(True)
+        for name in ("well A1", "well A2", "well B1"):
+            viewer.layers[0].name = name
+            run = segment.segment()
+            let(until=lambda run=run: run.state != "running")
+        dock, jobs = panel(viewer, "Jobs")
+        let(until=lambda: len(jobs.groups) >= 3)
+        viewer.layers[0].name = "well B2"
+        viewer.layers[0].data = np.tile(image, (4, 4))
+        segment.form.fields["tile"].set(256)
+        run = segment.segment()
+        let(until=lambda: run.share > 0.3 or run.state != "running")
+        jobs.refresh()
+        let(0.5)
+        dock.setFloating(True)
+        dock.resize(560, 240)
+        jobs.table.selectRow(1)
+        let(0.5)
+        save(dock, "jobs")
+        run.cancel()
+        let(1)
+        dock.close()
+
+        dock, connect = panel(viewer, "Connect")
+        let(0.5)
+        alone(dock, 250)
+        save(dock, "connect")
+        session.disconnect()
+        connect.help.open(True)
+        connect.address.setText("lab-gpu:8764")
+        connect.token.edit.setText("~/lab.token")
+        connect.certificate.edit.setText("~/lab.pem")
+        dock.resize(380, 430)
+        let(0.5)
+        save(dock, "remote")
+        viewer.close()
+    finally:
+        daemon.stop()
+
+
+main()
