@@ -206,7 +206,7 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * side - 1, width // heads))
 
     def forward(self, x):
-        n, h, w, c = x.shape
+        n, h, w, c = map(int, x.shape)  # numbers, so that an exported graph has fixed shapes
         d = c // self.heads
         q, k, v = self.qkv(x).reshape(n, h * w, 3, self.heads, d).permute(2, 0, 3, 1, 4)
         grid = q.reshape(n, self.heads, h, w, d)
@@ -227,10 +227,10 @@ class SamBlock(nn.Module):
         self.mlp = nn.ModuleDict({"lin1": nn.Linear(width, 4 * width), "lin2": nn.Linear(4 * width, width)})
 
     def windows(self, x):
-        n, h, w, c = x.shape
+        n, h, w, c = map(int, x.shape)  # numbers, so that an exported graph has fixed shapes
         s = self.window
         x = F.pad(x, (0, 0, 0, -w % s, 0, -h % s))
-        rows, columns = x.shape[1] // s, x.shape[2] // s
+        rows, columns = -(-h // s), -(-w // s)
         x = x.reshape(n, rows, s, columns, s, c).transpose(2, 3).reshape(n * rows * columns, s, s, c)
         x = self.attn(x).reshape(n, rows, columns, s, s, c).transpose(2, 3)
         return x.reshape(n, rows * s, columns * s, c)[:, :h, :w]
