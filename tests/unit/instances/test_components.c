@@ -129,7 +129,7 @@ static void a_cancelled_search_stops(void **state)
 {
     (void)state;
     uint32_t labels[4] = {1, 1, 1, 1}, count;
-    struct bs_cancel cancel = {true};
+    struct bs_cancel cancel = {.requested = true};
     struct bs_err err;
     assert_int_equal(bs__components_in_place(labels, 2, 2, &count, &cancel, &err), BS_ECANCELLED);
 }

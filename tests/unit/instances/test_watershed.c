@@ -211,7 +211,7 @@ static void a_cancelled_flood_stops(void **state)
     (void)state;
     float height[4] = {0};
     uint32_t labels[4] = {1, 0, 0, 0};
-    struct bs_cancel cancel = {true};
+    struct bs_cancel cancel = {.requested = true};
     struct bs_err err;
     assert_int_equal(bs_watershed(height, 2, 2, NULL, labels, &cancel, &err), BS_ECANCELLED);
 }

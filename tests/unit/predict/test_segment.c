@@ -278,7 +278,7 @@ static void progress_counts_tiles_and_cancel_stops_between_them(void **state)
     struct bs_err err = {0};
     struct seen seen = {0};
     struct bs_segment_progress progress = {&seen, on_tile};
-    struct bs_cancel cancel = {false};
+    struct bs_cancel cancel = {.requested = false};
     params.tile = 64;
     assert_int_equal(bs_segment(model, im, &params, false, &progress, &cancel, &r, &err), BS_OK);
     assert_true(seen.total > 2 && seen.calls == seen.total && seen.last == seen.total);

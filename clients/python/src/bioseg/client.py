@@ -103,6 +103,24 @@ class Segmentation:
         self._call.cancel()
 
 
+class Stoppable:
+    """Something that waits for a call, and may be told by another thread to stop."""
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._call: Any = None
+
+    def attach(self, call: Any) -> None:
+        self._call = call
+        if self.stopped:
+            call.cancel()
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self._call is not None:
+            self._call.cancel()
+
+
 class JobHandle:
     """A job on the server, by its id. It goes on whether or not this program does; `Client.job(id)` finds it again."""
 
@@ -118,10 +136,14 @@ class JobHandle:
 
     def watch(self, patience: float = 300) -> Iterator[Job]:
         """The job now and after every change until it is done. A connection that breaks is made again, for `patience` seconds."""
+        return self._watch(patience, Stoppable())
+
+    def _watch(self, patience: float, stoppable: Stoppable) -> Iterator[Job]:
         revision, give_up = 0, None
-        while True:
+        while not stoppable.stopped:
             call = self._client._calls["Jobs/Watch"](jobs.WatchJobRequest(id=self.id, after_revision=revision),
                                                      metadata=self._client._metadata)
+            stoppable.attach(call)
             try:
                 for answer in call:
                     give_up = None
@@ -132,6 +154,8 @@ class JobHandle:
                         return
                 give_up = give_up or time.monotonic() + patience
             except grpc.RpcError as error:
+                if stoppable.stopped:
+                    return
                 if error.code() != grpc.StatusCode.UNAVAILABLE or not revision:
                     raise from_rpc(error, self._client.address, bool(revision)) from None
                 give_up = give_up or time.monotonic() + patience

@@ -69,10 +69,14 @@ class GetLineageResponse(_message.Message):
     def __init__(self, steps: _Optional[_Iterable[_Union[LineageStep, _Mapping]]] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
-    __slots__ = ["model"]
+    __slots__ = ["model", "with_card", "with_plans"]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    WITH_CARD_FIELD_NUMBER: _ClassVar[int]
+    WITH_PLANS_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
+    with_card: bool
+    with_plans: bool
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., with_card: bool = ..., with_plans: bool = ...) -> None: ...
 
 class GetModelResponse(_message.Message):
     __slots__ = ["model"]
@@ -173,7 +177,7 @@ class LoadModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ["aliases", "architecture", "assumed", "created_ms", "description", "expires_ms", "file_bytes", "input_channels", "labels", "licence", "loaded", "name", "normalisation", "output_channels", "owner", "parameters", "pixel_size_um", "project", "recipe", "sha256", "source", "state", "trained", "training_patch_px", "version", "weight_count"]
+    __slots__ = ["aliases", "architecture", "assumed", "card", "created_ms", "description", "expires_ms", "file_bytes", "input_channels", "labels", "licence", "loaded", "name", "normalisation", "output_channels", "owner", "parameters", "pixel_size_um", "project", "recipe", "resident_bytes", "sha256", "source", "state", "trained", "training_patch_px", "version", "weight_count"]
     class LabelsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -184,6 +188,7 @@ class Model(_message.Message):
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     ASSUMED_FIELD_NUMBER: _ClassVar[int]
+    CARD_FIELD_NUMBER: _ClassVar[int]
     CREATED_MS_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +205,7 @@ class Model(_message.Message):
     PIXEL_SIZE_UM_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -210,6 +216,7 @@ class Model(_message.Message):
     aliases: _containers.RepeatedScalarFieldContainer[str]
     architecture: str
     assumed: str
+    card: ModelCard
     created_ms: int
     description: str
     expires_ms: int
@@ -226,6 +233,7 @@ class Model(_message.Message):
     pixel_size_um: float
     project: str
     recipe: str
+    resident_bytes: int
     sha256: str
     source: str
     state: ModelState
@@ -233,7 +241,21 @@ class Model(_message.Message):
     training_patch_px: int
     version: int
     weight_count: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., description: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., architecture: _Optional[str] = ..., input_channels: _Optional[int] = ..., output_channels: _Optional[int] = ..., recipe: _Optional[str] = ..., normalisation: _Optional[str] = ..., training_patch_px: _Optional[int] = ..., pixel_size_um: _Optional[float] = ..., trained: bool = ..., weight_count: _Optional[int] = ..., assumed: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[_common_pb2.ParameterSpec, _Mapping]]] = ..., loaded: bool = ..., state: _Optional[_Union[ModelState, str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., aliases: _Optional[_Iterable[str]] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., created_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., file_bytes: _Optional[int] = ..., sha256: _Optional[str] = ..., description: _Optional[str] = ..., licence: _Optional[str] = ..., source: _Optional[str] = ..., architecture: _Optional[str] = ..., input_channels: _Optional[int] = ..., output_channels: _Optional[int] = ..., recipe: _Optional[str] = ..., normalisation: _Optional[str] = ..., training_patch_px: _Optional[int] = ..., pixel_size_um: _Optional[float] = ..., trained: bool = ..., weight_count: _Optional[int] = ..., assumed: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[_common_pb2.ParameterSpec, _Mapping]]] = ..., loaded: bool = ..., state: _Optional[_Union[ModelState, str]] = ..., resident_bytes: _Optional[int] = ..., card: _Optional[_Union[ModelCard, _Mapping]] = ...) -> None: ...
+
+class ModelCard(_message.Message):
+    __slots__ = ["flops", "network_px", "parameters", "plans", "tile_px"]
+    FLOPS_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_PX_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PLANS_FIELD_NUMBER: _ClassVar[int]
+    TILE_PX_FIELD_NUMBER: _ClassVar[int]
+    flops: float
+    network_px: int
+    parameters: int
+    plans: _containers.RepeatedCompositeFieldContainer[TilePlan]
+    tile_px: int
+    def __init__(self, parameters: _Optional[int] = ..., tile_px: _Optional[int] = ..., network_px: _Optional[int] = ..., flops: _Optional[float] = ..., plans: _Optional[_Iterable[_Union[TilePlan, _Mapping]]] = ...) -> None: ...
 
 class PromoteModelRequest(_message.Message):
     __slots__ = ["model"]
@@ -274,6 +296,24 @@ class SetAliasResponse(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     model: Model
     def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+
+class TilePlan(_message.Message):
+    __slots__ = ["algorithms", "arena_bytes", "batch", "peak_bytes", "precision", "weight_bytes", "window_bytes"]
+    ALGORITHMS_FIELD_NUMBER: _ClassVar[int]
+    ARENA_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_FIELD_NUMBER: _ClassVar[int]
+    PEAK_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_BYTES_FIELD_NUMBER: _ClassVar[int]
+    algorithms: str
+    arena_bytes: int
+    batch: int
+    peak_bytes: int
+    precision: str
+    weight_bytes: int
+    window_bytes: int
+    def __init__(self, batch: _Optional[int] = ..., precision: _Optional[str] = ..., peak_bytes: _Optional[int] = ..., arena_bytes: _Optional[int] = ..., weight_bytes: _Optional[int] = ..., window_bytes: _Optional[int] = ..., algorithms: _Optional[str] = ...) -> None: ...
 
 class UnloadModelRequest(_message.Message):
     __slots__ = ["model"]

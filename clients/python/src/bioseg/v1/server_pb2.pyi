@@ -6,13 +6,16 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Device(_message.Message):
-    __slots__ = ["backend", "fast_bf16", "instruction_set", "libraries", "name", "ready", "running", "threads", "waiting", "worker_restarts"]
+    __slots__ = ["backend", "fast_bf16", "instruction_set", "libraries", "model_budget_bytes", "name", "ready", "resident_bytes", "resident_models", "running", "threads", "waiting", "worker_restarts"]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     FAST_BF16_FIELD_NUMBER: _ClassVar[int]
     INSTRUCTION_SET_FIELD_NUMBER: _ClassVar[int]
     LIBRARIES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    RESIDENT_MODELS_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     THREADS_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
@@ -21,13 +24,16 @@ class Device(_message.Message):
     fast_bf16: bool
     instruction_set: str
     libraries: str
+    model_budget_bytes: int
     name: str
     ready: bool
+    resident_bytes: int
+    resident_models: int
     running: int
     threads: int
     waiting: int
     worker_restarts: int
-    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., libraries: _Optional[str] = ..., instruction_set: _Optional[str] = ..., threads: _Optional[int] = ..., fast_bf16: bool = ..., ready: bool = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., worker_restarts: _Optional[int] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., backend: _Optional[str] = ..., libraries: _Optional[str] = ..., instruction_set: _Optional[str] = ..., threads: _Optional[int] = ..., fast_bf16: bool = ..., ready: bool = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., worker_restarts: _Optional[int] = ..., model_budget_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., resident_models: _Optional[int] = ...) -> None: ...
 
 class GetInfoRequest(_message.Message):
     __slots__ = []
