@@ -2,7 +2,8 @@
 
 tests/e2e/run.sh --python tests/bench/slide.py [SIDE]. The slide is the sample of deploy/samples, shrunk to 3/4 and repeated with
 mirror images: about 200,000 nuclei. Memory is the proportional set size (a page that processes share counts once) of daemon and
-worker, sampled ten times a second, beyond what both hold idle; the command line is listed apart, since it may run elsewhere.
+worker, sampled ten times a second, beyond what both hold idle; the command line is listed apart, since it may run elsewhere,
+and with them.
 """
 import pathlib
 import subprocess
@@ -62,17 +63,18 @@ def main():
                 [str(BIN / "bioseg"), "--server", f"unix:{daemon.data}/biosegd.sock", "segment", "-q", "-m", "nuclei", "-o",
                  folder + "/out", "--table", "--overwrite", str(image)], stdout=subprocess.PIPE, text=True)
             began = time.perf_counter()
-            peak, peak_client = 0.0, 0.0
+            peak, peak_client, peak_all = 0.0, 0.0, 0.0
             while command.poll() is None:
-                peak = max(peak, sum(map(pss, descendants(pid))))
-                peak_client = max(peak_client, pss(command.pid))
+                server, client_now = sum(map(pss, descendants(pid))), pss(command.pid)
+                peak, peak_client = max(peak, server), max(peak_client, client_now)
+                peak_all = max(peak_all, server + client_now)
                 time.sleep(0.1)
             took = time.perf_counter() - began
             out = command.stdout.read()
             objects = sum(1 for _ in open(f"{folder}/out/slide.csv")) - 1 if command.returncode == 0 else 0
             print(f"{side} x {side}: exit {command.returncode}, {objects} objects, {took:.0f} s")
             print(f"daemon and worker: idle {idle:.3f} GiB, peak {peak:.3f} GiB, {peak - idle:.3f} GiB above idle; "
-                  f"command line {peak_client:.3f} GiB")
+                  f"command line {peak_client:.3f} GiB; all three at once {peak_all - idle:.3f} GiB above idle")
             print(out.strip())
         finally:
             daemon.stop()
