@@ -9,7 +9,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "tests" / "e2e"))
 
-from daemon import MODEL, SAMPLE, Daemon  # noqa: E402, F401
+from daemon import MODEL, Daemon  # noqa: E402
 
 import bioseg  # noqa: E402
 from napari_bioseg import _session  # noqa: E402

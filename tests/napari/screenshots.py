@@ -133,7 +133,7 @@ def main():
         let(0.5)
         alone(dock, 250)
         save(dock, "connect")
-        session.disconnect()
+        session.leave()
         connect.help.open(True)
         connect.address.setText("lab-gpu:8764")
         connect.token.edit.setText("~/lab.token")

@@ -142,6 +142,7 @@ def test_a_server_of_another_version_is_named(connect):
 def test_a_daemon_is_started_with_one_click_and_outlives_nothing_it_should_not(viewer, qtbot, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
     _session.session().tried = True
+    _, segment = viewer.window.add_plugin_dock_widget("napari-bioseg", "Segment")
     _, panel = viewer.window.add_plugin_dock_widget("napari-bioseg", "Connect")
     assert not panel.start_button.isHidden() and panel.local_hint.isHidden()
     panel.start_button.click()
@@ -150,7 +151,6 @@ def test_a_daemon_is_started_with_one_click_and_outlives_nothing_it_should_not(v
     try:
         assert "this computer" in panel.status.text(), panel.message.text()
         assert (tmp_path / "share" / "bioseg" / "biosegd.sock").exists()
-        _, segment = viewer.window.add_plugin_dock_widget("napari-bioseg", "Segment")
         qtbot.waitUntil(lambda: "no model yet" in segment.about.text(), timeout=WAIT)
         segment.add_model(str(MODEL))
         qtbot.waitUntil(lambda: bool(segment.form.fields), timeout=WAIT)
@@ -190,7 +190,7 @@ def test_nobody_waits_for_a_server_that_does_not_answer(connect):
         began = time.monotonic()
         panel.connect_button.click()
         assert time.monotonic() - began < 0.2 and _session.session().connecting
-        panel._session.disconnect()
+        panel._session.leave()
         assert "Not connected" in panel.status.text() and panel.connect_button.isEnabled()
 
 

@@ -95,9 +95,13 @@ def test_a_daemon_that_dies_loses_no_job_and_a_sentence_says_what_else(viewer, p
         assert finish(run) == "failed"
         assert "broke" in segment.message.text() and segment.message.kind == "error"
         _session.session().refresh_models()
-        qtbot.waitUntil(lambda: _session.session().client is None, timeout=WAIT)
+        qtbot.waitUntil(lambda: not _session.session().connected, timeout=WAIT)
         assert "No bioseg daemon is running" in segment.connection.text()
         assert len(viewer.layers) == 2
+        d.start()
+        _session.session().refresh_models()
+        qtbot.waitUntil(lambda: _session.session().connected, timeout=WAIT)
+        assert finish(segment.segment()) == "done" and segment.connection.text() == ""
     finally:
         d.stop()
 

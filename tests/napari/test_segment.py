@@ -144,6 +144,17 @@ def test_multiscale_and_dask_layers_are_read_at_full_resolution(viewer, panel, f
     assert (pyramid.data == expected).all() and (lazy.data[0] == expected).all()
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float16, np.bool_])
+def test_types_that_only_numpy_knows_are_sent_as_the_same_values(dtype, blobs):
+    from napari_bioseg._planes import Selection
+
+    pixels = blobs(20, 30).astype(dtype)
+    plane = Selection((), (0, 20), (0, 30)).read(pixels, ())
+    assert (plane == pixels).all() and (plane.dtype.itemsize <= 4)
+    huge = np.full((4, 4), 2 ** 40)
+    assert Selection((), (0, 4), (0, 4)).read(huge, ()).dtype == np.int64  # refused by the client, with a sentence
+
+
 def test_pixel_size_comes_from_units_and_reaches_the_server(viewer, panel, finish, blobs):
     plain = viewer.add_image(blobs(64, 64), name="plain", scale=(0.3, 0.3))
     segment = panel()
@@ -181,20 +192,30 @@ def test_undo_takes_labels_away_and_brings_the_earlier_ones_back(viewer, panel, 
 @pytest.mark.parametrize("image, words", [
     (np.full((64, 64), np.nan, np.float32), "NaN"),
     (np.zeros((64, 64), np.complex64), "complex64"),
+    (np.zeros((64, 64), object), "type object"),
 ])
 def test_what_is_no_image_is_a_sentence(viewer, panel, finish, image, words, blobs):
-    if np.iscomplexobj(image):
-        layer = viewer.add_image(blobs(64, 64), name="bad")
-        layer.data = image.real
-        layer._data = image
-    else:
+    if image.dtype == np.float32:
         viewer.add_image(image, name="bad", contrast_limits=(0, 1))
+    else:  # napari draws no such layer; readers of other plugins have made some all the same
+        viewer.add_image(blobs(64, 64), name="bad")._data = image
     segment = panel()
     assert finish(segment.segment()) == "failed"
     assert words in segment.message.text() and segment.message.kind == "error"
     viewer.layers.clear()
     viewer.add_image(blobs(64, 64), name="good")
     assert finish(segment.segment()) == "done"
+
+
+def test_an_image_without_pixels_is_a_sentence(viewer):
+    from types import SimpleNamespace
+
+    from bioseg.errors import InvalidRequest
+    from napari_bioseg import _layers
+
+    empty = SimpleNamespace(name="empty", ndim=2, rgb=False, multiscale=False, data=np.zeros((0, 5)))
+    with pytest.raises(InvalidRequest, match="empty has no pixels"):
+        _layers.order(viewer, empty, model="nuclei", parameters={})
 
 
 def test_a_deleted_model_and_a_new_one_with_its_parameters(viewer, panel, finish, qtbot, client, blobs, tmp_path):
@@ -223,7 +244,8 @@ def test_the_form_is_made_from_any_description_and_sends_what_was_changed(qtbot)
 
     form = ParameterForm([parameter("share", "float"), parameter("count", "int", 0, 1e9, 1, 7), parameter("huge", "int", 0, 1e15, 1, 5),
                           parameter("flag", "bool", default=False), parameter("way", "choice", default="a", choices="ab", advanced=True),
-                          parameter("free", "float", -1e308, 1e308, 1, float("nan"), advanced=True), parameter("fine", "float", step=0.00125, default=0.00375)])
+                          parameter("free", "float", -1e308, 1e308, 1, float("nan"), advanced=True),
+                          parameter("fine", "float", step=0.00125, default=0.00375)])
     qtbot.addWidget(form)
     assert form.values() == {}
     form.set_values({"share": 0.25, "count": 9, "huge": 6e11, "flag": True, "way": "b", "free": 1.5, "fine": 0.005, "unknown": 3})
@@ -248,3 +270,16 @@ def test_cancel_is_seen_at_once_and_frees_the_server(viewer, panel, finish, qtbo
     assert time.monotonic() - began < 5
     qtbot.wait(100)
     assert not labels_of(viewer) and not segment.runs.running
+
+
+def test_the_shortcut_segments_the_active_image_with_the_panel_closed_too(viewer, panel, finish, qtbot, blobs):
+    from napari_bioseg._segment_panel import SHORTCUT, open_panel, segment_now
+
+    viewer.add_image(blobs(64, 80), name="active")
+    segment = panel()
+    assert any(str(key).replace("Ctrl", "Control").replace("+", "-") == SHORTCUT for key in viewer.keymap)
+    assert open_panel(viewer, "Segment") is segment
+    segment.parent().hide()
+    segment_now(viewer)
+    assert finish(segment.runs.running[0]) == "done"
+    assert labels_of(viewer)[0].name == "active labels"

@@ -51,7 +51,7 @@ class ConnectPanel(QWidget):
         self.connect_button.clicked.connect(self.connect_now)
         self.address.returnPressed.connect(self.connect_now)
         self.disconnect_button = QPushButton("Disconnect")
-        self.disconnect_button.clicked.connect(self._session.disconnect)
+        self.disconnect_button.clicked.connect(self._session.leave)
 
         form = QFormLayout()
         form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
@@ -93,18 +93,18 @@ class ConnectPanel(QWidget):
         s = self._session
         if s.connecting:
             self.status.setText("<b>Connecting…</b>")
-        elif s.client is not None and s.info is not None:
+        elif s.connected and s.client is not None and s.info is not None:
             where = "this computer" if s.client.address.startswith("unix:") else s.client.address
             self.status.setText(f"<b>Connected</b> to {where} as {s.info.caller}<br>bioseg {s.info.version}; computes on "
                                 f"{', '.join(s.info.devices) or 'no device yet'}")
         else:
             self.status.setText("<b>Not connected</b>")
-        self.message.say("error", s.problem)
-        here = s.client is None and not s.connecting
+        self.message.say(s.kind, s.problem)
+        here = not s.connected and not s.connecting
         found = daemon_binary() is not None
         self.start_button.setVisible(here and found)
         self.local_hint.setVisible(here and not found)
-        self.stop_button.setVisible(s.daemon is not None and s.client is not None)
+        self.stop_button.setVisible(s.daemon is not None and s.connected)
         self.connect_button.setEnabled(not s.connecting)
         self.disconnect_button.setEnabled(s.client is not None)
         if here and not found and s.local and s.problem:

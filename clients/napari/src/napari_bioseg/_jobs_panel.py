@@ -1,6 +1,7 @@
 """The Jobs panel: what the server keeps for this user: progress, cancel, open the labels, delete."""
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,8 @@ from ._session import session
 from ._widgets import Message, RunRow
 
 _REFRESH_MS = 2000
-_MOST = 200  # orders that are listed
+_MOST = 200         # orders that are listed,
+_MOST_JOBS = 1000   # of this many jobs: a stack has one per plane
 _COLUMNS = ("Image", "Model", "State", "Handed in")
 
 
@@ -53,7 +55,7 @@ class Group:
             count = sum(j.object_count for j in self.jobs)
             return f"{count} object{'' if count == 1 else 's'}"
         if len(self.jobs) > 1:
-            return f"plane {sum(j.done for j in self.jobs)} of {len(self.jobs)} done"
+            return f"{sum(j.done for j in self.jobs)} of {len(self.jobs)} planes done"
         job = self.jobs[0]
         if job.state == "running" and job.progress.total:
             return f"tile {job.progress.done} of {job.progress.total}"
@@ -138,7 +140,7 @@ class JobsPanel(QWidget):
         self._asking = True
 
         def ask() -> list[Group]:
-            return grouped(list(client.jobs()))[:_MOST]
+            return grouped(list(itertools.islice(client.jobs(), _MOST_JOBS)))[:_MOST]
 
         def done(groups: list[Group]) -> None:
             self._asking = False
@@ -202,7 +204,7 @@ class JobsPanel(QWidget):
         client = self._session.client
         if client is None:
             return []
-        opened = [self.runs.open(client, g.jobs) for g in self.selected() if g.succeeded or not g.done]
+        opened = [self.runs.open(client, g.jobs[0]) for g in self.selected() if g.succeeded or not g.done]
         for run in opened:
             self._rows.addWidget(RunRow(run))
         return opened

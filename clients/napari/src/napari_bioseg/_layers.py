@@ -38,10 +38,10 @@ def _region(viewer: Any, layer: Any, shapes: Any) -> tuple[tuple[int, int], tupl
     corners = np.array([shapes.data_to_world(corner) for polygon in chosen for corner in polygon], float)
     world[:, -2:] = corners[:, -2:]
     inside = np.array([layer.world_to_data(point) for point in world])[:, -2:]
-    return box(inside, *_height_width(layer))
+    return box(inside, *height_width(layer))
 
 
-def _height_width(layer: Any) -> tuple[int, int]:
+def height_width(layer: Any) -> tuple[int, int]:
     sizes = shape(layer)
     return (sizes[-3], sizes[-2]) if layer.rgb else (sizes[-2], sizes[-1])
 
@@ -63,7 +63,7 @@ def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], pl
             leading.append(tuple(range(size)))
         else:
             leading.append((int(np.clip(here[axis], 0, size - 1)),))
-    rows, columns = _region(viewer, layer, region) if region is not None else tuple((0, n) for n in _height_width(layer))
+    rows, columns = _region(viewer, layer, region) if region is not None else tuple((0, n) for n in height_width(layer))
     selection = Selection(tuple(leading), rows, columns, channel if layer.rgb else None, layer.rgb, channel_axis)
     place = place_of(layer, selection, sizes[channel_axis] if channel_axis is not None else 1)
     return Order(layer.name, level_0(layer.data, layer.multiscale), selection, place, model, parameters, pixel_size, linked)
@@ -82,10 +82,3 @@ def while_alive(widget: Any, emitter: Any, callback: Callable[..., None]) -> Non
     emitter.connect(call)
     widget.destroyed.connect(lambda *_: emitter.disconnect(call))
 
-
-def once(widget: Any, emitter: Any, callback: Callable[..., None]) -> None:
-    """The same, for an event that may be asked for again and again."""
-    seen = widget.__dict__.setdefault("_watched_events", set())
-    if id(emitter) not in seen:
-        seen.add(id(emitter))
-        while_alive(widget, emitter, callback)

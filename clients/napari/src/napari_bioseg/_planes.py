@@ -62,7 +62,7 @@ class Selection:
         key = (*index, slice(*self.rows), slice(*self.columns))
         if self.rgb:
             key = (*key, slice(None) if self.sample is None else self.sample)
-        return data[key]
+        return sendable(data[key])
 
     def read_stack(self, data: Any) -> Any:
         """All planes along the one axis that is stepped through, as (z, y, x)."""
@@ -74,7 +74,21 @@ class Selection:
         indices = self.leading[moving[0]]
         key: tuple = tuple(slice(indices[0], indices[-1] + 1) if a == moving[0] else i[0] for a, i in enumerate(self.leading))
         key = (*key, slice(*self.rows), slice(*self.columns))
-        return data[(*key, self.sample) if self.rgb else key]
+        return sendable(data[(*key, self.sample) if self.rgb else key])
+
+
+def sendable(pixels: Any) -> Any:
+    """The same values in a type that the server takes, where there is one: numpy makes 64-bit integers of almost anything."""
+    dtype = np.dtype(pixels.dtype)
+    if dtype == np.float16:
+        return pixels.astype(np.float32)
+    if dtype.kind in "iu" and dtype.itemsize == 8 and 0 not in pixels.shape:
+        pixels = np.asarray(pixels)
+        low, high = int(pixels.min()), int(pixels.max())
+        for narrow in (np.int32, np.uint32):
+            if np.iinfo(narrow).min <= low and high <= np.iinfo(narrow).max:
+                return pixels.astype(narrow)
+    return pixels
 
 
 def level_0(data: Any, multiscale: bool) -> Any:

@@ -4,6 +4,7 @@ GUI thread only; the work itself is _work's, in threads. A result goes where its
 """
 from __future__ import annotations
 
+import re
 import time
 import uuid
 import weakref
@@ -21,7 +22,7 @@ from ._sentences import sentence
 from ._session import session
 from ._work import Cancel, Finished, Order
 
-_UNDO_STEPS = 10
+_UNDO_STEPS = 5  # each keeps a whole image of labels
 _TELL_SECONDS = 0.1
 
 
@@ -82,8 +83,8 @@ class Runs(QObject):
         self._viewer = weakref.ref(viewer)
         self.running: list[Run] = []
         self._steps: list[_Step] = []
-        self._latest: dict[Any, Any] = {}         # id of the source layer and place -> layer of labels
-        self._edited: set[int] = set()            # ids of label layers that were changed by hand
+        self._latest: dict[Any, weakref.ref] = {}                  # source layer and part of it -> its labels
+        self._edited: weakref.WeakSet = weakref.WeakSet()          # labels that were changed by hand
 
     # Starting.
 
@@ -103,37 +104,39 @@ class Runs(QObject):
             return _work.collect(client, jobs, order.selection.shape, order.name, order.place, run._cancel, report)
 
         mail = _threads.Mail()
-        key = (id(source), repr(order.selection.leading), order.selection.rows, order.selection.columns)
+        key = (weakref.ref(source), repr(order.selection.leading), order.selection.rows, order.selection.columns)
         self._begin(run, client, work, lambda f, layer: self._show(f, layer, source, key if replace_previous else None))
         return run
 
-    def open(self, client: bioseg.Client, jobs: list[bioseg.Job]) -> Run:
-        """The labels of jobs of one order, handed in before; waits for those that have not finished."""
-        found = sorted(((Ticket.of(j.labels), j) for j in jobs), key=lambda p: p[0].plane if p[0] else 0)
-        ticket = found[0][0]
-        name = ticket.layer if ticket else f"job {jobs[0].id[:8]}"
-        run = Run(name, as_job=True)
+    def open(self, client: bioseg.Client, job: bioseg.Job) -> Run:
+        """The labels of a job and the others of its order, handed in before; waits for those that have not finished."""
+        ticket = Ticket.of(job.labels)
+        run = Run(ticket.layer if ticket else f"job {job.id[:8]}", as_job=True)
 
         def work(report: _work.Report) -> Finished:
-            handles = [bioseg.JobHandle(client, j.id) for _, j in found]
-            if ticket is None or not ticket.shape or len(handles) != ticket.planes:
-                return _work.collect_plain(handles, name, run._cancel, report)
-            places = _work.positions(tuple(ticket.shape), ticket.planes)
-            return _work.collect(client, list(zip(handles, places)), tuple(ticket.shape), name, ticket.place, run._cancel, report)
+            if ticket is None or not ticket.shape:
+                return _work.collect_plain(bioseg.JobHandle(client, job.id), run.title, run._cancel, report)
+            shape = tuple(ticket.shape)
+            places = _work.positions(shape, ticket.planes)
+            found = {t.plane: j.id for j in client.jobs(labels={"napari/batch": ticket.batch}) if (t := Ticket.of(j.labels))}
+            jobs = [(bioseg.JobHandle(client, found[n]), places[n]) for n in sorted(found)]
+            finished = _work.collect(client, jobs, shape, ticket.layer, ticket.place, run._cancel, report, ticket.planes)
+            if len(jobs) < ticket.planes:
+                finished.warnings.append(f"{ticket.planes - len(jobs)} of {ticket.planes} planes have no labels: their jobs are gone.")
+            return finished
 
         self._begin(run, client, work, lambda f, layer: self._show(f, layer, None, None))
         return run
 
     def _begin(self, run: Run, client: bioseg.Client, work: Callable[[_work.Report], Finished], show: Callable[[Finished, Any], None]) -> None:
         mail = _threads.Mail()
-
-        told = 0.0
+        told, told_what = 0.0, ""
 
         def report(text: str, share: float) -> None:
-            nonlocal told
-            now = time.monotonic()
-            if now - told >= _TELL_SECONDS:  # a bar that moves more often only costs time
-                told = now
+            nonlocal told, told_what
+            now, what = time.monotonic(), re.sub(r"\d+", "", text)
+            if what != told_what or now - told >= _TELL_SECONDS:  # a bar that moves more often only costs time
+                told, told_what = now, what
                 mail(run._tell, text, share)
 
         def work_and_make() -> tuple[Finished, Any]:
@@ -150,7 +153,7 @@ class Runs(QObject):
             cancelled = isinstance(error, Cancelled)
             if run._end("cancelled" if cancelled else "failed"):
                 if not cancelled or not run.as_job:
-                    self.said.emit("error", f"{run.title}: {sentence(error, client.address)}")
+                    self.said.emit("error", f"{run.title}: {sentence(error, client.address, connected=True)}")
             if isinstance(error, NotFound):
                 session().refresh_models()
             self.jobs_changed.emit()
@@ -172,9 +175,10 @@ class Runs(QObject):
         viewer = self._viewer()
         if viewer is None:
             return
-        previous = self._latest.get(key) if key is not None else None
+        known = self._latest.get(key) if key is not None else None
+        previous = known() if known is not None else None
         step = _Step(layer)
-        if previous is not None and previous in viewer.layers and id(previous) not in self._edited:
+        if previous is not None and previous in viewer.layers and previous not in self._edited:
             step.old, step.index, step.was_visible = previous, viewer.layers.index(previous), previous.visible
             viewer.layers.remove(previous)
             viewer.layers.insert(step.index, layer)
@@ -184,7 +188,7 @@ class Runs(QObject):
             viewer.add_layer(layer)
         self._watch_edits(layer)
         if key is not None:
-            self._latest[key] = layer
+            self._latest[key] = weakref.ref(layer)
         self._steps = [*self._steps, step][-_UNDO_STEPS:]
         self.undo_changed.emit()
         count = finished.object_count
@@ -194,8 +198,11 @@ class Runs(QObject):
         self.said.emit("warning" if finished.warnings else "information", "\n".join([text, *finished.warnings]))
 
     def _watch_edits(self, layer: Any) -> None:
+        mine, edited_layers = weakref.ref(layer), self._edited
+
         def edited(*_: Any) -> None:
-            self._edited.add(id(layer))
+            if (found := mine()) is not None:
+                edited_layers.add(found)
 
         layer.events.paint.connect(edited)
 
@@ -214,12 +221,12 @@ class Runs(QObject):
         if step.old is not None and step.old not in viewer.layers:
             viewer.layers.insert(min(step.index, len(viewer.layers)), step.old)
             step.old.visible = step.was_visible
-        for key, layer in list(self._latest.items()):
-            if layer is step.new:
+        for key, latest in list(self._latest.items()):
+            if latest() is step.new:
                 if step.old is None:
                     del self._latest[key]
                 else:
-                    self._latest[key] = step.old
+                    self._latest[key] = weakref.ref(step.old)
         self.undo_changed.emit()
 
 

@@ -4,6 +4,7 @@ The form of parameters comes from the server's description of the model, so a mo
 """
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import bioseg
@@ -32,8 +33,10 @@ class SegmentPanel(QWidget):
         self._viewer = real(napari_viewer)
         self._session = session()
         self.runs = runs_of(napari_viewer)
+        self._watched: weakref.WeakSet = weakref.WeakSet()  # layers whose names are followed
         self._described: dict[str, bioseg.Model] = {}
         self._sized_for: Any = None
+        self._form_of: str | None = None  # the model whose parameters the form shows
         remembered = _settings.load()
 
         self.connection = Message()
@@ -159,12 +162,12 @@ class SegmentPanel(QWidget):
 
     def _show_connection(self) -> None:
         s = self._session
-        connected = s.client is not None
+        connected = s.connected
         self.connect_button.setVisible(not connected and not s.connecting)
         if s.connecting:
             self.connection.say("information", "Connecting…")
         elif not connected:
-            self.connection.say("error" if s.problem else "information", s.problem or "Not connected to a server.")
+            self.connection.say(s.kind if s.problem else "information", s.problem or "Not connected to a server.")
         else:
             self.connection.say("information", "")
         self.add_model_button.setEnabled(connected)
@@ -174,8 +177,8 @@ class SegmentPanel(QWidget):
         entries = [(f"{m.reference}" + ("" if m.trained else " (untrained)"), m.reference) for m in self._session.models]
         before = self.model.currentData()
         fill_combo(self.model, entries, keep=_settings.load().get("model"))
-        if self._session.client is not None and not entries:
-            self.about.setText("The server has no model yet. The + beside takes the file of one.")
+        if self._session.models_known and not entries:
+            self._say_about("The server has no model yet. The + beside takes the file of one.")
         if self.model.currentData() != before or not entries:
             self._show_model()
         self._show_segment_button()
@@ -186,7 +189,7 @@ class SegmentPanel(QWidget):
             self._set_form(ParameterForm([]))
             self._show_segment_button()
             return
-        self.about.setText("")
+        self._say_about("")
 
         def done(model: bioseg.Model) -> None:
             self._described[reference] = model
@@ -196,7 +199,7 @@ class SegmentPanel(QWidget):
         def failed(error: Exception) -> None:
             if self.model.currentData() == reference:
                 self._set_form(ParameterForm([]))
-                self.about.setText(sentence(error, client.address))
+                self._say_about(sentence(error, client.address, connected=True))
                 self._session.refresh_models()
 
         _threads.start(client.model, reference, done=done, failed=failed)
@@ -204,12 +207,17 @@ class SegmentPanel(QWidget):
     def _describe(self, model: bioseg.Model) -> None:
         form = ParameterForm(model.parameters, without=_ELSEWHERE, first=_FIRST)
         form.set_values(_settings.load().get("parameters", {}).get(model.name, {}))
-        self._set_form(form)
-        self.about.setText(" ".join(t for t in (model.description, f"Trained at {model.pixel_size_um:g} µm per pixel." if model.pixel_size_um else "") if t))
-        self.about.setVisible(bool(self.about.text()))
+        self._set_form(form, model.reference)
+        trained_at = f"Trained at {model.pixel_size_um:g} µm per pixel." if model.pixel_size_um else ""
+        self._say_about(" ".join(t for t in (model.description, trained_at) if t))
         self._show_segment_button()
 
-    def _set_form(self, form: ParameterForm) -> None:
+    def _say_about(self, text: str) -> None:
+        self.about.setText(text)
+        self.about.setVisible(bool(text))
+
+    def _set_form(self, form: ParameterForm, of: str | None = None) -> None:
+        self._form_of = of
         self._form_place.replaceWidget(self.form, form)
         self.form.hide()
         self.form.deleteLater()
@@ -232,7 +240,7 @@ class SegmentPanel(QWidget):
             self._session.refresh_models()
 
         def failed(error: Exception) -> None:
-            self.message.say("error", sentence(error, client.address))
+            self.message.say("error", sentence(error, client.address, connected=True))
 
         _threads.start(client.import_model, path, _layers.model_name(path), done=done, failed=failed)
 
@@ -245,7 +253,9 @@ class SegmentPanel(QWidget):
         fill_combo(self.layer, [(image.name, image) for image in images])
         fill_combo(self.region, [("whole image", None), *((f"inside {s.name}", s) for s in shapes)])
         for layer in images + shapes:
-            _layers.once(self, layer.events.name, self._show_layers)
+            if layer not in self._watched:
+                self._watched.add(layer)
+                _layers.while_alive(self, layer.events.name, self._show_layers)
         if self.layer.currentData() is not before or not images:
             self._show_layer()
         self._show_segment_button()
@@ -300,7 +310,7 @@ class SegmentPanel(QWidget):
         if layer is None:
             return
         shapes = self._viewer.add_shapes(ndim=2, name="region", edge_color="yellow", face_color="transparent",
-                                         edge_width=max(1, min(_layers.shape(layer)[-2:]) // 200), scale=layer.scale[-2:])
+                                         edge_width=max(1, min(_layers.height_width(layer)) // 200), scale=layer.scale[-2:])
         shapes.mode = "add_rectangle"
         self.region.setCurrentIndex(self.region.findText(f"inside {shapes.name}"))
         self.message.say("information", "Draw a rectangle over the part of the image you want, then press Segment.")
@@ -308,7 +318,8 @@ class SegmentPanel(QWidget):
     # Doing it.
 
     def _show_segment_button(self) -> None:
-        self.segment_button.setEnabled(self._session.client is not None and self.model.currentData() is not None
+        model = self.model.currentData()
+        self.segment_button.setEnabled(self._session.client is not None and model is not None and model == self._form_of
                                        and self.layer.currentData() is not None)
 
     def _show_undo(self) -> None:
@@ -321,6 +332,8 @@ class SegmentPanel(QWidget):
             raise InvalidRequest("not connected to a server")
         if model is None:
             raise InvalidRequest("the server has no model yet")
+        if model != self._form_of:
+            raise InvalidRequest("the server has not described the model yet; try again in a moment")
         if layer is None:
             raise InvalidRequest("there is no image: open one, or drag its file into the window")
         planes = self.planes.currentData() or ()
@@ -358,7 +371,9 @@ def _row(wide: QWidget, narrow: QWidget) -> QWidget:
 
 def open_panel(viewer: Any, name: str) -> Any:
     """A panel of ours, opened if it is not yet."""
-    _, widget = viewer.window.add_plugin_dock_widget("napari-bioseg", name)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-bioseg", name)
+    dock.show()
+    dock.raise_()
     return widget
 
 

@@ -45,12 +45,14 @@ def not_reached(message: str, address: str) -> str:
     return message
 
 
-def sentence(error: Exception, address: str = "") -> str:
-    """One or two sentences for the panel."""
+def sentence(error: Exception, address: str = "", connected: bool = False) -> str:
+    """One or two sentences for the panel. connected: the server had been reached before this."""
     if isinstance(error, errors.Cancelled):
         return "Cancelled."
-    if isinstance(error, errors.ConnectionLost):
-        return f"The connection to {address or 'the server'} broke. Jobs go on without it and can be opened in the Jobs panel; anything else must be started again."
+    if isinstance(error, errors.ConnectionLost) or (connected and isinstance(error, errors.NotReachable)):
+        where = "the daemon of this account" if address.startswith("unix:") else address or "the server"
+        return (f"The connection to {where} broke. A job that was handed in goes on without it and can be opened in the Jobs panel; anything "
+                "else must be started again.")
     if isinstance(error, errors.NotReachable):
         return not_reached(error.message, address) if address else error.message
     if isinstance(error, errors.NotAllowed):

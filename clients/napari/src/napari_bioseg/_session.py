@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import bioseg
-from bioseg._connection import data_folder
+from bioseg._connection import DEFAULT_PORT, data_folder
 from bioseg.errors import ConfigurationError, NotReachable, NotSupported
 from qtpy.QtCore import QObject, Signal
 
 from . import _settings, _threads
-from ._sentences import WrongVersion, check_version, sentence
+from ._sentences import WrongVersion, check_version, not_reached, sentence
 
 _START_SECONDS = 30
 
@@ -78,7 +78,9 @@ class Session(QObject):
         self.client: bioseg.Client | None = None
         self.info: bioseg.ServerInfo | None = None
         self.models: list[bioseg.Model] = []
-        self.problem = ""          # why there is no connection, as a sentence
+        self.models_known = False  # an empty list is one that the server gave
+        self.problem = ""          # why there is no connection (any more), as a sentence
+        self.kind = "error"        # of that sentence: "error" or "information"
         self.connecting = False
         self.tried = False
         self.local = False         # whether the last attempt was for the daemon of this account
@@ -87,6 +89,11 @@ class Session(QObject):
         self._asking_models = False
 
     # The connection.
+
+    @property
+    def connected(self) -> bool:
+        """A client may be there although its server is not at the moment: it goes on as soon as the server is back."""
+        return self.client is not None and not self.problem
 
     def connect_once(self) -> None:
         """The first panel that opens connects with what is remembered."""
@@ -115,9 +122,9 @@ class Session(QObject):
             _threads.start(self.daemon.wait)  # so that it does not stay as a zombie
         self.daemon = None
         self._close()
-        self._lost("The daemon has been told to stop; what runs may finish first.")
+        self._lost("The daemon has been told to stop; what runs may finish first.", "information")
 
-    def disconnect(self) -> None:  # noqa: A003 - the word of the button
+    def leave(self) -> None:
         self._attempt += 1
         self._close()
         self._lost("")
@@ -144,7 +151,7 @@ class Session(QObject):
         def failed(error: Exception) -> None:
             if attempt == self._attempt:
                 address = getattr(error, "address", settings.get("server") or "")
-                if self.local and isinstance(error, NotReachable):
+                if self.local and address == f"127.0.0.1:{DEFAULT_PORT}":  # where the Python client looks last
                     address = "unix:"
                 self._lost(sentence(error, address))
 
@@ -153,13 +160,13 @@ class Session(QObject):
     def _close(self) -> None:
         # Not closed: runs that are under way hold it until they end.
         self.client = self.info = None
-        if self.models:
-            self.models = []
+        if self.models_known:
+            self.models, self.models_known = [], False
             self.models_changed.emit()
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str, kind: str = "error") -> None:
         self.connecting = False
-        self.problem = why
+        self.problem, self.kind = why, kind
         self.changed.emit()
 
     # Models.
@@ -173,17 +180,17 @@ class Session(QObject):
         def done(found: list[bioseg.Model]) -> None:
             self._asking_models = False
             found.sort(key=lambda m: (m.name, -m.version))
-            if client is self.client and found != self.models:
-                self.models = found
+            if client is self.client and self.problem:  # it is back
+                self.problem = ""
+                self.changed.emit()
+            if client is self.client and (found != self.models or not self.models_known):
+                self.models, self.models_known = found, True
                 self.models_changed.emit()
 
         def failed(error: Exception) -> None:
             self._asking_models = False
             if client is self.client and isinstance(error, NotReachable):
-                self.client = self.info = None
-                self.models = []
-                self.models_changed.emit()
-                self._lost(sentence(error, client.address))
+                self._lost(not_reached(error.message, client.address))
 
         _threads.start(client.models, done=done, failed=failed)
 

@@ -130,7 +130,7 @@ def _progress(report: Report, step: bioseg.Progress, n: int, count: int) -> None
     share = step.done / step.total if step.total else 0
     where = _plane_text(n, count)
     if step.phase == "tiles":
-        report(where + (f"tile {step.done} of {step.total}" if step.total else "the server is at it"), (n + share) / count if step.total or n else -1)
+        report(where + (f"tile {step.done} of {step.total}" if step.total else "waiting for the server"), (n + share) / count if step.total or n else -1)
     elif step.phase == "upload":
         report(f"{where}sending, {step.done >> 20} of {step.total >> 20} MB", n / count if n else -1)
     else:
@@ -203,9 +203,9 @@ def submit(client: bioseg.Client, order: Order, cancel: Cancel, report: Report) 
 
 
 def collect(client: bioseg.Client, jobs: list[tuple[bioseg.JobHandle, tuple[int, ...]]], shape: tuple[int, ...], name: str,
-            place: Place | None, cancel: Cancel, report: Report) -> Finished:
-    """Waits for jobs, however long and over broken connections, and puts their labels together."""
-    assembly = _Assembly(shape, len(jobs))
+            place: Place | None, cancel: Cancel, report: Report, planes: int | None = None) -> Finished:
+    """Waits for jobs, however long and over broken connections, and puts their labels together. planes: of the order, if jobs lack some."""
+    assembly = _Assembly(shape, planes or len(jobs))
 
     def stop() -> None:
         for handle, _ in jobs:
@@ -222,14 +222,14 @@ def collect(client: bioseg.Client, jobs: list[tuple[bioseg.JobHandle, tuple[int,
     return assembly.finished(name, place)
 
 
-def collect_plain(handles: list[bioseg.JobHandle], name: str, cancel: Cancel, report: Report) -> Finished:
-    """The labels of one job that does not say where they belong: of another program, or of an order that is no longer complete."""
+def collect_plain(handle: bioseg.JobHandle, name: str, cancel: Cancel, report: Report) -> Finished:
+    """The labels of one job that does not say where they belong: one of another program."""
     def waiting(step: bioseg.Progress) -> None:
         cancel.check()
         _progress(report, step, 0, 1)
 
-    cancel.stops(handles[0].cancel)
-    result = handles[0].result(progress=waiting, outputs=("labels", "objects"))
+    cancel.stops(handle.cancel)
+    result = handle.result(progress=waiting, outputs=("labels", "objects"))
     assert result.labels is not None
     assembly = _Assembly(result.labels.shape, 1)
     assembly.add((), result)

@@ -26,6 +26,7 @@ _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.keepalive_time_ms", 60000),
+    ("grpc.max_reconnect_backoff_ms", 5000),  # a server that was restarted is found again soon, however long it was away
 ]
 
 
