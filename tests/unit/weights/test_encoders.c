@@ -3,6 +3,7 @@
 #include "model/card.h"
 #include "model/weights/safetensors.h"
 #include "tests/support/formula_model.h"
+#include "tests/support/same_arch.h"
 #include "tests/unit/weights/weights_support.h"
 
 #include <setjmp.h>
@@ -72,8 +73,8 @@ static void descriptions_survive_writing_and_reading(void **state)
         assert_int_equal(bs_model_info_to_json(&infos[i], &json, NULL), BS_OK);
         if (bs_model_info_from_json(json, strlen(json), &again[i], &err) != BS_OK)
             fail_msg("%s", err.msg);
-        assert_memory_equal(&again[i].arch.unetr, &infos[i].arch.unetr, sizeof infos[i].arch.unetr);
-        assert_memory_equal(&again[i].arch.vimunet, &infos[i].arch.vimunet, sizeof infos[i].arch.vimunet);
+        assert_true(same_unetr(&again[i].arch.unetr, &infos[i].arch.unetr));
+        assert_true(same_vimunet(&again[i].arch.vimunet, &infos[i].arch.vimunet));
         assert_int_equal(again[i].normalisation, infos[i].normalisation);
         assert_int_equal(again[i].training_patch, infos[i].training_patch);
         assert_int_equal(again[i].trained, infos[i].trained);
