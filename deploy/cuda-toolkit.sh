@@ -26,7 +26,7 @@ die() {
     say "$*"
     exit 1
 }
-usage() { sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,16p' "$0" | sed 's/^# \{0,1\}//'; }
 
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
 default=${XDG_DATA_HOME:-$home/.local/share}/bioseg-cuda
