@@ -3,7 +3,7 @@
 #
 #   ./tests/run.sh           everything (what continuous integration runs)
 #   ./tests/run.sh --fast    release build and its tests only: the inner loop
-#   ./tests/run.sh STAGE...  one or more of: style release e2e asan tsan fuzz tidy
+#   ./tests/run.sh STAGE...  one or more of: style release e2e asan tsan fuzz tidy cuda
 #
 # Ends with one line per stage and a closing line of how many passed.
 set -u
@@ -23,20 +23,21 @@ fuzz_seconds=${BS_FUZZ_SECONDS:-10}
 
 ./deploy/packages.sh test || exit 1
 
-build() { # preset, further cmake options...
+build() { # preset, further cmake options...; $targets: what of it (everything)
     local preset=$1 folder
     shift
     folder=build
     [ "$preset" = release ] || folder=build-$preset
-    cmake --preset "$preset" -DBS_WERROR=ON "$@" >"$folder.configure.log" 2>&1 ||
+    cmake --preset "$preset" -DBS_WERROR=ON -DBS_WITH_CUDA=OFF "$@" >"$folder.configure.log" 2>&1 ||
         { mkdir -p "$folder"; cat "$folder.configure.log"; rm -f "$folder.configure.log"; return 1; }
     mv "$folder.configure.log" "$folder/configure.log"
-    ninja -C "$folder" -j "$jobs" --quiet
+    # shellcheck disable=SC2086 # several targets
+    ninja -C "$folder" -j "$jobs" --quiet ${targets:-}
 }
 
 stage_style() {
     local rc=0
-    git ls-files -z '*.c' '*.h' | xargs -0 clang-format-14 --dry-run --Werror || rc=1
+    git ls-files -z '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 clang-format-14 --dry-run --Werror || rc=1
     git ls-files -z '*.sh' .ci/run | xargs -0 -n1 bash -n || rc=1
     # The project speaks of itself alone: no path of a machine it was written on.
     if git grep -nIE '(^|[^A-Za-z0-9_.-])/(work|farm|root)/[a-z.]' -- . ':!tests/run.sh'; then
@@ -72,6 +73,17 @@ stage_tidy() {
     build release || return 1
     git ls-files 'kernels/*.c' 'model/*.c' 'server/*.c' 'proto/*.c' 'clients/*.c' |
         xargs -P "$jobs" -n 1 clang-tidy-14 --quiet -p build 2>/dev/null # one file a process: 14 mixes up va_list across files
+}
+
+# The plugin as it is built anywhere, GPU or not: warnings and spilled registers are errors. What it computes is tested in the
+# other stages under the emulation (tests/emulation), and on a GPU by tests/gpu/run.sh.
+stage_cuda() {
+    local toolkit
+    ./deploy/packages.sh cuda && toolkit=$(./deploy/cuda-toolkit.sh) || return 1
+    # shellcheck disable=SC2086 # options
+    targets=cuda-checks build cuda $toolkit &&
+        ctest --test-dir build-cuda --output-on-failure -R '^cuda\.' --no-tests=error &&
+        cat build-cuda/kernels/cuda/kernels.txt
 }
 
 passed=0 failed=0 summary=""

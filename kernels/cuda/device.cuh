@@ -51,7 +51,7 @@ template <class T> BS_DEVICE bs_global<T> bs_at(uint64_t address)
 // Shared memory of a block: an array of `count` elements, a constant (BS_SHARED), or all that the launch asked for, once
 // in a kernel (BS_SHARED_DYNAMIC; 16-byte aligned). bs_shared<T> is what a function takes.
 template <class T> using bs_shared = T *;
-#define BS_SHARED(T, name, count)  __shared__ T name[count]
+#define BS_SHARED(T, name, count) __shared__ T name[count]
 #define BS_SHARED_DYNAMIC(T, name)                                                                           \
     extern __shared__ __align__(16) unsigned char name##_bytes[];                                            \
     T *name = reinterpret_cast<T *>(name##_bytes)

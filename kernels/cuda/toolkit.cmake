@@ -1,6 +1,7 @@
 # Finds the CUDA toolkit whose nvcc compiles the kernels. Nothing is linked to it: the plugin opens NVIDIA's libraries at run time.
 # Out: BS_CUDA_FOUND, BS_CUDA_WHY_NOT (a sentence), BS_CUDA_NVCC, BS_CUDA_FATBINARY, BS_CUDA_VERSION,
-#      BS_CUDA_LIBRARY_DIR (where its cuBLASLt lies, or empty), BS_CUDA_LIBRARY_HEADERS (where cublasLt.h and cudnn.h lie, or empty).
+#      BS_CUDA_LIBRARY_DIR (where its cuBLASLt lies, or empty), BS_CUDA_LIBRARY_HEADERS (where cuda.h, cublasLt.h and cudnn.h
+#      lie, or empty).
 set(BS_CUDA_ROOT "" CACHE PATH "CUDA toolkit (empty: CUDACXX, CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda, then where deploy/cuda-toolkit.sh puts one)")
 
 set(BS_CUDA_FOUND FALSE)
@@ -65,12 +66,13 @@ if(BS_CUDA_FOUND)
   endif()
   set(own ${bs_cuda_root}/include ${bs_cuda_root}/targets/${CMAKE_SYSTEM_PROCESSOR}-linux/include)
   find_path(bs_cublas_lt_header cublasLt.h PATHS ${own} NO_DEFAULT_PATH NO_CACHE)
+  find_path(bs_cuda_header cuda.h PATHS ${own} NO_DEFAULT_PATH NO_CACHE)
   find_path(bs_cudnn_header cudnn.h PATHS ${own} NO_DEFAULT_PATH NO_CACHE)
   if(NOT bs_cudnn_header)
     find_path(bs_cudnn_header cudnn.h NO_CACHE)
   endif()
-  if(bs_cublas_lt_header AND bs_cudnn_header)
-    set(BS_CUDA_LIBRARY_HEADERS ${bs_cublas_lt_header} ${bs_cudnn_header})
+  if(bs_cuda_header AND bs_cublas_lt_header AND bs_cudnn_header)
+    set(BS_CUDA_LIBRARY_HEADERS ${bs_cuda_header} ${bs_cublas_lt_header} ${bs_cudnn_header})
     list(REMOVE_DUPLICATES BS_CUDA_LIBRARY_HEADERS)
   endif()
 endif()
