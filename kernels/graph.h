@@ -11,9 +11,10 @@
 
 typedef int32_t bs_value; /* index of the node that makes it */
 #define BS_NO_VALUE   ((bs_value)-1)
-#define BS_MAX_INPUTS 8
+#define BS_MAX_INPUTS 9
 /* Limits of one graph; BS_ELIMIT beyond. (BS_MAX_ELEMENTS of tensor.h holds for every value.) */
 #define BS_MAX_NODES     65536
+#define BS_MAX_OUTPUTS   4096 /* a training step hands out a gradient for every parameter */
 #define BS_MAX_ATTRIBUTE 4096 /* stride, pad, kernel */
 
 enum bs_op {
@@ -62,7 +63,22 @@ enum bs_op {
                                 h = exp(-exp(a_log) dt) h + dt u B, y = (sum_s h C + skip u) silu(z), h = 0 before the
                                 first token. softplus as torch's (the identity above 20); attribute softplus false:
                                 dt = delta + delta_bias */
-    /* Backward operators; grad.c emits them. gy is the gradient of the forward output. */
+    BS_OP_CROP,           /* x (N,C,H,W); out_h, out_w: the top left corner */
+    BS_OP_BATCH_NORM_TRAIN, /* x, w (C), b (C); eps. Training mode: mean and biased variance of this batch */
+    BS_OP_BATCH_STATISTICS, /* x (N,C,H,W) -> (2,C): mean and UNBIASED variance of each channel over samples and pixels,
+                                what running statistics are made from. No gradient */
+    /* Losses: p and t of one shape -> (1). Sums in double. */
+    BS_OP_DICE_LOSS, /* p, t (N,C,H,W); groups, eps. Channels are split into groups of neighbours (C: each for itself, 1: all
+                        together); sum over groups of 1 - 2 sum(p t) / max(sum(p^2) + sum(t^2), eps) */
+    BS_OP_BCE_LOSS, /* p in [0,1], t: mean of -(t log p + (1-t) log(1-p)), logarithms at least -100. None for t */
+    BS_OP_MSE_LOSS, /* mean of (p - t)^2 */
+    /* Backward operators; grad.c emits them. gy is the gradient of the forward output.
+       An operator makes one value. Where the gradients of several inputs share their work, there is one backward operator
+       with the attribute `which`, the index of the forward input whose gradient it makes: siblings, which differ in `which`
+       only. Rules emit siblings next to each other over the same inputs, so that a backend which computes them together
+       recognises a run of siblings and makes one step of it, while gradients that nobody wants stay dead values. `ref`
+       computes each for itself. Inputs named again below have the shapes and attributes of the forward operator.
+       Not differentiated: running statistics of batch_norm, tables of rotary, target of bce_loss. */
     BS_OP_CONV2D_GRAD_X,        /* gy, w; stride, pad -> shape of x (attribute shape) */
     BS_OP_CONV2D_GRAD_W,        /* x, gy; stride, pad -> shape of w (attribute shape) */
     BS_OP_SUM_TO_CHANNEL,       /* gy (N,C,H,W) -> (C): gradient of a bias */
@@ -72,6 +88,31 @@ enum bs_op {
     BS_OP_SLICE_CHANNEL,        /* x; channels [start, start+count): gradient of concat */
     BS_OP_MAX_POOL2D_GRAD,      /* x, gy; kernel. The first largest pixel of a window takes it all */
     BS_OP_RESIZE_BILINEAR_GRAD, /* gy -> shape of x (attribute shape) */
+    BS_OP_GELU_GRAD,            /* x, gy: gy (Phi(x) + x phi(x)), the normal distribution and its density */
+    BS_OP_SILU_GRAD,            /* x, gy: gy s (1 + x (1 - s)), s = 1 / (1 + exp(-x)) */
+    BS_OP_SLICE_GRAD, /* gy; axis, start -> attribute shape: gy at [start, start + its length) of the axis, zeros elsewhere.
+                          Of slice_channel, slice_last, slice_tokens and, twice, of crop */
+    BS_OP_INSERT_TOKEN_GRAD, /* gy; start, which. 0: gy without token start; 1: that token summed over samples (1,1,D) */
+    BS_OP_LINEAR_GRAD_X,         /* gy (...,O), w (O,I) -> (...,I): sum_o gy w */
+    BS_OP_LINEAR_GRAD_W,         /* x (...,I), gy (...,O) -> (O,I): sum over rows of gy x */
+    BS_OP_SUM_TO_FEATURE,        /* gy (...,C) -> (C): gradient of a bias */
+    BS_OP_LAYER_NORM_GRAD,       /* x, w, gy; eps, which 0 (x) or 1 (w) */
+    BS_OP_RMS_NORM_GRAD,         /* x, w, gy; eps, which 0 (x) or 1 (w) */
+    BS_OP_GROUP_NORM_GRAD,       /* x, w, gy; groups, eps, which 0 (x) or 1 (w) */
+    BS_OP_BATCH_NORM_GRAD,       /* x, w, mean, var, gy; eps, which 0 (x) or 1 (w). Evaluation mode */
+    BS_OP_BATCH_NORM_TRAIN_GRAD, /* x, w, gy; eps, which 0 (x) or 1 (w) */
+    BS_OP_ADD_POSITION_GRAD, /* gy; out_h, out_w, start -> attribute shape, that of p: sum over samples, back through the
+                                resampling */
+    BS_OP_ROTARY_GRAD, /* gy, cos, sin: the rotation transposed */
+    BS_OP_CAUSAL_CONV1D_GRAD_W, /* x, gy; reverse -> attribute shape (D,1,K). (Of x: causal_conv1d the other way round) */
+    BS_OP_ATTENTION_LSE, /* the inputs and attributes of attention -> (N,L,heads): log of the sum of exp(logit). What the
+                             backward needs of the forward; a backend makes it together with the forward */
+    BS_OP_ATTENTION_GRAD, /* y, lse, gy, then the inputs of attention; its attributes, which. With P = exp(logit - lse) and
+                             dS = P (gy v - sum_heads' features gy y): v gets P gy, q and k get dS through the logit */
+    BS_OP_SELECTIVE_SCAN_GRAD, /* u, delta, a_log, B, C, skip, delta_bias, gy, z or none; reverse, softplus, which (7: z) */
+    BS_OP_DICE_LOSS_GRAD, /* p, t, gy (1); groups, eps: gradient of p. (Of t: with p and t exchanged) */
+    BS_OP_BCE_LOSS_GRAD,  /* p, t, gy (1): gy (p - t) / max(p (1-p), 1e-12) / count */
+    BS_OP_MSE_LOSS_GRAD,  /* p, t, gy (1): gy 2 (p - t) / count. (Of t: with p and t exchanged) */
     BS_OP_COUNT
 };
 
@@ -81,6 +122,7 @@ struct bs_attr {
     int64_t out_h, out_w;
     int64_t start, count;
     int heads;
+    int which, axis;
     bool reverse, softplus;
     float eps, factor;
     struct bs_shape shape;
@@ -143,6 +185,12 @@ struct bs_scan_inputs {
     bs_value u, delta, a_log, b, c, skip, delta_bias, z;
 };
 bs_value bs_graph_selective_scan(struct bs_graph *g, const struct bs_scan_inputs *in, bool reverse);
+bs_value bs_graph_crop(struct bs_graph *g, bs_value x, int64_t h, int64_t w);
+bs_value bs_graph_batch_norm_train(struct bs_graph *g, bs_value x, bs_value w, bs_value b, float eps);
+bs_value bs_graph_batch_statistics(struct bs_graph *g, bs_value x);
+bs_value bs_graph_dice_loss(struct bs_graph *g, bs_value p, bs_value t, int groups, float eps);
+bs_value bs_graph_bce_loss(struct bs_graph *g, bs_value p, bs_value t);
+bs_value bs_graph_mse_loss(struct bs_graph *g, bs_value p, bs_value t);
 /* Any operator by table; what the functions above and grad.c are made of. */
 bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *inputs, int ninput,
                         struct bs_attr attr);

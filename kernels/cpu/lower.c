@@ -222,7 +222,8 @@ static void lower_node(struct bs__lowering *l, bs_value v)
         bs__add_resize(b, bs__lower_image(l, n->input[0]), &x->image, x->feeds_norm);
         break;
     default:
-        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend has no backward operators; \"ref\" has", n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend has no backward operators or losses; \"ref\" has",
+                       n);
         return;
     }
     x->made = true;

@@ -2,7 +2,10 @@
    ReLU and sigmoid with their gradients from the OUTPUT y (so that the input need not be kept):
      relu: y = max(x, 0), gx = gy where y > 0 (NaN stays NaN)
      sigmoid: y = 1 / (1 + exp(-x)), gx = gy y (1 - y)
-     silu: y = x / (1 + exp(-x)) */
+     silu: y = x / (1 + exp(-x))
+   The gradients of GELU and SiLU come from the INPUT x, which the output does not tell:
+     gelu: gx = gy (Phi(x) + x phi(x)), Phi the normal distribution, phi its density
+     silu: gx = gy s (1 + x (1 - s)), s = 1 / (1 + exp(-x)) */
 #include "kernels/ops/ops_internal.h"
 
 #include <math.h>
@@ -20,7 +23,7 @@ static bs_status infer_grad(const struct bs_attr *attr, const struct bs_shape *i
 {
     (void)attr, (void)ninput;
     *out = in[0];
-    return bs__need_equal("gradient of an activation", "gradient", &in[1], "output", &in[0], err);
+    return bs__need_equal("gradient of an activation", "gradient", &in[1], "output or input", &in[0], err);
 }
 
 static void reference_relu(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
@@ -122,12 +125,40 @@ static void reference_gelu(const struct bs_attr *attr, const struct bs_tensor *i
         y[i] = (float)(0.5 * (double)x[i] * (1.0 + erf((double)x[i] * 0.70710678118654752440)));
 }
 
+static void backward_gelu(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    bs_value x = bs_graph_node(g, node)->input[0];
+    gin[0] = bs_graph_apply(g, BS_OP_GELU_GRAD, (bs_value[]){x, gy}, 2, (struct bs_attr){0});
+}
+
 const struct bs_op_def bs__op_gelu = {
     .name = "gelu",
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = infer_same,
     .reference = reference_gelu,
+    .backward = backward_gelu,
+};
+
+static void reference_gelu_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                                struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *x = in[0].data, *gy = in[1].data;
+    float *gx = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++)
+        gx[i] = (float)((double)gy[i] *
+                        (0.5 * (1.0 + erf((double)x[i] * 0.70710678118654752440)) +
+                         (double)x[i] * 0.39894228040143267794 * exp(-0.5 * (double)x[i] * (double)x[i])));
+}
+
+const struct bs_op_def bs__op_gelu_grad = {
+    .name = "gelu_grad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_grad,
+    .reference = reference_gelu_grad,
 };
 
 static void reference_silu(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
@@ -141,10 +172,38 @@ static void reference_silu(const struct bs_attr *attr, const struct bs_tensor *i
         y[i] = (float)((double)x[i] / (1.0 + exp(-(double)x[i])));
 }
 
+static void backward_silu(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    bs_value x = bs_graph_node(g, node)->input[0];
+    gin[0] = bs_graph_apply(g, BS_OP_SILU_GRAD, (bs_value[]){x, gy}, 2, (struct bs_attr){0});
+}
+
 const struct bs_op_def bs__op_silu = {
     .name = "silu",
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = infer_same,
     .reference = reference_silu,
+    .backward = backward_silu,
+};
+
+static void reference_silu_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                                struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    const float *x = in[0].data, *gy = in[1].data;
+    float *gx = out->data;
+    size_t count = bs_shape_count(&out->shape);
+    for (size_t i = 0; i < count; i++) {
+        const double s = 1.0 / (1.0 + exp(-(double)x[i]));
+        gx[i] = (float)((double)gy[i] * s * (1.0 + (double)x[i] * (1.0 - s)));
+    }
+}
+
+const struct bs_op_def bs__op_silu_grad = {
+    .name = "silu_grad",
+    .min_inputs = 2,
+    .max_inputs = 2,
+    .infer = infer_grad,
+    .reference = reference_silu_grad,
 };

@@ -1,7 +1,9 @@
 /* Position embedding added to tokens: y = x + p. A table with one row per token is added as it is. Any other is a grid of
    rows, square after its class token is taken out, and is resampled to the tokens' grid: bicubic with a = -0.75,
    half-pixel centres, no antialias, border rows repeated, as torch's interpolate(mode="bicubic"). The class token keeps
-   its row; it stands in front or in the middle of the tokens, in the table as in the input. */
+   its row; it stands in front or in the middle of the tokens, in the table as in the input.
+   The gradient of x is gy. The gradient of a row of p is the sum, over samples and tokens, of gy times the weight with
+   which the row entered that token. */
 #include "kernels/ops/ops_internal.h"
 
 #include <inttypes.h>
@@ -148,10 +150,94 @@ static void reference(const struct bs_attr *attr, const struct bs_tensor *in, in
     }
 }
 
+static void backward(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    const struct bs_node *n = bs_graph_node(g, node);
+    struct bs_attr attr = n->attr;
+    attr.shape = bs_graph_node(g, n->input[1])->shape;
+    gin[0] = gy;
+    gin[1] = bs_graph_apply(g, BS_OP_ADD_POSITION_GRAD, &gy, 1, attr);
+}
+
 const struct bs_op_def bs__op_add_position = {
     .name = "add_position",
     .min_inputs = 2,
     .max_inputs = 2,
     .infer = infer,
     .reference = reference,
+    .backward = backward,
+};
+
+static bs_status infer_grad(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                            struct bs_shape *out, struct bs_err *err)
+{
+    (void)ninput;
+    struct bs_shape y;
+    bs_status rc;
+    if ((rc = bs_shape_check("add_position_grad: shape", &attr->shape, err)) != BS_OK ||
+        (rc = infer(attr, (struct bs_shape[]){in[0], attr->shape}, 2, &y, err)) != BS_OK)
+        return rc;
+    *out = attr->shape;
+    return BS_OK;
+}
+
+/* How much the pixel at `of` of an axis of `in` pixels counts in pixel i of `out` pixels. */
+static double share(int64_t of, int64_t i, int64_t in, int64_t out)
+{
+    double weight[4], sum = 0;
+    const int64_t first = cubic(i, in, out, weight);
+    for (int k = 0; k < 4; k++)
+        if (clamp(first + k, in) == of)
+            sum += weight[k];
+    return sum;
+}
+
+/* How much row `row` of the table counts in token `token`. */
+static double counts(const struct bs_attr *attr, const struct table *t, bool as_it_is, int64_t row,
+                     int64_t token)
+{
+    const bool class_row = row == t->class_row, class_token = token == attr->start;
+    if (as_it_is)
+        return row == token;
+    if (class_row || class_token)
+        return class_row && class_token;
+    const int64_t from = row - (t->class_row >= 0 && row > t->class_row),
+                  to = token - (attr->start >= 0 && token > attr->start);
+    return share(from / t->w, to / attr->out_w, t->h, attr->out_h) *
+           share(from % t->w, to % attr->out_w, t->w, attr->out_w);
+}
+
+#define STRIP 128 /* features summed at a time; 1 KiB of doubles on the stack */
+
+static void reference_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                           struct bs_tensor *out)
+{
+    (void)ninput;
+    const int64_t batch = in[0].shape.dim[0], tokens = in[0].shape.dim[1], features = in[0].shape.dim[2];
+    const int64_t rows = (int64_t)bs_shape_count(&out->shape) / features;
+    const bool as_it_is = added_as_it_is(&in[0].shape, &out->shape);
+    const struct table t = table_of(attr, &out->shape);
+    const float *gy = in[0].data;
+    float *gp = out->data;
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t f = 0; f < features; f += STRIP) {
+            const int64_t len = features - f < STRIP ? features - f : STRIP;
+            double sum[STRIP] = {0};
+            for (int64_t token = 0; token < tokens; token++) {
+                const double weight = counts(attr, &t, as_it_is, row, token);
+                for (int64_t n = 0; weight != 0 && n < batch; n++)
+                    for (int64_t i = 0; i < len; i++)
+                        sum[i] += weight * (double)gy[(n * tokens + token) * features + f + i];
+            }
+            for (int64_t i = 0; i < len; i++)
+                gp[row * features + f + i] = (float)sum[i];
+        }
+}
+
+const struct bs_op_def bs__op_add_position_grad = {
+    .name = "add_position_grad",
+    .min_inputs = 1,
+    .max_inputs = 1,
+    .infer = infer_grad,
+    .reference = reference_grad,
 };

@@ -94,10 +94,16 @@ static void reference_scale(const struct bs_attr *attr, const struct bs_tensor *
         y[i] = attr->factor * x[i];
 }
 
+static void backward_scale(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    gin[0] = bs_graph_scale(g, gy, bs_graph_node(g, node)->attr.factor);
+}
+
 const struct bs_op_def bs__op_scale = {
     .name = "scale",
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = infer_scale,
     .reference = reference_scale,
+    .backward = backward_scale,
 };

@@ -5,7 +5,7 @@
    The relative positions meet q as it is, not divided by sqrt d. Windows begin at the top left; where they stick out of
    the grid their keys and values are `pad`. A table of another length than 2h - 1 stands for its values resampled to
    that length (linear, half-pixel centres). */
-#include "kernels/ops/ops_internal.h"
+#include "kernels/ops/attention_internal.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -23,10 +23,9 @@ static bs_status check_table(const char *what, const struct bs_shape *table, int
                    bs_shape_text(table, a, sizeof a), head_features);
 }
 
-static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
-                       struct bs_shape *out, struct bs_err *err)
+bs_status bs__attention_infer(const char *op, const struct bs_attr *attr, const struct bs_shape *in,
+                              int ninput, struct bs_shape *out, struct bs_err *err)
 {
-    static const char op[] = "attention";
     char a[BS_SHAPE_TEXT];
     bs_status rc;
     if ((rc = bs__need_tokens(op, "input", &in[0], err)) != BS_OK ||
@@ -49,63 +48,53 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
     return BS_OK;
 }
 
-/* A table of relative positions along one axis of `length` tokens; data NULL: there is none. */
-struct table {
-    const float *data;
-    int64_t rows, length, features;
-};
-
-static double dot(const float *a, const float *b, int64_t count)
+static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                       struct bs_shape *out, struct bs_err *err)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)a[i] * (double)b[i];
-    return sum;
+    return bs__attention_infer("attention", attr, in, ninput, out, err);
 }
 
-/* q with the table's row for a query `distance` tokens behind a key. */
-static double relative(const struct table *t, const float *q, int64_t distance)
+struct bs__head bs__attention_heads(const struct bs_attr *attr, const struct bs_tensor *in, int ninput)
 {
-    if (!t->data)
-        return 0;
-    const int64_t row = distance + t->length - 1, rows = 2 * t->length - 1;
-    if (t->rows == rows)
-        return dot(q, t->data + row * t->features, t->features);
-    double u = ((double)row + 0.5) * (double)t->rows / (double)rows - 0.5;
-    u = u < 0 ? 0 : u;
-    int64_t lo = (int64_t)floor(u);
-    lo = lo > t->rows - 1 ? t->rows - 1 : lo;
-    const int64_t hi = lo < t->rows - 1 ? lo + 1 : lo;
-    return (1 - (u - (double)lo)) * dot(q, t->data + lo * t->features, t->features) +
-           (u - (double)lo) * dot(q, t->data + hi * t->features, t->features);
+    const int64_t features = in[0].shape.dim[2] / 3 / attr->heads;
+    struct bs__head a = {.token = in[0].shape.dim[2],
+                         .grid_h = attr->out_h,
+                         .grid_w = attr->out_w,
+                         .h = attr->kernel ? attr->kernel : attr->out_h,
+                         .w = attr->kernel ? attr->kernel : attr->out_w,
+                         .features = features,
+                         .scale = 1.0 / sqrt((double)features)};
+    if (ninput == 4) {
+        a.rel_h = (struct bs__positions){in[2].data, in[2].shape.dim[0], a.h, features};
+        a.rel_w = (struct bs__positions){in[3].data, in[3].shape.dim[0], a.w, features};
+    }
+    return a;
 }
 
-/* One head of one sample. */
-struct head {
-    const float *q, *k, *v;       /* of the first token */
-    const float *pad_k, *pad_v;   /* NULL: zeros */
-    int64_t token;                /* floats from one token to the next */
-    int64_t grid_h, grid_w, h, w; /* of the grid, of a window */
-    int64_t features;
-    struct table rel_h, rel_w;
-};
+void bs__attention_choose(struct bs__head *a, const struct bs_tensor *in, int ninput, int64_t n, int head)
+{
+    const float *pad = ninput > 1 ? in[1].data : NULL;
+    const int64_t width = a->token / 3, tokens = a->grid_h * a->grid_w;
+    a->q = (const float *)in[0].data + n * tokens * a->token + head * a->features;
+    a->k = a->q + width;
+    a->v = a->k + width;
+    a->pad_k = pad ? pad + width + head * a->features : NULL;
+    a->pad_v = pad ? a->pad_k + width : NULL;
+}
 
 /* Features [from, to) of the attention's result for the token at (y, x). Weights are kept relative to the largest logit
    so far, so that exp cannot overflow. */
-static void attend(const struct head *a, int64_t y, int64_t x, int64_t from, int64_t to, float *out)
+static void attend(const struct bs__head *a, int64_t y, int64_t x, int64_t from, int64_t to, float *out)
 {
     const float *q = a->q + (y * a->grid_w + x) * a->token;
     const int64_t top = y - y % a->h, left = x - x % a->w;
-    const double scale = 1.0 / sqrt((double)a->features);
     double sum[STRIP] = {0}, weights = 0, largest = -INFINITY;
     for (int64_t i = top; i < top + a->h; i++) {
-        const double row = relative(&a->rel_h, q, y - i);
+        const double row = bs__relative(&a->rel_h, q, y - i);
         for (int64_t j = left; j < left + a->w; j++) {
-            const bool inside = i < a->grid_h && j < a->grid_w;
-            const int64_t at = inside ? (i * a->grid_w + j) * a->token : 0;
-            const float *k = inside ? a->k + at : a->pad_k, *v = inside ? a->v + at : a->pad_v;
-            const double logit =
-                (k ? dot(q, k, a->features) * scale : 0) + row + relative(&a->rel_w, q, x - j);
+            const struct bs__key key = bs__key(a, i, j);
+            const double logit = (key.k ? bs__dot(q, key.k, a->features) * a->scale : 0) + row +
+                                 bs__relative(&a->rel_w, q, x - j);
             if (logit > largest) {
                 const double shrink = exp(largest - logit);
                 for (int64_t c = from; c < to; c++)
@@ -115,8 +104,8 @@ static void attend(const struct head *a, int64_t y, int64_t x, int64_t from, int
             }
             const double weight = exp(logit - largest);
             weights += weight;
-            for (int64_t c = from; v && c < to; c++)
-                sum[c - from] += weight * (double)v[c];
+            for (int64_t c = from; key.v && c < to; c++)
+                sum[c - from] += weight * (double)key.v[c];
         }
     }
     for (int64_t c = from; c < to; c++)
@@ -126,32 +115,27 @@ static void attend(const struct head *a, int64_t y, int64_t x, int64_t from, int
 static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                       struct bs_tensor *out)
 {
-    const int64_t samples = in[0].shape.dim[0], tokens = in[0].shape.dim[1], token = in[0].shape.dim[2];
-    const int64_t width = token / 3, features = width / attr->heads;
-    const float *pad = ninput > 1 ? in[1].data : NULL;
-    struct head a = {.token = token,
-                     .grid_h = attr->out_h,
-                     .grid_w = attr->out_w,
-                     .h = attr->kernel ? attr->kernel : attr->out_h,
-                     .w = attr->kernel ? attr->kernel : attr->out_w,
-                     .features = features};
-    if (ninput == 4) {
-        a.rel_h = (struct table){in[2].data, in[2].shape.dim[0], a.h, features};
-        a.rel_w = (struct table){in[3].data, in[3].shape.dim[0], a.w, features};
-    }
+    const int64_t samples = in[0].shape.dim[0], tokens = in[0].shape.dim[1], width = in[0].shape.dim[2] / 3;
+    struct bs__head a = bs__attention_heads(attr, in, ninput);
     for (int64_t n = 0; n < samples; n++)
         for (int head = 0; head < attr->heads; head++) {
-            a.q = (const float *)in[0].data + n * tokens * token + head * features;
-            a.k = a.q + width;
-            a.v = a.k + width;
-            a.pad_k = pad ? pad + width + head * features : NULL;
-            a.pad_v = pad ? a.pad_k + width : NULL;
+            bs__attention_choose(&a, in, ninput, n, head);
             for (int64_t t = 0; t < tokens; t++) {
-                float *y = (float *)out->data + (n * tokens + t) * width + head * features;
-                for (int64_t c = 0; c < features; c += STRIP)
-                    attend(&a, t / a.grid_w, t % a.grid_w, c, c + STRIP < features ? c + STRIP : features, y);
+                float *y = (float *)out->data + (n * tokens + t) * width + head * a.features;
+                for (int64_t c = 0; c < a.features; c += STRIP)
+                    attend(&a, t / a.grid_w, t % a.grid_w, c, c + STRIP < a.features ? c + STRIP : a.features,
+                           y);
             }
         }
+}
+
+static void backward(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    const struct bs_node *n = bs_graph_node(g, node);
+    bs_value in[7] = {node, bs_graph_apply(g, BS_OP_ATTENTION_LSE, n->input, n->ninput, n->attr), gy};
+    for (int i = 0; i < n->ninput; i++)
+        in[3 + i] = n->input[i];
+    bs__emit_siblings(g, BS_OP_ATTENTION_GRAD, in, 3 + n->ninput, n->attr, n->ninput, gin);
 }
 
 /* Every query meets every key of its window twice, for the logit and for the value. */
@@ -169,5 +153,6 @@ const struct bs_op_def bs__op_attention = {
     .max_inputs = 4,
     .infer = infer,
     .reference = reference,
+    .backward = backward,
     .flops = flops,
 };

@@ -88,12 +88,19 @@ static void reference_slice(const struct bs_attr *attr, const struct bs_tensor *
         memcpy(yp, xp + (size_t)(n * x.c + attr->start) * plane, count * sizeof *yp);
 }
 
+static void backward_slice(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    const struct bs_node *n = bs_graph_node(g, node);
+    gin[0] = bs__emit_slice_grad(g, gy, 1, n->attr.start, &bs_graph_node(g, n->input[0])->shape);
+}
+
 const struct bs_op_def bs__op_slice_channel = {
     .name = "slice_channel",
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = infer_slice,
     .reference = reference_slice,
+    .backward = backward_slice,
 };
 
 static bs_status infer_sum(const struct bs_attr *attr, const struct bs_shape *in, int ninput,

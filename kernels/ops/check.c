@@ -1,4 +1,5 @@
-/* Checks of shapes and attributes that word their errors alike; see ops_internal.h. */
+/* What operators share: checks of shapes and attributes that word their errors alike; backward operators of several
+   inputs. See ops_internal.h. */
 #include "kernels/ops/ops_internal.h"
 
 #include <inttypes.h>
@@ -73,6 +74,20 @@ bs_status bs__need_attribute(const char *op, const char *what, int value, int lo
         return BS_OK;
     return BS_FAIL(err, BS_EINVAL, "%s: %s is %d; %d to %d are accepted", op, what, value, lo,
                    BS_MAX_ATTRIBUTE);
+}
+
+bs_status bs__need_which(const char *op, const struct bs_attr *attr, int last, struct bs_err *err)
+{
+    if (attr->which >= 0 && attr->which <= last)
+        return BS_OK;
+    return BS_FAIL(err, BS_EINVAL, "%s: gradient of input %d; 0 to %d are accepted", op, attr->which, last);
+}
+
+void bs__emit_siblings(struct bs_graph *g, enum bs_op op, const bs_value *in, int ninput, struct bs_attr attr,
+                       int count, bs_value *gin)
+{
+    for (attr.which = 0; attr.which < count; attr.which++)
+        gin[attr.which] = bs_graph_apply(g, op, in, ninput, attr);
 }
 
 bs_status bs__need_eps(const char *op, float eps, struct bs_err *err)

@@ -20,6 +20,16 @@ extern const struct bs_op_def bs__op_insert_token, bs__op_slice_tokens, bs__op_s
 extern const struct bs_op_def bs__op_causal_conv1d, bs__op_selective_scan;
 extern const struct bs_op_def bs__op_tokens_from_image, bs__op_image_from_tokens;
 extern const struct bs_op_def bs__op_linear, bs__op_layer_norm, bs__op_attention;
+extern const struct bs_op_def bs__op_crop, bs__op_batch_norm_train, bs__op_batch_statistics;
+extern const struct bs_op_def bs__op_dice_loss, bs__op_bce_loss, bs__op_mse_loss;
+extern const struct bs_op_def bs__op_gelu_grad, bs__op_silu_grad, bs__op_slice_grad;
+extern const struct bs_op_def bs__op_insert_token_grad;
+extern const struct bs_op_def bs__op_linear_grad_x, bs__op_linear_grad_w, bs__op_sum_to_feature;
+extern const struct bs_op_def bs__op_layer_norm_grad, bs__op_rms_norm_grad, bs__op_group_norm_grad;
+extern const struct bs_op_def bs__op_batch_norm_grad, bs__op_batch_norm_train_grad;
+extern const struct bs_op_def bs__op_add_position_grad, bs__op_rotary_grad, bs__op_causal_conv1d_grad_w;
+extern const struct bs_op_def bs__op_attention_lse, bs__op_attention_grad, bs__op_selective_scan_grad;
+extern const struct bs_op_def bs__op_dice_loss_grad, bs__op_bce_loss_grad, bs__op_mse_loss_grad;
 
 /* Dimensions of an image tensor (N, C, H, W), for readable loops. */
 struct bs__image {
@@ -50,10 +60,23 @@ bs_status bs__need_grid(const char *op, const struct bs_attr *attr, const struct
                         struct bs_err *err) BS_NODISCARD;
 bs_status bs__need_equal(const char *op, const char *what_a, const struct bs_shape *a, const char *what_b,
                          const struct bs_shape *b, struct bs_err *err) BS_NODISCARD;
+/* The attribute which names one of the inputs 0 to last. */
+bs_status bs__need_which(const char *op, const struct bs_attr *attr, int last,
+                         struct bs_err *err) BS_NODISCARD;
+/* The siblings of a backward operator over `in`, for which = 0 to count-1, into gin. */
+void bs__emit_siblings(struct bs_graph *g, enum bs_op op, const bs_value *in, int ninput, struct bs_attr attr,
+                       int count, bs_value *gin);
+/* The gradient of [start, start + length of gy) of an axis of a value of this shape. */
+bs_value bs__emit_slice_grad(struct bs_graph *g, bs_value gy, int axis, int64_t start,
+                             const struct bs_shape *shape);
 /* An attribute between lo and BS_MAX_ATTRIBUTE. */
 bs_status bs__need_attribute(const char *op, const char *what, int value, int lo,
                              struct bs_err *err) BS_NODISCARD;
 /* eps is finite and above 0. */
 bs_status bs__need_eps(const char *op, float eps, struct bs_err *err) BS_NODISCARD;
+
+/* The inputs of a selective scan (selective_scan.c); out becomes its output's shape. */
+bs_status bs__scan_infer(const char *op, const struct bs_shape *in, int ninput, struct bs_shape *out,
+                         struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -1,5 +1,7 @@
 /* Rotary embedding: the features of a token, taken in pairs, are turned by angles that depend on the token's place:
      y[2i] = x[2i] cos[2i] - x[2i+1] sin[2i],  y[2i+1] = x[2i+1] cos[2i+1] + x[2i] sin[2i+1]
+   and its gradient, the same turned back:
+     gx[2i] = gy[2i] cos[2i] + gy[2i+1] sin[2i+1],  gx[2i+1] = gy[2i+1] cos[2i+1] - gy[2i] sin[2i]
    The tables have a row per token from the END of the sequence; tokens before that (a class token in front) pass. */
 #include "kernels/ops/ops_internal.h"
 
@@ -29,10 +31,9 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
     return BS_OK;
 }
 
-static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
-                      struct bs_tensor *out)
+/* The rotation, or its transpose. */
+static void turn(const struct bs_tensor *in, struct bs_tensor *out, bool back)
 {
-    (void)attr, (void)ninput;
     const float *x = in[0].data;
     float *y = out->data;
     const int64_t *d = out->shape.dim;
@@ -46,13 +47,35 @@ static void reference(const struct bs_attr *attr, const struct bs_tensor *in, in
             }
             for (int64_t i = 0; i < features; i += 2) {
                 double even = (double)x[i], odd = (double)x[i + 1];
-                y[i] = (float)(even * (double)cosine[i] - odd * (double)sine[i]);
-                y[i + 1] = (float)(odd * (double)cosine[i + 1] + even * (double)sine[i + 1]);
+                double to_even = back ? (double)sine[i + 1] : -(double)sine[i],
+                       to_odd = back ? -(double)sine[i] : (double)sine[i + 1];
+                y[i] = (float)(even * (double)cosine[i] + odd * to_even);
+                y[i + 1] = (float)(odd * (double)cosine[i + 1] + even * to_odd);
             }
             cosine += features;
             sine += features;
         }
     }
+}
+
+static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                      struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    turn(in, out, false);
+}
+
+static void reference_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
+                           struct bs_tensor *out)
+{
+    (void)attr, (void)ninput;
+    turn(in, out, true);
+}
+
+static void backward(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    const struct bs_node *n = bs_graph_node(g, node);
+    gin[0] = bs_graph_apply(g, BS_OP_ROTARY_GRAD, (bs_value[]){gy, n->input[1], n->input[2]}, 3, n->attr);
 }
 
 const struct bs_op_def bs__op_rotary = {
@@ -61,4 +84,13 @@ const struct bs_op_def bs__op_rotary = {
     .max_inputs = 3,
     .infer = infer,
     .reference = reference,
+    .backward = backward,
+};
+
+const struct bs_op_def bs__op_rotary_grad = {
+    .name = "rotary_grad",
+    .min_inputs = 3,
+    .max_inputs = 3,
+    .infer = infer,
+    .reference = reference_grad,
 };

@@ -27,6 +27,13 @@ BS_SCAN_FN BS_SCAN_REAL bs__scan_dt(float delta, float bias, int softplus)
     return !softplus || v > BS_SCAN_SOFTPLUS_THRESHOLD ? v : BS_SCAN_LOG1P(BS_SCAN_EXP(v));
 }
 
+/* Slope of the step width: the derivative of bs__scan_dt by delta, and by bias. */
+BS_SCAN_FN BS_SCAN_REAL bs__scan_dt_slope(float delta, float bias, int softplus)
+{
+    BS_SCAN_REAL v = (BS_SCAN_REAL)delta + (BS_SCAN_REAL)bias;
+    return !softplus || v > BS_SCAN_SOFTPLUS_THRESHOLD ? 1 : 1 / (1 + BS_SCAN_EXP(-v));
+}
+
 /* h = exp(a dt) h + dt u b for every state, a = -exp(a_log); returns the sum of h c. */
 BS_SCAN_FN BS_SCAN_REAL bs__scan_step(BS_SCAN_REAL *h, const BS_SCAN_REAL *a, const float *b, const float *c,
                                       int states, BS_SCAN_REAL dt, float u)
@@ -43,6 +50,13 @@ BS_SCAN_FN BS_SCAN_REAL bs__scan_step(BS_SCAN_REAL *h, const BS_SCAN_REAL *a, co
 BS_SCAN_FN BS_SCAN_REAL bs__scan_gate(float z)
 {
     return (BS_SCAN_REAL)z / (1 + BS_SCAN_EXP(-(BS_SCAN_REAL)z));
+}
+
+/* Derivative of the gate by z. */
+BS_SCAN_FN BS_SCAN_REAL bs__scan_gate_slope(float z)
+{
+    BS_SCAN_REAL s = 1 / (1 + BS_SCAN_EXP(-(BS_SCAN_REAL)z));
+    return s * (1 + (BS_SCAN_REAL)z * (1 - s));
 }
 
 #endif

@@ -1,13 +1,27 @@
 /* Selective scan: per feature a small linear recurrence over the tokens whose step width, input and output weights come
    from the tokens themselves (the step stands in scan_step.h):
      dt = softplus(delta + delta_bias),  h = exp(-exp(a_log) dt) h + dt u B,  y = (sum_s h C + skip u) silu(z)
-   h = 0 before the first token; reverse: the recurrence runs from the last token to the first. Without z no gate. */
+   h = 0 before the first token; reverse: the recurrence runs from the last token to the first. Without z no gate.
+   Its gradients stand in selective_scan_grad.c. */
 #include "kernels/ops/ops_internal.h"
 #include "kernels/ops/scan_step.h"
 
 #include <inttypes.h>
 
 enum { U, DELTA, A_LOG, B, C, SKIP, DELTA_BIAS, Z };
+
+/* Emits siblings over the inputs without z, then gy, then z. */
+static void backward(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    const struct bs_node *n = bs_graph_node(g, node);
+    bs_value in[BS_MAX_INPUTS];
+    for (int i = 0; i < Z; i++)
+        in[i] = n->input[i];
+    in[Z] = gy;
+    if (n->ninput > Z)
+        in[Z + 1] = n->input[Z];
+    bs__emit_siblings(g, BS_OP_SELECTIVE_SCAN_GRAD, in, n->ninput + 1, n->attr, n->ninput, gin);
+}
 
 static bs_status need_states(const struct bs_shape *a_log, const struct bs_shape *u, struct bs_err *err)
 {
@@ -19,11 +33,9 @@ static bs_status need_states(const struct bs_shape *a_log, const struct bs_shape
         bs_shape_text(a_log, a, sizeof a), bs_shape_text(u, b, sizeof b), u->dim[2], BS_SCAN_MAX_STATES);
 }
 
-static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
-                       struct bs_shape *out, struct bs_err *err)
+bs_status bs__scan_infer(const char *op, const struct bs_shape *in, int ninput, struct bs_shape *out,
+                         struct bs_err *err)
 {
-    (void)attr;
-    static const char op[] = "selective_scan";
     bs_status rc;
     if ((rc = bs__need_tokens(op, "u", &in[U], err)) != BS_OK ||
         (rc = bs__need_equal(op, "delta", &in[DELTA], "u", &in[U], err)) != BS_OK ||
@@ -37,6 +49,13 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
         return rc;
     *out = in[U];
     return ninput > Z ? bs__need_equal(op, "z", &in[Z], "u", &in[U], err) : BS_OK;
+}
+
+static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
+                       struct bs_shape *out, struct bs_err *err)
+{
+    (void)attr;
+    return bs__scan_infer("selective_scan", in, ninput, out, err);
 }
 
 static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
@@ -80,5 +99,6 @@ const struct bs_op_def bs__op_selective_scan = {
     .max_inputs = 8,
     .infer = infer,
     .reference = reference,
+    .backward = backward,
     .flops = flops,
 };

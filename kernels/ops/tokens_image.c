@@ -53,12 +53,26 @@ static void reference_image(const struct bs_attr *attr, const struct bs_tensor *
                 *y++ = x[t * channels + c];
 }
 
+/* Each is the other's gradient. */
+static void backward_tokens(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    const struct bs_shape *x = &bs_graph_node(g, bs_graph_node(g, node)->input[0])->shape;
+    gin[0] = bs_graph_image_from_tokens(g, gy, x->dim[2], x->dim[3]);
+}
+
+static void backward_image(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
+{
+    (void)node;
+    gin[0] = bs_graph_tokens_from_image(g, gy);
+}
+
 const struct bs_op_def bs__op_tokens_from_image = {
     .name = "tokens_from_image",
     .min_inputs = 1,
     .max_inputs = 1,
     .infer = infer_tokens,
     .reference = reference_tokens,
+    .backward = backward_tokens,
 };
 
 const struct bs_op_def bs__op_image_from_tokens = {
@@ -67,4 +81,5 @@ const struct bs_op_def bs__op_image_from_tokens = {
     .max_inputs = 1,
     .infer = infer_image,
     .reference = reference_image,
+    .backward = backward_image,
 };

@@ -358,20 +358,6 @@ static void multiply_adds_of_linear_and_attention_are_counted(void **state)
     bs_graph_destroy(g);
 }
 
-static void training_refuses_them_by_name(void **state)
-{
-    (void)state;
-    struct bs_graph *g = bs_graph_create();
-    struct bs_err err = {0};
-    assert_non_null(g);
-    bs_value x = bs_graph_input(g, "x", BS_SHAPE(1, 4, 6)), grad;
-    bs_value y = bs_graph_attention(g, x, BS_NO_VALUE, BS_NO_VALUE, BS_NO_VALUE, 1, 2, 2, 0);
-    bs_value gy = bs_graph_input(g, "gy", BS_SHAPE(1, 4, 2));
-    assert_int_equal(bs_graph_backward(g, y, gy, &x, 1, &grad, &err), BS_EUNSUPPORTED);
-    assert_non_null(strstr(err.msg, "attention"));
-    bs_graph_destroy(g);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -386,7 +372,6 @@ int main(void)
         cmocka_unit_test(shapes_that_do_not_fit_are_refused_with_their_sizes),
         cmocka_unit_test(one_table_or_tables_without_pad_do_not_build),
         cmocka_unit_test(multiply_adds_of_linear_and_attention_are_counted),
-        cmocka_unit_test(training_refuses_them_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
