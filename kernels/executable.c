@@ -12,8 +12,9 @@
 
 struct bs_device {
     const struct bs_backend_i *backend;
-    void *self;      /* the backend's own */
-    int executables; /* compiled and not yet destroyed */
+    void *self;       /* the backend's own */
+    int executables;  /* compiled and not yet destroyed */
+    char notice[256]; /* why this one was taken */
 };
 
 /* One host tensor of the signature. */
@@ -33,52 +34,79 @@ struct bs_executable {
     uint64_t plan_hash;
 };
 
-#define BACKENDS 2
-
-/* Best first: the order in which "auto" tries. */
-static int available(const struct bs_backend_i *list[BACKENDS])
+static bs_status open_on(const struct bs_backend_i *backend, const struct bs_device_options *opt,
+                         struct bs_device *d, struct bs_err *err)
 {
-    const struct bs_backend_i *all[BACKENDS] = {bs_backend_cpu(), bs_backend_ref()};
-    int n = 0;
-    for (int i = 0; i < BACKENDS; i++)
-        if (all[i] && all[i]->abi == BS_BACKEND_ABI)
-            list[n++] = all[i];
-    return n;
+    BS_ASSERT(backend->abi == BS_BACKEND_ABI);
+    BS_ASSERT(!backend->arena_alloc == !backend->arena_free);
+    BS_ASSERT(!backend->arena_alloc == !backend->memory_available);
+    d->backend = backend;
+    return backend->open(opt, &d->self, err);
+}
+
+/* "cuda" or "cuda:N"? */
+static bool is_cuda(const char *spec, int *ordinal)
+{
+    if (strncmp(spec, "cuda", 4) != 0)
+        return false;
+    if (!spec[4])
+        return true;
+    char *end;
+    if (spec[4] != ':' || spec[5] < '0' || spec[5] > '9')
+        return false;
+    const long n = strtol(spec + 5, &end, 10);
+    *ordinal = (int)n;
+    return !*end && n < 1024;
+}
+
+static bs_status open_cuda(const struct bs_device_options *opt, struct bs_device *d, struct bs_err *err)
+{
+    const struct bs_backend_i *cuda = bs_backend_cuda(err);
+    return cuda ? open_on(cuda, opt, d, err) : BS_EUNSUPPORTED;
+}
+
+/* The best one that opens; the device keeps in words why it is no GPU. */
+static bs_status open_best(const struct bs_device_options *opt, struct bs_device *d, struct bs_err *err)
+{
+    struct bs_err why;
+    if (open_cuda(opt, d, &why) == BS_OK)
+        return BS_OK;
+    snprintf(d->notice, sizeof d->notice, "no GPU is used: %.200s", why.msg);
+    if (bs_backend_cpu() && open_on(bs_backend_cpu(), opt, d, err) == BS_OK)
+        return BS_OK;
+    return open_on(bs_backend_ref(), opt, d, err);
 }
 
 bs_status bs_device_open(const char *spec, const struct bs_device_options *opt, struct bs_device **out,
                          struct bs_err *err)
 {
     *out = NULL;
-    static const struct bs_device_options defaults = {.threads = 0, .allow_winograd = true};
-    const struct bs_backend_i *list[BACKENDS];
-    int n = available(list);
-    bool any = strcmp(spec, "auto") == 0;
-    if (!opt)
-        opt = &defaults;
+    struct bs_device_options own = {.threads = 0, .allow_winograd = true};
+    if (opt)
+        own = *opt;
     struct bs_device *d = calloc(1, sizeof *d);
     if (!d)
         return BS_FAIL(err, BS_ENOMEM, "no memory for device \"%s\"", spec);
-    bs_status rc = BS_EUNSUPPORTED;
-    bool known = false;
-    for (int i = 0; i < n && rc != BS_OK; i++) {
-        if (!any && strcmp(spec, list[i]->name) != 0)
-            continue;
-        known = true;
-        d->backend = list[i];
-        rc = list[i]->open(opt, &d->self, err);
-    }
-    if (rc == BS_OK) {
-        *out = d;
-        return BS_OK;
-    }
-    free(d);
-    if (known)
+    bs_status rc;
+    if (!strcmp(spec, "auto"))
+        rc = open_best(&own, d, err);
+    else if (is_cuda(spec, &own.ordinal))
+        rc = open_cuda(&own, d, err);
+    else if (bs_backend_cpu() && !strcmp(spec, "cpu"))
+        rc = open_on(bs_backend_cpu(), &own, d, err);
+    else if (!strcmp(spec, "ref"))
+        rc = open_on(bs_backend_ref(), &own, d, err);
+    else
+        rc = BS_FAIL(err, BS_EUNSUPPORTED,
+                     "unknown device \"%.64s\"; this build has \"cuda\" and \"cuda:N\" (with a GPU), "
+                     "%s\"ref\", \"auto\"",
+                     spec, bs_backend_cpu() ? "\"cpu\", " : "");
+    if (rc != BS_OK) {
+        free(d);
         return rc;
-    char names[64] = "";
-    for (int i = 0; i < n; i++)
-        snprintf(names + strlen(names), sizeof names - strlen(names), "\"%s\", ", list[i]->name);
-    return BS_FAIL(err, BS_EUNSUPPORTED, "unknown device \"%.64s\"; this build has %s\"auto\"", spec, names);
+    }
+    *out = d;
+    return BS_OK;
 }
 
 void bs_device_close(struct bs_device *dev)
@@ -95,6 +123,26 @@ void bs_device_describe(const struct bs_device *dev, struct bs_device_info *info
     memset(info, 0, sizeof *info);
     snprintf(info->backend, sizeof info->backend, "%s", dev->backend->name);
     dev->backend->describe(dev->self, info);
+    if (dev->notice[0])
+        snprintf(info->notice, sizeof info->notice, "%s", dev->notice);
+}
+
+size_t bs_device_memory_available(const struct bs_device *dev)
+{
+    return dev->backend->memory_available ? dev->backend->memory_available(dev->self)
+                                          : bs_machine_memory_available();
+}
+
+bool bs_device_is_lost(const struct bs_device *dev)
+{
+    return dev->backend->is_lost && dev->backend->is_lost(dev->self);
+}
+
+const char *bs_precision_name(enum bs_precision p)
+{
+    static const char *const name[BS_PRECISIONS] = {"f32", "bf16", "f16"};
+    BS_ASSERT((unsigned)p < BS_PRECISIONS);
+    return name[p];
 }
 
 /* FNV-1a, 64 bit: the hash tells plans apart in provenance, it guards nothing. */
@@ -238,7 +286,11 @@ const char *bs_executable_algorithms(const struct bs_executable *exe)
 
 void bs_executable_trim(struct bs_executable *exe)
 {
-    bs_pages_free(exe->arena, exe->arena_bytes);
+    const struct bs_backend_i *backend = exe->device->backend;
+    if (backend->arena_free)
+        backend->arena_free(exe->device->self, exe->arena, exe->arena_bytes);
+    else
+        bs_pages_free(exe->arena, exe->arena_bytes);
     exe->arena = NULL;
 }
 
@@ -268,10 +320,18 @@ static bs_status ensure_arena(struct bs_executable *exe, struct bs_err *err)
 {
     if (exe->arena || !exe->arena_bytes)
         return BS_OK;
-    size_t available_bytes = bs_machine_memory_available();
-    if (exe->arena_bytes > available_bytes)
-        return BS_FAIL(err, BS_ENOMEM, "the network needs %zu MiB for this image size; %zu MiB are available",
-                       exe->arena_bytes >> 20, available_bytes >> 20);
+    const struct bs_backend_i *backend = exe->device->backend;
+    const size_t available = bs_device_memory_available(exe->device);
+    if (exe->arena_bytes > available)
+        return BS_FAIL(
+            err, BS_ENOMEM, "the network needs %zu MiB%s for this image size; %zu MiB are available",
+            exe->arena_bytes >> 20, backend->arena_alloc ? " of the GPU's memory" : "", available >> 20);
+    if (backend->arena_alloc) {
+        void *arena = NULL;
+        bs_status rc = backend->arena_alloc(exe->device->self, exe->arena_bytes, &arena, err);
+        exe->arena = arena;
+        return rc;
+    }
     exe->arena = bs_pages_alloc(exe->arena_bytes);
     if (!exe->arena)
         return BS_FAIL(err, BS_ENOMEM, "no memory for an arena of %zu MiB", exe->arena_bytes >> 20);
@@ -291,6 +351,8 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
         return rc;
     const struct bs_backend_i *backend = exe->device->backend;
     struct bs_run run = {.arena = exe->arena, .input = inputs, .output = outputs};
+    if (backend->run_program)
+        return backend->run_program(exe->device->self, exe->program, &run, cancel, err);
     for (int step = 0; step < exe->program->nstep; step++) {
         if (bs_cancel_requested(cancel))
             return BS_FAIL(err, BS_ECANCELLED, "cancelled before step %d of %d", step + 1,

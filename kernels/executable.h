@@ -8,32 +8,43 @@
 #include "kernels/graph.h"
 #include "kernels/params.h"
 
-enum bs_precision { BS_PRECISION_F32, BS_PRECISION_BF16 };
+enum bs_precision { BS_PRECISION_F32, BS_PRECISION_BF16, BS_PRECISION_F16, BS_PRECISIONS };
+/* "f32", "bf16", "f16". */
+const char *bs_precision_name(enum bs_precision p);
 
 struct bs_device_options {
     int threads;         /* 0: what affinity and cgroup allow */
     bool allow_winograd; /* false: direct convolutions only (exactness tests) */
     const char *isa;     /* of the CPU's own kernels: "base", "avx2", "avx512" (tests); NULL: the best one */
+    int ordinal;         /* of a GPU; "cuda:N" sets it */
+    bool allow_tf32;     /* float32 products of a GPU may round their factors to 10 bits */
 };
 
 struct bs_device_info {
     char name[96]; /* e.g. "CPU, AMD EPYC" */
     char backend[16];
     char libraries[128]; /* e.g. "oneDNN 2.6.3 (Winograd)" */
-    char isa[64];        /* e.g. "avx512_bf16" */
+    char isa[64];        /* e.g. "avx512_bf16", "sm_90" */
     int threads;
-    bool fast_bf16; /* hardware multiplies bf16 */
+    bool fast_bf16;   /* hardware multiplies bf16 */
+    size_t memory;    /* bytes of the device's own memory; 0: it computes in the host's */
+    char notice[256]; /* why "auto" took no better device, or what this one lacks; empty: nothing to say */
 };
 
 struct bs_device;
 struct bs_executable;
 
-/* spec: "ref", "cpu", or "auto" (the best one that opens). BS_EUNSUPPORTED names what is available. */
+/* spec: "ref", "cpu", "cuda" or "cuda:N" (the Nth that CUDA_VISIBLE_DEVICES leaves), or "auto" (the best one that opens).
+   BS_EUNSUPPORTED names what is available, or what a GPU lacks. */
 bs_status bs_device_open(const char *spec, const struct bs_device_options *opt, struct bs_device **out,
                          struct bs_err *err) BS_NODISCARD;
 /* Accepts NULL. Executables must be gone. */
 void bs_device_close(struct bs_device *dev);
 void bs_device_describe(const struct bs_device *dev, struct bs_device_info *info);
+/* Bytes that could be allocated for arenas now: the device's own memory, or bs_machine_memory_available. */
+size_t bs_device_memory_available(const struct bs_device *dev);
+/* Has the device failed for good? Only a new process gets it back. */
+bool bs_device_is_lost(const struct bs_device *dev);
 
 /* Compiles; the graph is not needed afterwards, params gets a reference. */
 bs_status bs_executable_create(struct bs_device *dev, const struct bs_graph *g, struct bs_params *params,

@@ -19,7 +19,8 @@ struct packed {
     struct packed *next;
     void *memory;
     size_t bytes;
-    bool ready; /* false: its first caller is filling it */
+    bool ready;                  /* false: its first caller is filling it */
+    struct bs_pack_memory where; /* alloc NULL: the host's */
     char key[];
 };
 
@@ -52,9 +53,31 @@ static void memory_free(void *p, size_t bytes)
 
 static void packed_destroy(struct packed *e)
 {
-    if (e)
+    if (e && !e->where.alloc)
         memory_free(e->memory, e->bytes);
+    else if (e && e->memory)
+        e->where.free(e->where.ctx, e->memory, e->bytes);
     free(e);
+}
+
+/* Memory for the form, filled unless the set is there to plan with. */
+static bs_status make(struct bs_params *p, struct packed *e, bs_pack_fn pack, void *ctx, struct bs_err *err)
+{
+    bs_status rc;
+    if (e->where.alloc) {
+        if (p->planning)
+            return BS_OK;
+        if ((rc = e->where.alloc(e->where.ctx, e->bytes, &e->memory, err)) != BS_OK)
+            return rc;
+        return pack(p, e->memory, e->bytes, ctx, err);
+    }
+    if (!(e->memory = memory_alloc(e->bytes)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the packed form \"%s\" of %zu bytes", e->key, e->bytes);
+    if (!p->planning)
+        return pack(p, e->memory, e->bytes, ctx, err);
+    if (e->bytes < PAGES_FROM) /* pages come as zeros */
+        memset(e->memory, 0, e->bytes);
+    return BS_OK;
 }
 
 bs_status bs_params_create(struct bs_param_source source, struct bs_params **out, struct bs_err *err)
@@ -147,6 +170,13 @@ static void unlink_entry(struct bs_params *p, struct packed *e)
 bs_status bs_params_packed(struct bs_params *p, const char *key, size_t bytes, bs_pack_fn pack, void *ctx,
                            const void **out, struct bs_err *err)
 {
+    return bs_params_packed_in(p, &(struct bs_pack_memory){NULL, NULL, NULL}, key, bytes, pack, ctx, out,
+                               err);
+}
+
+bs_status bs_params_packed_in(struct bs_params *p, const struct bs_pack_memory *where, const char *key,
+                              size_t bytes, bs_pack_fn pack, void *ctx, const void **out, struct bs_err *err)
+{
     *out = NULL;
     pthread_mutex_lock(&p->mu);
     struct packed *e;
@@ -168,6 +198,7 @@ bs_status bs_params_packed(struct bs_params *p, const char *key, size_t bytes, b
     if (e) {
         memcpy(e->key, key, key_bytes);
         e->bytes = bytes;
+        e->where = *where;
         e->next = p->packed;
         p->packed = e;
     }
@@ -175,14 +206,7 @@ bs_status bs_params_packed(struct bs_params *p, const char *key, size_t bytes, b
     if (!e)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the packed form \"%s\"", key);
 
-    bs_status rc = BS_OK;
-    if (!(e->memory = memory_alloc(bytes)))
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the packed form \"%s\" of %zu bytes", key, bytes);
-    else if (!p->planning)
-        rc = pack(p, e->memory, bytes, ctx, err);
-    else if (bytes < PAGES_FROM) /* pages come as zeros */
-        memset(e->memory, 0, bytes);
-
+    bs_status rc = make(p, e, pack, ctx, err);
     pthread_mutex_lock(&p->mu);
     if (rc == BS_OK) {
         e->ready = true;

@@ -40,7 +40,19 @@ bs_status bs_params_read(struct bs_params *p, const char *name, float *dst, size
 typedef bs_status (*bs_pack_fn)(struct bs_params *p, void *dst, size_t bytes, void *ctx, struct bs_err *err);
 bs_status bs_params_packed(struct bs_params *p, const char *key, size_t bytes, bs_pack_fn pack, void *ctx,
                            const void **out, struct bs_err *err) BS_NODISCARD;
-/* Bytes held in packed forms now. */
+/* Where a packed form lies when it is not the host's memory. What alloc yields is handed to the pack function and to callers
+   as it is: an address that only the backend understands. free may be called by any thread that lets go of the set, also
+   after the device was closed, so what ctx points to must live until the last form is freed. */
+struct bs_pack_memory {
+    void *ctx;
+    bs_status (*alloc)(void *ctx, size_t bytes, void **out, struct bs_err *err);
+    void (*free)(void *ctx, void *memory, size_t bytes);
+};
+/* The same there; borrows `where` during the call. In a set to plan with nothing is allocated and *out is NULL. */
+bs_status bs_params_packed_in(struct bs_params *p, const struct bs_pack_memory *where, const char *key,
+                              size_t bytes, bs_pack_fn pack, void *ctx, const void **out,
+                              struct bs_err *err) BS_NODISCARD;
+/* Bytes held in packed forms now, wherever they lie. */
 size_t bs_params_packed_bytes(struct bs_params *p);
 
 #endif

@@ -103,6 +103,26 @@ float bs_bf16_to_f32(uint16_t v)
     return f;
 }
 
+uint16_t bs_f32_to_f16(float v)
+{
+    uint32_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    bits &= 0x7FFFFFFFu;
+    if (bits > 0x7F800000u) /* NaN: quiet */
+        return (uint16_t)(sign | 0x7E00u);
+    if (bits >= 0x477FF000u) /* from 65520 on, half way between the largest number and the next */
+        return (uint16_t)(sign | 0x7C00u);
+    if (bits < 0x33000001u) /* up to 2^-25, half of the smallest number */
+        return sign;
+    const uint32_t exponent = bits >> 23;
+    /* Below 2^-14 the numbers are multiples of 2^-24: the leading one becomes explicit and more bits go. */
+    const uint32_t drop = exponent < 113 ? 126 - exponent : 13;
+    const uint32_t value = exponent < 113 ? (bits & 0x7FFFFFu) | 0x800000u : bits - (UINT32_C(112) << 23);
+    const uint32_t half = UINT32_C(1) << (drop - 1), kept = value >> drop, rest = value & (2 * half - 1);
+    return (uint16_t)(sign | (kept + (rest > half || (rest == half && (kept & 1)))));
+}
+
 float bs_f16_to_f32(uint16_t v)
 {
     uint32_t sign = (uint32_t)(v & 0x8000u) << 16, exponent = (v >> 10) & 0x1fu, mantissa = v & 0x3ffu, bits;

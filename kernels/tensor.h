@@ -59,6 +59,7 @@ struct bs_tensor {
 
 /* Round to nearest even, NaN kept. */
 uint16_t bs_f32_to_bf16(float v);
+uint16_t bs_f32_to_f16(float v); /* beyond 65504: infinity */
 float bs_bf16_to_f32(uint16_t v);
 float bs_f16_to_f32(uint16_t v);
 

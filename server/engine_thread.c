@@ -248,6 +248,8 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
         memcpy(e->info.backend, m->body.hello.backend, sizeof e->info.backend);
         memcpy(e->info.libraries, m->body.hello.libraries, sizeof e->info.libraries);
         memcpy(e->info.isa, m->body.hello.isa, sizeof e->info.isa);
+        memcpy(e->info.notice, m->body.hello.notice, sizeof e->info.notice);
+        e->info.memory = (size_t)m->body.hello.memory;
         e->info.threads = m->body.hello.threads;
         e->info.fast_bf16 = m->body.hello.fast_bf16 != 0;
         e->budget = (size_t)m->body.hello.model_budget;

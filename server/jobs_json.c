@@ -60,7 +60,7 @@ static void write_params(struct bs_json_writer *w, const struct bs_segment_param
     bs_json_write_bool(w, "resample_positions", p->resample_positions);
     bs_json_write_int(w, "batch", p->batch);
     bs_json_write_string(w, "statistics", p->statistics == BS_STATISTICS_BLOCK ? "block" : "image");
-    bs_json_write_string(w, "precision", p->precision == BS_PRECISION_BF16 ? "bf16" : "f32");
+    bs_json_write_string(w, "precision", bs_precision_name(p->precision));
     if (p->has_no_data)
         write_number(w, "no_data", p->no_data);
     write_number(w, "scale", p->scale);
@@ -141,6 +141,16 @@ static bool word_of(struct reader *r, const char *key, const char *first, const 
     return strcmp(v, second) == 0;
 }
 
+static enum bs_precision precision_of(struct reader *r, const char *key)
+{
+    const char *v = string_of(r, key);
+    for (int p = 0; p < BS_PRECISIONS; p++)
+        if (strcmp(v, bs_precision_name((enum bs_precision)p)) == 0)
+            return (enum bs_precision)p;
+    want(r, key, false);
+    return BS_PRECISION_F32;
+}
+
 static void read_params(struct reader *r, struct bs_segment_params *p)
 {
     p->instances.recipe =
@@ -161,7 +171,7 @@ static void read_params(struct reader *r, struct bs_segment_params *p)
     p->resample_positions = bs_json_get(r->object, "resample_positions") && bool_of(r, "resample_positions");
     p->batch = (int)int_of(r, "batch", 0, INT32_MAX);
     p->statistics = word_of(r, "statistics", "image", "block") ? BS_STATISTICS_BLOCK : BS_STATISTICS_IMAGE;
-    p->precision = word_of(r, "precision", "f32", "bf16") ? BS_PRECISION_BF16 : BS_PRECISION_F32;
+    p->precision = precision_of(r, "precision");
     p->has_no_data = bs_json_get(r->object, "no_data") != NULL;
     if (p->has_no_data)
         p->no_data = number_of(r, "no_data");

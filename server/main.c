@@ -252,7 +252,8 @@ static void say_ready(struct daemon *d)
     fflush(stdout);
     BS_LOG(d->log, BS_LOG_INFO, "ready", BS_LOG_TEXT("version", BS_VERSION),
            BS_LOG_TEXT("tcp", tcp[0] ? tcp + 1 : "none"), BS_LOG_TEXT("http", http[0] ? http + 1 : "none"),
-           BS_LOG_TEXT("device", state.device.name), BS_LOG_TEXT("libraries", state.device.libraries));
+           BS_LOG_TEXT("device", state.device.name), BS_LOG_TEXT("libraries", state.device.libraries),
+           BS_LOG_TEXT("notice", state.device.notice[0] ? state.device.notice : "none"));
 }
 
 /* ---- end ---- */

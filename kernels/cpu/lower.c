@@ -295,6 +295,9 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     struct bs__cpu *cpu = dev;
     bs_status rc = BS_OK;
     const int count = bs_graph_node_count(g);
+    if (precision != BS_PRECISION_F32 && precision != BS_PRECISION_BF16)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "the CPU backend computes in f32 and bf16, not in %s",
+                       bs_precision_name(precision));
     struct bs__lowering l = {
         .g = g, .bf16 = precision == BS_PRECISION_BF16, .value = calloc((size_t)count + 1, sizeof *l.value)};
     struct bs_program *program = calloc(1, sizeof *program);

@@ -1,6 +1,6 @@
 /* The reference backend: one step per operator, plain loops (ops/), C-order float32. What every other backend is tested
    against, and what sanitizer builds and machines without oneDNN run.
-   In bf16 precision weights and the result of every operator are rounded to bf16 while sums stay as they are; vectors
+   In bf16 (f16) precision weights and the result of every operator are rounded to it while sums stay as they are; vectors
    (biases, affine parts and statistics of norms) keep float32, as they do on hardware. */
 #include "kernels/backend.h"
 #include "kernels/base/checked.h"
@@ -31,7 +31,7 @@ struct step {
 };
 
 struct ref_program {
-    bool bf16;
+    enum bs_precision precision;
     struct value *value;
     struct step *step;
 };
@@ -61,28 +61,30 @@ static void ref_describe(void *dev, struct bs_device_info *info)
     info->fast_bf16 = false;
 }
 
-static void round_to_bf16(float *x, size_t count)
+static void round_to(enum bs_precision precision, float *x, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && precision == BS_PRECISION_BF16; i++)
         x[i] = bs_bf16_to_f32(bs_f32_to_bf16(x[i]));
+    for (size_t i = 0; i < count && precision == BS_PRECISION_F16; i++)
+        x[i] = bs_f16_to_f32(bs_f32_to_f16(x[i]));
 }
 
 struct pack {
     const char *name;
-    bool round;
+    enum bs_precision precision;
 };
 
 static bs_status pack_param(struct bs_params *params, void *dst, size_t bytes, void *ctx, struct bs_err *err)
 {
     const struct pack *p = ctx;
     bs_status rc = bs_params_read(params, p->name, dst, bytes / sizeof(float), err);
-    if (rc == BS_OK && p->round)
-        round_to_bf16(dst, bytes / sizeof(float));
+    if (rc == BS_OK)
+        round_to(p->precision, dst, bytes / sizeof(float));
     return rc;
 }
 
-static bs_status bind_param(const struct bs_node *n, struct bs_params *params, bool bf16, const float **out,
-                            struct bs_err *err)
+static bs_status bind_param(const struct bs_node *n, struct bs_params *params, enum bs_precision precision,
+                            const float **out, struct bs_err *err)
 {
     struct bs_shape have;
     bs_status rc = bs_params_shape(params, n->name, &have, err);
@@ -92,9 +94,9 @@ static bs_status bind_param(const struct bs_node *n, struct bs_params *params, b
     if (!bs_shape_equal(&have, &n->shape))
         return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", n->name,
                        bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
-    struct pack ctx = {.name = n->name, .round = bf16 && n->shape.ndim > 1};
+    struct pack ctx = {.name = n->name, .precision = n->shape.ndim > 1 ? precision : BS_PRECISION_F32};
     size_t bytes = bs_shape_count(&n->shape) * sizeof(float);
-    int len = snprintf(key, sizeof key, "ref/%s/%s", ctx.round ? "bf16" : "f32", n->name);
+    int len = snprintf(key, sizeof key, "ref/%s/%s", bs_precision_name(ctx.precision), n->name);
     if (len < 0 || (size_t)len >= sizeof key)
         return BS_FAIL(err, BS_ELIMIT, "parameter name of %zu bytes; up to %zu are accepted", strlen(n->name),
                        sizeof key - sizeof "ref/bf16/");
@@ -149,7 +151,7 @@ static bs_status add_steps(const struct bs_graph *g, struct bs_params *params, s
         if (!bs_graph_is_live(g, v))
             continue;
         if (n->op == BS_OP_PARAM) {
-            bs_status rc = bind_param(n, params, p->bf16, &value->param, err);
+            bs_status rc = bind_param(n, params, p->precision, &value->param, err);
             if (rc != BS_OK)
                 return rc;
             continue;
@@ -190,7 +192,7 @@ static bs_status ref_lower(void *dev, const struct bs_graph *g, struct bs_params
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for a program of %zu steps", nstep);
         goto cleanup;
     }
-    p->bf16 = precision == BS_PRECISION_BF16;
+    p->precision = precision;
     snprintf(program->algorithms, sizeof program->algorithms, "reference loops");
     rc = add_steps(g, params, program, err);
 
@@ -231,8 +233,7 @@ static bs_status ref_run_step(void *dev, struct bs_program *program, int step, c
             in[i] = tensor(program, &p->value[s->input[i]], run);
         bs_op_def(s->op)->reference(&s->attr, in, s->ninput, &out);
     }
-    if (p->bf16)
-        round_to_bf16(out.data, count);
+    round_to(p->precision, out.data, count);
     return BS_OK;
 }
 

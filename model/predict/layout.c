@@ -4,7 +4,6 @@
 #include "model/predict/predict_internal.h"
 
 #include "kernels/base/checked.h"
-#include "kernels/base/machine.h"
 
 /* The reference pads to multiples of 16 whatever the network's depth; instance norms see the padding, so it matters. */
 #define PADDING 16
@@ -23,7 +22,8 @@ size_t bs__layout_budget(struct bs_model *model, const struct bs_segment_params 
 {
     if (params->memory_budget)
         return params->memory_budget;
-    size_t available = bs_machine_memory_available(), held = bs_model_resident_bytes(model), all;
+    size_t available = bs_device_memory_available(bs_model_device(model)),
+           held = bs_model_resident_bytes(model), all;
     /* What this model already holds is reused: counting it as gone would tile the second image of a size and not the first. */
     if (available == SIZE_MAX || !bs_add(available, held, &all))
         return SIZE_MAX / 4;

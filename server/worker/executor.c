@@ -2,8 +2,6 @@
    only caller of the device, oneDNN and OpenMP in this process. */
 #include "server/worker/worker.h"
 
-#include "kernels/base/machine.h"
-
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +52,8 @@ static void say_hello(int sock, struct bs_device *dev, size_t budget)
     memcpy(h->backend, info.backend, sizeof h->backend);
     memcpy(h->libraries, info.libraries, sizeof h->libraries);
     memcpy(h->isa, info.isa, sizeof h->isa);
+    memcpy(h->notice, info.notice, sizeof h->notice);
+    h->memory = info.memory;
     h->threads = info.threads;
     h->fast_bf16 = info.fast_bf16;
     h->model_budget = budget;
@@ -67,11 +67,11 @@ static void *execute(void *arg)
     struct bs__models *models = NULL;
     struct bs_err err = {.msg = ""};
     size_t budget = x->opt.model_budget;
-    if (budget == 0) {
-        budget = bs_machine_memory_available();
+    bs_status rc = bs_device_open(x->opt.device, &x->opt.device_options, &dev, &err);
+    if (rc == BS_OK && budget == 0) {
+        budget = bs_device_memory_available(dev);
         budget = budget == SIZE_MAX ? (size_t)2 << 30 : budget / 2;
     }
-    bs_status rc = bs_device_open(x->opt.device, &x->opt.device_options, &dev, &err);
     if (rc == BS_OK && !(models = bs__models_create(dev, budget, x->opt.sock)))
         rc = BS_FAIL(&err, BS_ENOMEM, "out of memory while starting");
     if (rc != BS_OK) {

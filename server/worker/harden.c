@@ -102,7 +102,8 @@ void bs__harden(int parent, bool strict)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     offer_to_oom_killer();
     limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_NOFILE, 256);
+    limit(RLIMIT_NOFILE,
+          strict ? 256 : 1024); /* a GPU's driver opens some dozens for each GPU of the machine */
     if (strict) {
         limit(RLIMIT_CPU, INSPECT_SECONDS);
         limit(RLIMIT_FSIZE, 0);

@@ -101,6 +101,7 @@ static void end_strings(struct bs_worker_message *m)
         END(m->body.hello.backend);
         END(m->body.hello.libraries);
         END(m->body.hello.isa);
+        END(m->body.hello.notice);
         break;
     case BS_WORKER_REFUSED:
         END(m->body.failure.text);

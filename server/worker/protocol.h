@@ -9,11 +9,12 @@
 #include "model/card.h"
 #include "model/predict/segment.h"
 
-#define BS_WORKER_PROTOCOL  2u
+#define BS_WORKER_PROTOCOL  3u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   3
 #define BS_WORKER_KEY_LEN   64
 #define BS_WORKER_INFO_LEN  16384 /* JSON of a model's description */
+#define BS_WORKER_LOST      86    /* exit status: the device failed for good, a new process gets it back */
 
 enum bs_worker_type {
     /* daemon to worker */
@@ -66,9 +67,10 @@ struct bs_worker_card {
 };
 
 struct bs_worker_hello {
-    char name[96], backend[16], libraries[128], isa[64];
+    char name[96], backend[16], libraries[128], isa[64], notice[256];
     int32_t threads;
     uint32_t fast_bf16;
+    uint64_t memory;       /* bytes of the device's own; 0: none */
     uint64_t model_budget; /* bytes */
 };
 

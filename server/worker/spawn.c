@@ -86,6 +86,8 @@ void bs_worker_reap(struct bs_worker_process *p, int wait_ms, char *how, size_t 
         if (WIFSIGNALED(status))
             snprintf(how, how_size, "signal %d%s", WTERMSIG(status),
                      WTERMSIG(status) == SIGKILL ? ", often sent when memory runs out" : "");
+        else if (WEXITSTATUS(status) == BS_WORKER_LOST)
+            snprintf(how, how_size, "its device failed for good");
         else
             snprintf(how, how_size, "exit status %d", WEXITSTATUS(status));
     }

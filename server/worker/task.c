@@ -248,7 +248,7 @@ static bs_status card(struct bs_device *dev, struct bs_worker_message *m, struct
 {
     struct bs_model_info info;
     char path[64];
-    if (m->body.card.precision < 0 || m->body.card.precision > BS_PRECISION_BF16)
+    if (m->body.card.precision < 0 || m->body.card.precision >= BS_PRECISIONS)
         return BS_FAIL(err, BS_EINVAL, "precision %d is not known", m->body.card.precision);
     snprintf(path, sizeof path, "/proc/self/fd/%d", m->fd[0]);
     bs_status rc = bs_model_info_read(path, &info, err);
@@ -284,6 +284,11 @@ void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, st
         bs__models_settle(models, m->body.model.model_key);
     if (rc != BS_OK)
         bs_worker_message_release(done);
+    if (bs_device_is_lost(dev)) {
+        /* Nothing but a new process gets it back. Not an answer: the daemon hands the task to the next worker. */
+        fprintf(stderr, "biosegd-worker: the device failed for good: %s\n", err.msg);
+        _exit(BS_WORKER_LOST);
+    }
     bs__set_failure(&done->body.done.failure, rc, &err);
     bs__tell(sock, done);
     bs_worker_message_release(done);

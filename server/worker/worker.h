@@ -8,7 +8,7 @@
 struct bs__worker_options {
     const char *device;
     struct bs_device_options device_options;
-    size_t model_budget; /* 0: half of what the machine has free at the start */
+    size_t model_budget; /* 0: half of what the device has free at the start */
     int sock;
 };
 

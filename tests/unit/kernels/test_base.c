@@ -126,6 +126,26 @@ static void bf16_rounds_to_nearest_even(void **state)
     }
 }
 
+static void f16_rounds_to_nearest_even(void **state)
+{
+    (void)state;
+    static const struct {
+        float value;
+        uint16_t bits;
+    } known[] = {{1 + 0x1p-11f, 0x3c00},    {1 + 0x1.8p-10f, 0x3c02}, {65519.996f, 0x7bff},
+                 {65520.0f, 0x7c00},        {-1e30f, 0xfc00},         {0x1p-25f, 0x0000},
+                 {0x1.000002p-25f, 0x0001}, {0x1.8p-24f, 0x0002},     {-0x1.ffep-15f, 0x8400},
+                 {0x1.ff8p-15f, 0x03ff},    {-0.0f, 0x8000},          {0x1p-149f, 0}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        assert_int_equal(bs_f32_to_f16(known[i].value), known[i].bits);
+    assert_true(isnan(bs_f16_to_f32(bs_f32_to_f16(NAN))));
+    for (uint32_t v = 0; v < 0x10000; v++) {
+        float f = bs_f16_to_f32((uint16_t)v);
+        if (!isnan(f))
+            assert_int_equal(bs_f32_to_f16(f), v);
+    }
+}
+
 static void f16_reads_every_class_of_number(void **state)
 {
     (void)state;
@@ -208,6 +228,7 @@ int main(void)
         cmocka_unit_test(an_arena_serves_blocks_larger_than_its_own),
         cmocka_unit_test(large_pages_are_zeroed_and_aligned),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
+        cmocka_unit_test(f16_rounds_to_nearest_even),
         cmocka_unit_test(f16_reads_every_class_of_number),
         cmocka_unit_test(shapes_are_written_compared_and_counted),
         cmocka_unit_test(shapes_from_outside_are_refused_with_their_value),

@@ -80,7 +80,7 @@ static struct bs_executable *compile(struct fixture *f, int64_t n, int64_t size,
 static void an_unknown_device_is_refused_with_what_there_is(void **state)
 {
     (void)state;
-    static const char *const wrong[] = {"gpu", "", "REF", "ref ", "cuda:0"};
+    static const char *const wrong[] = {"gpu", "", "REF", "ref ", "cuda:", "cuda:x", "cuda:-1", "cuda0"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct bs_device *d = (struct bs_device *)&d;
         struct bs_err err;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -223,6 +224,75 @@ static void *ask(void *arg)
     return (void *)failures;
 }
 
+/* A device's memory, counted. */
+struct far_memory {
+    int held, refusals;
+};
+
+static bs_status far_alloc(void *ctx, size_t bytes, void **out, struct bs_err *err)
+{
+    struct far_memory *m = ctx;
+    if (m->refusals-- > 0)
+        return BS_FAIL(err, BS_ENOMEM, "the device has no %zu bytes", bytes);
+    m->held++;
+    *out = malloc(bytes);
+    return BS_OK;
+}
+
+static void far_free(void *ctx, void *memory, size_t bytes)
+{
+    (void)bytes;
+    ((struct far_memory *)ctx)->held--;
+    free(memory);
+}
+
+static void packed_forms_lie_in_the_memory_of_a_device_and_are_freed_there(void **state)
+{
+    (void)state;
+    struct named_tensors t = {.list = two, .count = 2};
+    struct bs_params *p = params_of(&t);
+    struct far_memory memory = {.refusals = 1};
+    const struct bs_pack_memory where = {&memory, far_alloc, far_free};
+    void *name = (void *)(uintptr_t) "a.weight";
+    struct bs_err err;
+    const void *first, *second;
+    assert_int_equal(bs_params_packed_in(p, &where, "far/a.weight", 16, pack_copy, name, &first, &err),
+                     BS_ENOMEM);
+    t.fail = true;
+    assert_int_not_equal(bs_params_packed_in(p, &where, "far/a.weight", 16, pack_copy, name, &first, &err),
+                         BS_OK);
+    assert_int_equal(memory.held, 0); /* of a form that could not be filled nothing stays */
+    t.fail = false;
+    assert_int_equal(bs_params_packed_in(p, &where, "far/a.weight", 16, pack_copy, name, &first, &err),
+                     BS_OK);
+    assert_int_equal(bs_params_packed_in(p, &where, "far/a.weight", 16, pack_copy, name, &second, &err),
+                     BS_OK);
+    assert_ptr_equal(first, second);
+    assert_memory_equal(first, two[0].tensor.data, 16);
+    assert_int_equal(memory.held, 1);
+    assert_int_equal(bs_params_packed_bytes(p), 16);
+    bs_params_unref(p);
+    assert_int_equal(memory.held, 0);
+}
+
+static void planning_takes_nothing_of_a_device(void **state)
+{
+    (void)state;
+    struct far_memory memory = {0};
+    const struct bs_pack_memory where = {&memory, far_alloc, far_free};
+    struct bs_params *p = NULL;
+    struct bs_err err;
+    const void *form = &form;
+    assert_int_equal(
+        bs_params_create_planning((struct bs_param_source){NULL, no_shape, no_values, NULL}, &p, &err),
+        BS_OK);
+    assert_int_equal(bs_params_packed_in(p, &where, "far/a.weight", 16, pack_copy, NULL, &form, &err), BS_OK);
+    assert_null(form);
+    assert_int_equal(memory.held, 0);
+    assert_int_equal(bs_params_packed_bytes(p), 16);
+    bs_params_unref(p);
+}
+
 static void many_threads_pack_each_form_exactly_once(void **state)
 {
     (void)state;
@@ -259,6 +329,8 @@ int main(void)
         cmocka_unit_test(absurd_packed_sizes_are_out_of_memory),
         cmocka_unit_test(large_forms_are_counted_and_freed),
         cmocka_unit_test(a_planning_set_counts_and_packs_nothing),
+        cmocka_unit_test(packed_forms_lie_in_the_memory_of_a_device_and_are_freed_there),
+        cmocka_unit_test(planning_takes_nothing_of_a_device),
         cmocka_unit_test(many_threads_pack_each_form_exactly_once),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
