@@ -59,6 +59,10 @@ bs_status bs_components_binary(const uint8_t *in, size_t h, size_t w, uint32_t *
                                struct bs_err *err) BS_NODISCARD;
 bs_status bs_components_labels(const uint32_t *in, size_t h, size_t w, uint32_t *out, uint32_t *count,
                                struct bs_err *err) BS_NODISCARD;
+/* In place: objects (ids 1..max_id, each labels value at most that) of fewer than min_size pixels become 0, the others
+   are numbered consecutively in their old order; *count of them. */
+bs_status bs_labels_remove_small(uint32_t *labels, size_t pixels, uint32_t max_id, int64_t min_size,
+                                 uint32_t *count, struct bs_err *err) BS_NODISCARD;
 /* Gaussian, radius 3 sigma rounded up, mirror border without repeating the edge sample, kernel renormalised, separable. */
 bs_status bs_gaussian(const float *in, size_t h, size_t w, double sigma, float *out,
                       struct bs_err *err) BS_NODISCARD;

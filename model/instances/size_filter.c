@@ -52,3 +52,10 @@ cleanup:
     free(area);
     return rc;
 }
+
+bs_status bs_labels_remove_small(uint32_t *labels, size_t pixels, uint32_t max_id, int64_t min_size,
+                                 uint32_t *count, struct bs_err *err)
+{
+    uint32_t removed;
+    return bs__size_filter(labels, pixels, max_id, min_size, count, &removed, NULL, err);
+}
