@@ -9,7 +9,7 @@ build="gcc cmake ninja-build ccache pkg-config git ca-certificates
 libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
 libpng-dev libtiff-dev libdnnl-dev libsqlite3-dev libssl-dev libjansson-dev libzip-dev
 libmicrohttpd-dev"
-test="libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-14-dev llvm-14 python3 python3-venv python3-pip"
+test="g++ libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-14-dev llvm-14 python3 python3-venv python3-pip"
 # A virtual screen with OpenGL, and what Qt asks of X; for tests/napari/run.sh.
 napari="python3 python3-venv python3-pip openssl xvfb xauth libegl1 libgl1 libglx-mesa0 libgl1-mesa-dri libxkbcommon0 libxkbcommon-x11-0 libdbus-1-3
 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-randr0

@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct bs__driver;
+
 /* An address in the device's memory; 0: not given. */
 typedef uint64_t bs_address;
 
@@ -24,6 +26,18 @@ struct bs__cuda_limits {
 };
 
 struct bs__queue;
+/* A new stream and the kernels of an image (a fatbin; borrowed during the call) on the device whose context is current to the
+   calling thread, which must be so at every later call too. The driver's table is borrowed until the destroy.
+   BS_EUNSUPPORTED: the image has no code for this device. */
+bs_status bs__queue_create(const struct bs__driver *driver, int device, const void *image,
+                           struct bs__queue **queue, struct bs_err *err) BS_NODISCARD;
+/* Accepts NULL. Work still queued is done first. */
+void bs__queue_destroy(struct bs__queue *q);
+const struct bs__driver *bs__queue_driver(const struct bs__queue *q);
+/* The stream (a bs__cu_stream, a CUstream): for copies, events, captures and libraries. */
+void *bs__queue_stream(const struct bs__queue *q);
+/* Waits until all that was queued has run; a device error that came to light is reported, with the kernel queued last. */
+bs_status bs__queue_wait(struct bs__queue *q, struct bs_err *err) BS_NODISCARD;
 const struct bs__cuda_limits *bs__queue_limits(const struct bs__queue *q);
 
 struct bs__launch {

@@ -17,6 +17,12 @@ int cuda_test_end(void **state);
 
 struct bs__queue *cuda_queue(struct cuda_test *t);
 bool cuda_is_emulated(const struct cuda_test *t);
+const struct bs__driver *cuda_driver(const struct cuda_test *t);
+/* What the emulation found since the last call, forgotten here: "kind: text" of the first, "" when nothing was found or a GPU runs
+   the kernels. For tests that plant a fault; others leave it to cuda_test_end. Lives until the next call. */
+const char *cuda_take_finding(struct cuda_test *t);
+/* The order of threads from now on; nothing on a GPU. */
+void cuda_seed(struct cuda_test *t, uint64_t seed);
 
 /* Copies count floats to the device as elements of a type (rounded to nearest even) and returns their address. */
 bs_address cuda_put(struct cuda_test *t, enum bs__element e, const float *values, size_t count);
