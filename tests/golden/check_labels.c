@@ -2,9 +2,9 @@
 #include "model/instances/evaluate.h"
 #include "model/instances/instances.h"
 #include "tests/golden/golden.h"
+#include "tests/golden/read_json.h"
 #include "tests/support/label_compare.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -272,15 +272,19 @@ cleanup:
 
 /* ---- images without objects ---- */
 
-static void check_empty_targets(struct golden *g, const char *folder, const json_t *meta)
+static void check_empty_targets(struct golden *g, const char *folder, const struct bs_json_value *meta)
 {
-    const json_t *shape = json_object_get(
-        json_object_get(json_object_get(meta, "all_background_input"), "distance_all_zero"), "shape");
-    size_t h = (size_t)json_integer_value(json_array_get(shape, 1)),
-           w = (size_t)json_integer_value(json_array_get(shape, 2));
+    const struct bs_json_value *shape =
+        bs_json_get(bs_json_get(bs_json_get(meta, "all_background_input"), "distance_all_zero"), "shape");
+    int64_t side[3] = {0};
+    size_t sides = 0;
+    GOLDEN_JSON_EACH(member, shape)
+    if (sides < 3)
+        (void)bs_json_as_int(member, &side[sides++]);
     (void)folder;
-    if (h == 0 || w == 0 || h > 4096 || w > 4096)
+    if (side[1] < 1 || side[2] < 1 || side[1] > 4096 || side[2] > 4096)
         return;
+    const size_t h = (size_t)side[1], w = (size_t)side[2];
     uint32_t *labels = calloc(h * w, sizeof *labels);
     uint8_t *boundaries = malloc(2 * h * w);
     float *distances = malloc(3 * h * w * sizeof *distances);
@@ -307,15 +311,22 @@ cleanup:
 
 /* ---- accuracy ---- */
 
-static double worst_of(const json_t *pair, const struct bs_accuracy *a)
+static double worst_of(const struct bs_json_value *pair, const struct bs_accuracy *a)
 {
-    const json_t *at = json_object_get(pair, "accuracies"), *half = json_object_get(pair, "matching_at_0_5");
-    double worst = fabs(a->msa - json_number_value(json_object_get(pair, "msa")));
-    for (size_t i = 0; i < BS_IOU_THRESHOLDS; i++)
-        worst = fmax(worst, fabs(a->at[i] - json_number_value(json_array_get(at, i))));
-    worst = fmax(worst, fabs(a->precision50 - json_number_value(json_object_get(half, "precision"))));
-    worst = fmax(worst, fabs(a->recall50 - json_number_value(json_object_get(half, "recall"))));
-    worst = fmax(worst, fabs(a->f1_50 - json_number_value(json_object_get(half, "f1"))));
+    const struct bs_json_value *half = bs_json_get(pair, "matching_at_0_5");
+    double worst = fabs(a->msa - golden_json_number(pair, "msa"));
+    size_t i = 0;
+    GOLDEN_JSON_EACH(at, bs_json_get(pair, "accuracies"))
+    {
+        double v = HUGE_VAL;
+        if (i < BS_IOU_THRESHOLDS && bs_json_as_double(at, &v))
+            worst = fmax(worst, fabs(a->at[i++] - v));
+    }
+    if (i < BS_IOU_THRESHOLDS)
+        worst = HUGE_VAL;
+    worst = fmax(worst, fabs(a->precision50 - golden_json_number(half, "precision")));
+    worst = fmax(worst, fabs(a->recall50 - golden_json_number(half, "recall")));
+    worst = fmax(worst, fabs(a->f1_50 - golden_json_number(half, "f1")));
     return worst;
 }
 
@@ -331,11 +342,10 @@ static const struct special {
     {"no_background_pred", "img0_labels.npy", "img0_labels.npy", 1, 0},
 };
 
-static void check_pair(struct golden *g, const char *folder, const json_t *pair)
+static void check_pair(struct golden *g, const char *folder, const struct bs_json_value *pair)
 {
-    const char *special = json_string_value(json_object_get(pair, "special"));
-    struct special s = {NULL, json_string_value(json_object_get(pair, "pred")),
-                        json_string_value(json_object_get(pair, "gt")), 0, 0};
+    const char *special = golden_json_string(pair, "special");
+    struct special s = {NULL, golden_json_string(pair, "pred"), golden_json_string(pair, "gt"), 0, 0};
     struct fixture predicted = {0}, expected = {0};
     struct bs_accuracy accuracy;
     struct bs_err err = {0};
@@ -381,15 +391,13 @@ cleanup:
     free_fixture(&expected);
 }
 
-static json_t *read_json(struct golden *g, const char *folder, const char *file)
+static struct bs_json *read_json(struct golden *g, const char *folder, const char *file)
 {
-    json_error_t why;
-    if (!golden_has(g, folder, file))
-        return NULL;
-    json_t *root = json_load_file(golden_path(g, folder, file), JSON_REJECT_DUPLICATES, &why);
-    if (!root)
-        golden_fail(g, file, "JSON", "line %d: %s", why.line, why.text);
-    return root;
+    struct bs_json *json = NULL;
+    struct bs_err err = {0};
+    if (golden_has(g, folder, file) && golden_json(g, folder, file, &json, &err) != BS_OK)
+        golden_error(g, file, &err);
+    return json;
 }
 
 void check_labels(struct golden *g, const char *folder)
@@ -411,13 +419,14 @@ void check_labels(struct golden *g, const char *folder)
         check_boundary_recipe(&im);
         check_distance_recipe(&im);
     }
-    json_t *meta = read_json(g, folder, "meta.json"), *accuracy = read_json(g, folder, "accuracy.json");
+    struct bs_json *meta = read_json(g, folder, "meta.json"),
+                   *accuracy = read_json(g, folder, "accuracy.json");
     if (meta)
-        check_empty_targets(g, folder, meta);
-    size_t i;
-    json_t *pair;
-    json_array_foreach(json_object_get(accuracy, "pairs"), i, pair) check_pair(g, folder, pair);
-    json_decref(meta);
-    json_decref(accuracy);
+        check_empty_targets(g, folder, bs_json_root(meta));
+    if (accuracy)
+        GOLDEN_JSON_EACH(pair, bs_json_get(bs_json_root(accuracy), "pairs"))
+    check_pair(g, folder, pair);
+    bs_json_free(meta);
+    bs_json_free(accuracy);
     golden_skip_unread(g, folder, ".npy");
 }

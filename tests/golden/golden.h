@@ -33,6 +33,10 @@ bs_status golden_npy(struct golden *g, const char *folder, const char *file, str
 /* Reports as SKIP every file of folder with this ending that was not looked at, so that nothing is passed over silently. */
 void golden_skip_unread(struct golden *g, const char *folder, const char *ending);
 
+/* The ways in which this run computes networks, one after another; NULL behind the last. */
+struct golden_way;
+const struct golden_way *golden_way(const struct golden *g, size_t i);
+
 /* Checks of one area. folder is below the run's directory and exists. */
 typedef void golden_check_fn(struct golden *g, const char *folder);
 golden_check_fn check_checkpoints;

@@ -1,7 +1,10 @@
-/* golden_check DIR: checks bioseg against a folder of reference values laid out like golden/ (see its README). One line
-   per fixture, then how many passed, failed and were skipped. Exit status: 0 all well, 1 something failed or nothing was
-   found, 2 wrong usage. */
+/* golden_check [--device SPEC] [--precision P] [--area NAME] DIR: checks bioseg against a folder of reference values laid
+   out like golden/ (see its README). One line per fixture, then how many passed, failed and were skipped. Exit status: 0 all
+   well, 1 something failed or nothing was found, 2 wrong usage.
+   Networks are computed on `ref` and on the CPU with and without Winograd; --device names one device instead ("cuda:0"), whose
+   tolerances are those of the precision. --area checks one folder only. */
 #include "tests/golden/golden.h"
+#include "tests/golden/network.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -38,6 +41,9 @@ struct looked_at {
 /* One run. */
 struct golden {
     const char *dir;
+    const char *area;      /* the only one, or NULL */
+    struct golden_way way; /* the one asked for */
+    bool one_way;
     struct looked_at *files;
     unsigned passed, failed, skipped;
 };
@@ -165,6 +171,13 @@ void golden_skip_unread(struct golden *g, const char *folder, const char *ending
 
 /* ---- the run ---- */
 
+const struct golden_way *golden_way(const struct golden *g, size_t i)
+{
+    if (g->one_way)
+        return i == 0 ? &g->way : NULL;
+    return i < GOLDEN_DEFAULT_WAYS ? &golden_default_ways[i] : NULL;
+}
+
 static void check_area(struct golden *g, const struct area *area)
 {
     if (area->check)
@@ -192,26 +205,53 @@ static void skip_unknown_folders(struct golden *g)
     free(entry);
 }
 
+/* False: wrong usage. */
+static bool parse(int argc, char **argv, struct golden *g)
+{
+    const char *device = NULL, *precision = NULL;
+    bool known_area = false;
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (argv[i][0] != '-' && !g->dir)
+            g->dir = argv[i];
+        else if (value && !strcmp(argv[i], "--device"))
+            device = value, i++;
+        else if (value && !strcmp(argv[i], "--precision"))
+            precision = value, i++;
+        else if (value && !strcmp(argv[i], "--area"))
+            g->area = value, i++;
+        else
+            return false;
+    }
+    for (size_t a = 0; a < AREAS; a++)
+        known_area = known_area || (g->area && !strcmp(areas[a].folder, g->area));
+    g->one_way = device != NULL;
+    if (device && !golden_way_parse(device, precision ? precision : "f32", &g->way))
+        return false;
+    g->way.asked = true;
+    return g->dir && (device || !precision) && (known_area || !g->area);
+}
+
 int main(int argc, char **argv)
 {
     struct golden g = {0};
     struct stat st;
 
-    if (argc != 2 || argv[1][0] == '-') {
-        fprintf(stderr, "usage: golden_check DIR\n"
+    if (!parse(argc, argv, &g)) {
+        fprintf(stderr, "usage: golden_check [--device SPEC [--precision f32|bf16]] [--area FOLDER] DIR\n"
                         "Checks bioseg against the reference values in DIR (folders labels/, primitives/, "
                         "small/, ...).\n");
         return 2;
     }
-    g.dir = argv[1];
     if (stat(g.dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
         fprintf(stderr, "golden_check: %s: %s\n", g.dir, errno ? strerror(errno) : "not a folder");
         return 2;
     }
     for (size_t a = 0; a < AREAS; a++)
-        if (golden_has(&g, areas[a].folder, ""))
+        if ((!g.area || !strcmp(g.area, areas[a].folder)) && golden_has(&g, areas[a].folder, ""))
             check_area(&g, &areas[a]);
-    skip_unknown_folders(&g);
+    if (!g.area)
+        skip_unknown_folders(&g);
     if (g.passed + g.failed == 0)
         printf("FAIL nothing to check was found in %s\n", g.dir);
     printf("%u passed, %u failed, %u skipped\n", g.passed, g.failed, g.skipped);

@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct golden_way golden_ways[3] = {
-    {"ref", "ref", false}, {"cpu", "cpu", false}, {"cpu-winograd", "cpu", true}};
-
 /* Weights from a file. */
 
 static bs_status file_shape(void *ctx, const char *name, struct bs_shape *shape, struct bs_err *err)
@@ -206,20 +203,6 @@ static bs_status bring_back(struct bs_encoder_input *e, const struct bs_shape *i
 
 /* Running. */
 
-static bs_status open_device(const struct golden_way *way, struct bs_device **dev, struct bs_err *err)
-{
-    const struct bs_device_options opt = {.allow_winograd = way->winograd};
-    return bs_device_open(way->device, &opt, dev, err);
-}
-
-bool golden_way_available(const struct golden_way *way)
-{
-    struct bs_device *dev = NULL;
-    const bool ok = open_device(way, &dev, NULL) == BS_OK;
-    bs_device_close(dev);
-    return ok;
-}
-
 static bs_status make_outputs(const struct bs_graph *g, struct golden_result *r, struct bs_tensor *outputs,
                               struct bs_err *err)
 {
@@ -268,11 +251,11 @@ bs_status golden_network_run(const struct golden_way *way, const struct bs_arch_
             goto cleanup;
         input.data = filled;
     }
-    if ((rc = open_device(way, &dev, err)) != BS_OK ||
+    if ((rc = golden_device_open(way, &dev, err)) != BS_OK ||
         (rc = bs_arch_build(arch, input.shape.dim[0], input.shape.dim[2], input.shape.dim[3], &plain, err)) !=
             BS_OK ||
         (rc = golden_with_taps(plain, taps, ntap, &g, err)) != BS_OK ||
-        (rc = bs_executable_create(dev, g, params, BS_PRECISION_F32, &exe, err)) != BS_OK ||
+        (rc = bs_executable_create(dev, g, params, way->precision, &exe, err)) != BS_OK ||
         (rc = make_outputs(g, out, outputs, err)) != BS_OK)
         goto cleanup;
     rc = bs_executable_run(exe, &input, 1, outputs, bs_graph_output_count(g), NULL, err);

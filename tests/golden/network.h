@@ -5,16 +5,30 @@
 
 #include "kernels/executable.h"
 #include "model/arch/arch.h"
+#include "tests/golden/golden.h"
 
 #define GOLDEN_MAX_TAPS 32
 
-/* How a device is opened for a comparison, with the README's tolerance for its logits. */
+/* A way to compute a network: a device and how it is opened. (ways.c) */
 struct golden_way {
-    const char *name, *device;
+    char name[40]; /* for reports */
+    const char *device;
     bool winograd;
+    enum bs_precision precision;
+    bool asked; /* by --device: that it cannot be had is a failure, not a reason to skip */
 };
-/* ref, cpu without Winograd, cpu with it. */
-extern const struct golden_way golden_ways[3];
+/* Without --device: ref, cpu without Winograd, cpu with it. */
+#define GOLDEN_DEFAULT_WAYS 3
+extern const struct golden_way golden_default_ways[GOLDEN_DEFAULT_WAYS];
+/* The way that --device and --precision name; borrows device. False: there is no such precision. */
+bool golden_way_parse(const char *device, const char *precision, struct golden_way *out);
+/* Can the device be opened? Otherwise reports under that name why there is nothing to compare. */
+bool golden_way_usable(struct golden *g, const char *name, const struct golden_way *way);
+bs_status golden_device_open(const struct golden_way *way, struct bs_device **dev,
+                             struct bs_err *err) BS_NODISCARD;
+/* The tolerance that belongs to the way's precision: the README's for float32; what rounding to bfloat16 was seen to cost,
+   doubled. */
+double golden_most(const struct golden_way *way, double f32, double bf16);
 
 /* Weights. */
 bs_status golden_params_file(const char *path, struct bs_arch_config *arch, struct bs_params **out,
@@ -47,8 +61,4 @@ void golden_result_free(struct golden_result *r);
 /* A copy of a graph with the named modules' values as further outputs. (taps.c) */
 bs_status golden_with_taps(const struct bs_graph *g, const char *const *taps, int ntap, struct bs_graph **out,
                            struct bs_err *err) BS_NODISCARD;
-
-/* Is the device of that way part of this build and machine? */
-bool golden_way_available(const struct golden_way *way);
-
 #endif

@@ -1,0 +1,54 @@
+/* The ways in which networks are computed for a comparison, and how far each may be from the reference; see network.h. */
+#include "tests/golden/network.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct golden_way golden_default_ways[GOLDEN_DEFAULT_WAYS] = {
+    {.name = "ref", .device = "ref"},
+    {.name = "cpu", .device = "cpu"},
+    {.name = "cpu-winograd", .device = "cpu", .winograd = true},
+};
+
+static const struct {
+    const char *name;
+    enum bs_precision precision;
+} precisions[] = {
+    {"f32", BS_PRECISION_F32},
+    {"bf16", BS_PRECISION_BF16},
+};
+
+bool golden_way_parse(const char *device, const char *precision, struct golden_way *out)
+{
+    for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
+        if (!strcmp(precision, precisions[i].name)) {
+            *out = (struct golden_way){.device = device, .precision = precisions[i].precision};
+            snprintf(out->name, sizeof out->name, "%s-%s", device, precision);
+            return true;
+        }
+    return false;
+}
+
+double golden_most(const struct golden_way *way, double f32, double bf16)
+{
+    return way->precision == BS_PRECISION_BF16 ? bf16 : f32;
+}
+
+bs_status golden_device_open(const struct golden_way *way, struct bs_device **dev, struct bs_err *err)
+{
+    const struct bs_device_options opt = {.allow_winograd = way->winograd};
+    return bs_device_open(way->device, &opt, dev, err);
+}
+
+bool golden_way_usable(struct golden *g, const char *name, const struct golden_way *way)
+{
+    struct bs_device *dev = NULL;
+    struct bs_err err = {0};
+    const bool ok = golden_device_open(way, &dev, &err) == BS_OK;
+    if (!ok && way->asked)
+        golden_error(g, name, &err);
+    else if (!ok)
+        golden_skip(g, name, "%s is not part of this build", way->name);
+    bs_device_close(dev);
+    return ok;
+}
