@@ -55,7 +55,7 @@ struct graph_exec {
     std::vector<operation> work;
 };
 
-struct state {
+struct driver_state {
     std::recursive_mutex lock;
     faults plan = {};
     bool initialised = false;
@@ -71,7 +71,7 @@ struct state {
     std::map<char *, size_t> pinned;
 };
 
-state &the_state();
+driver_state &the_state();
 extern thread_local bool context_is_current;
 
 // What a function of the driver answers before it looks at its arguments: 0, or why it cannot work.

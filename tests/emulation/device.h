@@ -48,6 +48,12 @@ array *shared_dynamic(const char *name);
 void barrier(site where);
 void warp_barrier(site where);
 uint64_t exchange(uint64_t value, shuffle how, int lane, site where);
+void begin_copy(array *to, int64_t to_offset, array *from, int64_t from_offset, site where);
+void commit_copies();
+void wait_for_copies(size_t left);
+void load_matrices(uint32_t (&word)[4], const void *row, bool transposed, site where);
+void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, float (*value)(uint16_t),
+                  site where);
 
 // A pointer that knows which array it points into. Space keeps global and shared memory apart.
 template <class T, int Space> class pointer
@@ -324,6 +330,64 @@ BS_DEVICE float bs_max(float a, float b)
 BS_DEVICE float bs_min(float a, float b)
 {
     return fminf(a, b);
+}
+
+template <class U, class T, int Space>
+BS_DEVICE bs_emulation::pointer<U, Space> bs_view(bs_emulation::pointer<T, Space> p)
+{
+    return {p.memory, p.offset};
+}
+
+template <class T, class From>
+BS_DEVICE void bs_copy16(bs_shared<T> to, int64_t i, bs_global<From> from, int64_t j, BS_EMULATION_HERE)
+{
+    static_assert(std::is_same_v<T, std::remove_const_t<From>>, "bs_copy16 copies elements of one type");
+    bs_emulation::begin_copy(to.memory, (to + i).offset, from.memory, (from + j).offset, {file, line});
+}
+BS_DEVICE void bs_copy_commit()
+{
+    bs_emulation::commit_copies();
+}
+template <int left> BS_DEVICE void bs_copy_wait()
+{
+    bs_emulation::wait_for_copies(left);
+}
+
+template <class T> BS_DEVICE uint32_t bs_pack(float low, float high)
+{
+    T pair[2];
+    bs_emulation::from_float(&pair[0], low);
+    bs_emulation::from_float(&pair[1], high);
+    return (uint32_t)pair[0].bits | (uint32_t)pair[1].bits << 16;
+}
+template <class T, int Space>
+BS_DEVICE void bs_store_pair(bs_emulation::pointer<T, Space> p, int64_t i, uint32_t word, BS_EMULATION_HERE)
+{
+    static_assert(sizeof(T) == 2, "bs_store_pair writes bs_f16 and bs_bf16");
+    memcpy(bs_emulation::reach(p.memory, (p + i).offset, sizeof word, sizeof word,
+                               bs_emulation::access::write, {file, line}),
+           &word, sizeof word);
+}
+template <class T>
+BS_DEVICE void bs_load_matrices(uint32_t (&word)[4], bs_shared<T> p, int64_t i, BS_EMULATION_HERE)
+{
+    const void *row =
+        bs_emulation::reach(p.memory, (p + i).offset, 16, 16, bs_emulation::access::read, {file, line});
+    bs_emulation::load_matrices(word, row, false, {file, line});
+}
+template <class T>
+BS_DEVICE void bs_load_matrices_transposed(uint32_t (&word)[4], bs_shared<T> p, int64_t i, BS_EMULATION_HERE)
+{
+    const void *row =
+        bs_emulation::reach(p.memory, (p + i).offset, 16, 16, bs_emulation::access::read, {file, line});
+    bs_emulation::load_matrices(word, row, true, {file, line});
+}
+template <class T>
+BS_DEVICE void bs_multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                               BS_EMULATION_HERE)
+{
+    bs_emulation::multiply_add(c, a, b0, b1, [](uint16_t bits) { return bs_emulation::to_float(T{bits}); },
+                               {file, line});
 }
 
 #undef BS_EMULATION_HERE

@@ -20,15 +20,15 @@ namespace bs_emulation
 
 thread_local bool context_is_current = false;
 
-state &the_state()
+driver_state &the_state()
 {
-    static state *s = new state; // lives as long as the process: threads may call while it ends
+    static driver_state *s = new driver_state; // lives as long as the process: threads may call while it ends
     return *s;
 }
 
 int ready(bool needs_context)
 {
-    state &s = the_state();
+    driver_state &s = the_state();
     if (!s.initialised)
         return BS__CU_NOT_INITIALIZED;
     if (s.plan.lost && ++s.calls >= s.plan.lost)
@@ -52,7 +52,7 @@ bool is_pinned(const void *p)
 
 API(cuInit, unsigned flags)
 {
-    state &s = the_state();
+    driver_state &s = the_state();
     std::lock_guard<std::recursive_mutex> guard(s.lock);
     if (flags != 0)
         return BS__CU_INVALID_VALUE;
@@ -225,7 +225,7 @@ API(cuDevicePrimaryCtxRetain, bs__cu_context *c, bs__cu_device d)
 }
 
 // Everything that the last owner left is a leak; it is dropped, as the driver does.
-static void end_context(state &s)
+static void end_context(driver_state &s)
 {
     auto left = [](size_t n, const char *what) {
         if (n)
@@ -266,7 +266,7 @@ static void end_context(state &s)
 
 API(cuDevicePrimaryCtxRelease_v2, bs__cu_device d)
 {
-    state &s = the_state();
+    driver_state &s = the_state();
     std::lock_guard<std::recursive_mutex> guard(s.lock);
     int refused = ready(false);
     if (no_device(d) || s.references == 0)
@@ -302,7 +302,7 @@ static int break_captures()
 API(cuMemAlloc_v2, bs__cu_address *at, size_t bytes)
 {
     BEGIN(true);
-    state &s = the_state();
+    driver_state &s = the_state();
     if (bytes == 0)
         return BS__CU_INVALID_VALUE;
     if (int refused = break_captures())
@@ -332,7 +332,7 @@ API(cuMemGetInfo_v2, size_t *free, size_t *total)
 API(cuMemHostAlloc, void **p, size_t bytes, unsigned)
 {
     BEGIN(true);
-    state &s = the_state();
+    driver_state &s = the_state();
     if (bytes == 0)
         return BS__CU_INVALID_VALUE;
     if (++s.host_allocations == s.plan.fail_host)
@@ -436,7 +436,7 @@ API(cuLaunchKernel, bs__cu_function f, unsigned grid_x, unsigned grid_y, unsigne
     unsigned block_y, unsigned block_z, unsigned shared, bs__cu_stream on, void **parameters, void **extra)
 {
     BEGIN(true);
-    state &s = the_state();
+    driver_state &s = the_state();
     const kernel *k = kernel_of(f);
     size_t allowed = dynamic_shared().count(k) ? (size_t)dynamic_shared()[k] : 48u << 10;
     if (!parameters || extra || block_y != 1 || block_z != 1)
@@ -465,7 +465,7 @@ API(cuLaunchKernel, bs__cu_function f, unsigned grid_x, unsigned grid_y, unsigne
                 allowed > (48u << 10) ? allowed : 48u << 10,
                 std::vector<char>(bytes, bytes + k->argument_bytes)};
     return queue(reinterpret_cast<stream *>(on), {[l] {
-                     state &now = the_state();
+                     driver_state &now = the_state();
                      if (++now.runs == now.plan.sticky)
                          return now.sticky = BS__CU_ILLEGAL_ADDRESS;
                      return run(l) ? 0 : (int)BS__CU_LAUNCH_FAILED;

@@ -241,6 +241,11 @@ const char *check(array *memory, int64_t offset, unsigned bytes, unsigned alignm
                        place_in(a, offset).c_str(), alignment);
         return "misaligned";
     }
+    if (const void *busy = memchr(&a.written[(size_t)offset], array::under_way, bytes)) {
+        int64_t at = static_cast<const uint8_t *>(busy) - a.written.get();
+        *text = format("%s %s, which a copy writes that was not waited for", does, place_in(a, at).c_str());
+        return "race";
+    }
     if (how != access::write)
         for (unsigned k = 0; k < bytes; k++)
             if (!a.written[(size_t)offset + k]) {

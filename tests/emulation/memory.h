@@ -42,7 +42,9 @@ struct array {
     uint64_t base;    // address; 0 for shared memory
     size_t bytes;
     bool live, shared;
-    std::unique_ptr<uint8_t[]> data, written; // written: one for each byte
+    std::unique_ptr<uint8_t[]> data,
+        written; // written: for each byte 0, 1, or under_way: a copy will write it
+    static constexpr uint8_t under_way = 2;
     // Traces of pieces of page_bytes; a global array's are made when touched and dropped when the launch ends.
     static constexpr size_t page_bytes = 1024, page_traces = page_bytes / 2;
     std::vector<trace *> pages;

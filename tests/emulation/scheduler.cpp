@@ -1,75 +1,22 @@
 // See scheduler.h. A thread runs until it waits (barrier, warp barrier, shuffle) or ends; then one of the threads that can run is
 // drawn. Where the last thread arrives the others may go on. A block none of whose threads can go on will never end: that is
 // the finding for barriers and shuffles that only some of the threads reach.
-#include "tests/emulation/scheduler.h"
-#include "tests/emulation/fiber.h"
+#include "tests/emulation/machine.h"
 #include "tests/emulation/findings.h"
-#include "tests/emulation/memory.h"
 
 #include <algorithm>
-#include <map>
-#include <memory>
 #include <numeric>
+#include <string.h>
 
 namespace bs_emulation
 {
 
 place here;
 
-namespace
-{
-
-constexpr unsigned lanes = 32, resident_blocks = 3;
-constexpr size_t static_shared_limit = 48 << 10;
-
-enum class state : uint8_t { ready, at_barrier, at_warp_barrier, at_shuffle, ended };
-
-struct block;
-
-struct worker { // a thread of a block
-    fiber stack;
-    block *of = nullptr;
-    unsigned index = 0;
-    state now = state::ended;
-    site waits = {"", 0};
-    uint64_t value = 0; // what it brings to a shuffle, and takes from it
-    shuffle how = shuffle::of;
-    int lane = 0;
-};
-
-struct warp {
-    unsigned at_barrier = 0, at_shuffle = 0, barriers = 0;
-};
-
-struct block {
-    uint32_t number = 0; // among the launch's blocks
-    index3 at = {0, 0, 0};
-    unsigned ready = 0, ended = 0, at_barrier = 0, barriers = 0;
-    std::vector<std::unique_ptr<worker>> threads;
-    std::vector<warp> warps;
-    std::map<const void *, std::unique_ptr<array>> shared; // by declaration; NULL: dynamic
-    size_t static_shared = 0;
-};
-
-struct machine {
-    const launch *now = nullptr;
-    worker *running = nullptr;
-    std::vector<std::unique_ptr<block>> blocks; // resident ones
-    std::vector<worker *> ready;
-    bool failed = false;
-    uint64_t random = 1;
-};
-
 machine &the_machine()
 {
     static machine m;
     return m;
-}
-
-const kernel *&first_kernel()
-{
-    static const kernel *k = nullptr;
-    return k;
 }
 
 std::string who(const worker &w)
@@ -99,23 +46,9 @@ void make_ready(worker &w)
     the_machine().ready.push_back(&w);
 }
 
-// The running thread waits; returns when someone made it ready and its turn came.
-void wait(state what, site where)
+worker &worker::in_warp(unsigned in) const
 {
-    worker &w = *the_machine().running;
-    w.now = what;
-    w.waits = where;
-    w.stack.leave(false);
-}
-
-void thread_main(void *context)
-{
-    machine &m = the_machine();
-    worker &w = *static_cast<worker *>(context);
-    m.now->what->run(m.now->arguments.data());
-    w.now = state::ended;
-    w.of->ended++;
-    w.stack.leave(true);
+    return *of->threads[index / lanes * lanes + in];
 }
 
 const char *state_text(state s)
@@ -133,6 +66,27 @@ const char *state_text(state s)
         return "ended";
     }
     return "";
+}
+
+namespace
+{
+
+constexpr unsigned resident_blocks = 3;
+
+const kernel *&first_kernel()
+{
+    static const kernel *k = nullptr;
+    return k;
+}
+
+void thread_main(void *context)
+{
+    machine &m = the_machine();
+    worker &w = *static_cast<worker *>(context);
+    m.now->what->run(m.now->arguments.data());
+    w.now = state::ended;
+    w.of->ended++;
+    w.stack.leave(true);
 }
 
 // No thread of the block can go on: names one that waits and one that it waits for.
@@ -165,12 +119,12 @@ void report_stuck(const block &b)
     add_finding(kind, text);
 }
 
-// All arrived; they must have arrived at the same place.
-void same_place(const worker &w, const char *kind, const worker &other)
+void clear_shared(block &b)
 {
-    if (w.waits.line != other.waits.line || strcmp(w.waits.file, other.waits.file) != 0)
-        abandon(kind, who(w) + " " + state_text(w.now) + " " + line_of(w.waits) +
-                          format(" while thread %u waits elsewhere ", other.index) + line_of(other.waits));
+    for (auto &a : b.shared)
+        if (a.second)
+            a.second->forget_traces();
+    b.shared.clear();
 }
 
 void start_block(block &b, uint32_t number)
@@ -181,7 +135,7 @@ void start_block(block &b, uint32_t number)
     b.at = {number % l.grid.x, number / l.grid.x % l.grid.y, number / l.grid.x / l.grid.y};
     b.ended = b.ready = b.at_barrier = b.barriers = 0;
     b.static_shared = 0;
-    b.shared.clear();
+    clear_shared(b);
     b.warps.assign((l.threads + lanes - 1) / lanes, warp());
     while (b.threads.size() < l.threads)
         b.threads.push_back(std::make_unique<worker>());
@@ -190,6 +144,8 @@ void start_block(block &b, uint32_t number)
         worker &w = *b.threads[i];
         w.of = &b;
         w.index = i;
+        w.groups.clear();
+        w.begun.clear();
         w.stack.begin(thread_main, &w);
         make_ready(w);
     }
@@ -293,130 +249,10 @@ bool run(const launch &l)
         }
     }
     for (auto &b : m.blocks)
-        b->shared.clear();
+        clear_shared(*b);
     forget_all_traces();
     m.now = nullptr;
     return !m.failed;
-}
-
-static actor acting(const worker &w)
-{
-    return {w.of->number, w.of->barriers, w.of->warps[w.index / lanes].barriers, (uint16_t)w.index};
-}
-
-void *reach(array *memory, int64_t offset, unsigned bytes, unsigned alignment, access how, site where)
-{
-    worker &w = *the_machine().running;
-    std::string text;
-    const char *kind = check(memory, offset, bytes, alignment, how, acting(w), &text);
-    if (*kind)
-        abandon(kind, who(w) + " " + text + " " + line_of(where));
-    return memory->data.get() + offset;
-}
-
-array *find(uint64_t address, int64_t *offset)
-{
-    array *a = find_allocation(address);
-    *offset = a ? (int64_t)(address - a->base) : (int64_t)address;
-    return a;
-}
-
-array *shared_array(const void *key, const char *name, int64_t count, unsigned element)
-{
-    const launch &l = *the_machine().now;
-    worker &w = *the_machine().running;
-    std::unique_ptr<array> &a = w.of->shared[key];
-    if (!a) {
-        size_t bytes = (size_t)count * element;
-        w.of->static_shared += (bytes + 15) / 16 * 16;
-        if (w.of->static_shared > static_shared_limit || w.of->static_shared + l.shared > l.shared_limit)
-            abandon("shared memory",
-                    who(w) +
-                        format(" has %zu bytes of shared arrays and %zu of dynamic shared memory; %zu and "
-                               "together %zu are allowed",
-                               w.of->static_shared, l.shared, static_shared_limit, l.shared_limit));
-        a = std::make_unique<array>(std::string("shared array ") + name, 0, bytes, true);
-    }
-    return a.get();
-}
-
-array *shared_dynamic(const char *name)
-{
-    worker &w = *the_machine().running;
-    std::unique_ptr<array> &a = w.of->shared[nullptr];
-    if (!a)
-        a = std::make_unique<array>(std::string("dynamic shared memory ") + name, 0,
-                                    the_machine().now->shared, true);
-    return a.get();
-}
-
-void barrier(site where)
-{
-    worker &w = *the_machine().running;
-    block &b = *w.of;
-    if (++b.at_barrier < b.threads.size())
-        return wait(state::at_barrier, where);
-    w.now = state::at_barrier;
-    w.waits = where;
-    for (auto &o : b.threads)
-        same_place(w, "barrier", *o);
-    b.at_barrier = 0;
-    b.barriers++;
-    for (auto &o : b.threads)
-        if (o.get() != &w)
-            make_ready(*o);
-    make_ready(w); // like the others: someone else may go first
-    w.stack.leave(false);
-}
-
-// The lanes of a warp; when the last arrives, `meet` is called and all go on.
-template <class Meet>
-static void gather(unsigned &arrived, state what, const char *kind, site where, Meet meet)
-{
-    worker &w = *the_machine().running;
-    if (++arrived < lanes)
-        return wait(what, where);
-    w.now = what;
-    w.waits = where;
-    std::unique_ptr<worker> *first = &w.of->threads[w.index / lanes * lanes];
-    for (unsigned i = 0; i < lanes; i++)
-        same_place(w, kind, *first[i]);
-    arrived = 0;
-    meet(first);
-    for (unsigned i = 0; i < lanes; i++)
-        make_ready(*first[i]);
-    w.stack.leave(false);
-}
-
-void warp_barrier(site where)
-{
-    worker &w = *the_machine().running;
-    warp &of = w.of->warps[w.index / lanes];
-    gather(of.at_barrier, state::at_warp_barrier, "warp barrier", where,
-           [&](std::unique_ptr<worker> *) { of.barriers++; });
-}
-
-uint64_t exchange(uint64_t value, shuffle how, int lane, site where)
-{
-    worker &w = *the_machine().running;
-    w.value = value;
-    w.how = how;
-    w.lane = lane;
-    gather(w.of->warps[w.index / lanes].at_shuffle, state::at_shuffle, "shuffle", where,
-           [&](std::unique_ptr<worker> *warp_first) {
-               uint64_t brought[lanes];
-               for (unsigned i = 0; i < lanes; i++)
-                   brought[i] = warp_first[i]->value;
-               for (int i = 0; i < (int)lanes; i++) {
-                   worker &o = *warp_first[i];
-                   int from = o.how == shuffle::up       ? i - o.lane
-                              : o.how == shuffle::down   ? i + o.lane
-                              : o.how == shuffle::across ? i ^ o.lane
-                                                         : o.lane & (int)(lanes - 1);
-                   o.value = from >= 0 && from < (int)lanes ? brought[from] : brought[i];
-               }
-           });
-    return w.value;
 }
 
 } // namespace bs_emulation

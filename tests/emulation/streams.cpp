@@ -51,7 +51,7 @@ int queue(stream *s, operation o)
 
 int run_until(const std::function<bool()> &done)
 {
-    state &st = the_state();
+    driver_state &st = the_state();
     while (!done()) {
         std::vector<stream *> can;
         for (stream *s : st.streams)
@@ -167,7 +167,7 @@ API(cuStreamQuery, bs__cu_stream on)
 API(cuCtxSynchronize, void)
 {
     BEGIN(true);
-    state &st = the_state();
+    driver_state &st = the_state();
     for (capture *c : st.captures) {
         c->broken = true;
         return BS__CU_CAPTURE_UNSUPPORTED;
