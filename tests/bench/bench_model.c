@@ -11,6 +11,7 @@
 #include "kernels/cpu/program.h"
 #include "model/arch/arch.h"
 #include "tests/support/formula.h"
+#include "tests/support/named_network.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,28 +53,6 @@ static double peak_mib(void)
     if (f)
         fclose(f);
     return kib / 1024;
-}
-
-/* Shapes come from the graph, values from the formula. */
-static bs_status param_shape(void *ctx, const char *name, struct bs_shape *shape, struct bs_err *err)
-{
-    const struct bs_graph *g = *(struct bs_graph **)ctx;
-    for (bs_value v = 0; v < bs_graph_node_count(g); v++) {
-        const struct bs_node *n = bs_graph_node(g, v);
-        if (n->op == BS_OP_PARAM && strcmp(n->name, name) == 0) {
-            *shape = n->shape;
-            return BS_OK;
-        }
-    }
-    return BS_FAIL(err, BS_ENOTFOUND, "no parameter %s", name);
-}
-
-static bs_status param_read(void *ctx, const char *name, float *dst, size_t count, struct bs_err *err)
-{
-    struct bs_shape shape;
-    (void)count;
-    bs_status rc = param_shape(ctx, name, &shape, err);
-    return rc == BS_OK ? bs_formula_values(name, &shape, SEED, dst, err) : rc;
 }
 
 struct timed {
@@ -199,70 +178,6 @@ cleanup:
     return rc;
 }
 
-/* False: no such network. */
-static bool config_of(const struct options *o, struct bs_arch_config *cfg)
-{
-    const enum bs_upsampling up = o->transposed ? BS_UPSAMPLING_TRANSPOSED : BS_UPSAMPLING_BILINEAR;
-    const struct bs_unetr_decoder_config decoder = {
-        .out_channels = 3, .initial_features = 64, .upsampling = up, .sigmoid = true};
-    static const struct {
-        const char *name;
-        int embed_dim, depth, heads;
-        uint64_t global;
-    } unetr[] = {
-        {"unetr_b", 768, 12, 12, 1u << 2 | 1u << 5 | 1u << 8 | 1u << 11},
-        {"unetr_l", 1024, 24, 16, 1u << 5 | 1u << 11 | 1u << 17 | 1u << 23},
-        {"unetr_h", 1280, 32, 16, 1u << 7 | 1u << 15 | 1u << 23 | (uint64_t)1 << 31},
-    };
-    *cfg = (struct bs_arch_config){.kind = BS_ARCH_UNET};
-    if (!strcmp(o->network, "unet")) {
-        cfg->unet = (struct bs_unet_config){.in_channels = 1,
-                                            .out_channels = 2,
-                                            .depth = 4,
-                                            .initial_features = 64,
-                                            .norm = BS_NORM_INSTANCE,
-                                            .upsampling = up,
-                                            .sigmoid = true};
-        return true;
-    }
-    if (!strcmp(o->network, "vimunet_t") || !strcmp(o->network, "vimunet_s")) {
-        const int features = strcmp(o->network, "vimunet_t") ? 384 : 192;
-        cfg->kind = BS_ARCH_VIMUNET;
-        cfg->vimunet = (struct bs_vimunet_config){.in_channels = 3,
-                                                  .image_size = 1024,
-                                                  .patch_size = 16,
-                                                  .embed_dim = features,
-                                                  .depth = 24,
-                                                  .inner_features = 2 * features,
-                                                  .state_size = 16,
-                                                  .dt_rank = features / 16,
-                                                  .conv_kernel = 4,
-                                                  .head_classes = 1000,
-                                                  .class_token = true,
-                                                  .divide_by_directions = true,
-                                                  .decoder = decoder};
-        return true;
-    }
-    for (size_t i = 0; i < sizeof unetr / sizeof *unetr; i++)
-        if (!strcmp(o->network, unetr[i].name)) {
-            cfg->kind = BS_ARCH_UNETR;
-            cfg->unetr = (struct bs_unetr_config){.in_channels = 3,
-                                                  .image_size = 1024,
-                                                  .patch_size = 16,
-                                                  .embed_dim = unetr[i].embed_dim,
-                                                  .depth = unetr[i].depth,
-                                                  .heads = unetr[i].heads,
-                                                  .mlp_features = 4 * unetr[i].embed_dim,
-                                                  .window = 14,
-                                                  .global_blocks = unetr[i].global,
-                                                  .neck_channels = 256,
-                                                  .skip_connections = o->skip,
-                                                  .decoder = decoder};
-            return true;
-        }
-    return false;
-}
-
 static bool parse(int argc, char **argv, struct options *o)
 {
     *o = (struct options){.network = "unet", .batch = 1, .threads = 2, .repeat = 5, .winograd = true};
@@ -378,7 +293,7 @@ int main(int argc, char **argv)
     struct options o;
     struct bs_arch_config cfg;
     const double before = peak_mib();
-    if (!parse(argc, argv, &o) || !config_of(&o, &cfg)) {
+    if (!parse(argc, argv, &o) || !bs_named_network(o.network, o.transposed, o.skip, &cfg)) {
         fprintf(
             stderr,
             "usage: %s [--network unet|unetr_b|unetr_l|unetr_h|vimunet_t|vimunet_s] [--size N] [--batch N]\n"
@@ -404,8 +319,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < 2; i++)
         out[i] = (struct bs_tensor){BS_F32, BS_SHAPE(o.batch, outputs, o.size, o.size), maps[i]};
     if ((rc = bs_arch_build(&cfg, o.batch, o.size, o.size, &g, &err)) != BS_OK ||
-        (rc = bs_params_create((struct bs_param_source){&g, param_shape, param_read, NULL}, &params, &err)) !=
-            BS_OK)
+        (rc = bs_formula_params(g, SEED, &params, &err)) != BS_OK)
         goto cleanup;
     rc =
         o.profile ? profile(&o, g, params, &in, out, &err) : time_runs(&o, g, params, &in, out, before, &err);

@@ -238,9 +238,10 @@ int main(int argc, char **argv)
     struct stat st;
 
     if (!parse(argc, argv, &g)) {
-        fprintf(stderr, "usage: golden_check [--device SPEC [--precision f32|bf16]] [--area FOLDER] DIR\n"
-                        "Checks bioseg against the reference values in DIR (folders labels/, primitives/, "
-                        "small/, ...).\n");
+        fprintf(stderr,
+                "usage: golden_check [--device SPEC [--precision f32|tf32|bf16|f16]] [--area FOLDER] DIR\n"
+                "Checks bioseg against the reference values in DIR (folders labels/, primitives/, "
+                "small/, ...).\n");
         return 2;
     }
     if (stat(g.dir, &st) != 0 || !S_ISDIR(st.st_mode)) {

@@ -15,6 +15,7 @@ struct golden_way {
     const char *device;
     bool winograd;
     enum bs_precision precision;
+    bool tf32;  /* float32 products of a GPU may round their factors to 10 bits */
     bool asked; /* by --device: that it cannot be had is a failure, not a reason to skip */
 };
 /* Without --device: ref, cpu without Winograd, cpu with it. */
@@ -27,7 +28,7 @@ bool golden_way_usable(struct golden *g, const char *name, const struct golden_w
 bs_status golden_device_open(const struct golden_way *way, struct bs_device **dev,
                              struct bs_err *err) BS_NODISCARD;
 /* The tolerance that belongs to the way's precision: the README's for float32; what rounding to bfloat16 was seen to cost,
-   doubled. */
+   doubled; an eighth of that for float16 and TF32. */
 double golden_most(const struct golden_way *way, double f32, double bf16);
 
 /* Weights. */

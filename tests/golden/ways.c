@@ -1,6 +1,7 @@
 /* The ways in which networks are computed for a comparison, and how far each may be from the reference; see network.h. */
 #include "tests/golden/network.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,16 +14,20 @@ const struct golden_way golden_default_ways[GOLDEN_DEFAULT_WAYS] = {
 static const struct {
     const char *name;
     enum bs_precision precision;
+    bool tf32;
 } precisions[] = {
-    {"f32", BS_PRECISION_F32},
-    {"bf16", BS_PRECISION_BF16},
+    {"f32", BS_PRECISION_F32, false},
+    {"tf32", BS_PRECISION_F32, true},
+    {"bf16", BS_PRECISION_BF16, false},
+    {"f16", BS_PRECISION_F16, false},
 };
 
 bool golden_way_parse(const char *device, const char *precision, struct golden_way *out)
 {
     for (size_t i = 0; i < sizeof precisions / sizeof *precisions; i++)
         if (!strcmp(precision, precisions[i].name)) {
-            *out = (struct golden_way){.device = device, .precision = precisions[i].precision};
+            *out = (struct golden_way){
+                .device = device, .precision = precisions[i].precision, .tf32 = precisions[i].tf32};
             snprintf(out->name, sizeof out->name, "%s-%s", device, precision);
             return true;
         }
@@ -31,12 +36,15 @@ bool golden_way_parse(const char *device, const char *precision, struct golden_w
 
 double golden_most(const struct golden_way *way, double f32, double bf16)
 {
-    return way->precision == BS_PRECISION_BF16 ? bf16 : f32;
+    if (way->precision == BS_PRECISION_BF16)
+        return bf16;
+    /* Both keep 10 bits behind the first, three more than bfloat16. */
+    return way->precision == BS_PRECISION_F16 || way->tf32 ? fmax(f32, bf16 / 8) : f32;
 }
 
 bs_status golden_device_open(const struct golden_way *way, struct bs_device **dev, struct bs_err *err)
 {
-    const struct bs_device_options opt = {.allow_winograd = way->winograd};
+    const struct bs_device_options opt = {.allow_winograd = way->winograd, .allow_tf32 = way->tf32};
     return bs_device_open(way->device, &opt, dev, err);
 }
 
