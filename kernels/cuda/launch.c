@@ -135,8 +135,10 @@ static bs_status add_function(struct bs__queue *q, size_t at, const char *name, 
     if (rc == BS_OK)
         rc = bs__driver_check(d, d->function_parameter(f.at, 0, &offset, &f.bytes), err,
                               "cannot ask for the arguments of kernel %s", name);
-    if (rc == BS_OK && d->function_parameter(f.at, 1, &offset, &size) != BS__CU_INVALID_VALUE)
-        rc = BS_FAIL(err, BS_EINTERNAL, "kernel %s takes more than one argument struct", name);
+    if (rc == BS_OK && (r = d->function_parameter(f.at, 1, &offset, &size)) != BS__CU_INVALID_VALUE)
+        rc = r == BS__CU_SUCCESS
+                 ? BS_FAIL(err, BS_EINTERNAL, "kernel %s takes more than one argument struct", name)
+                 : bs__driver_check(d, r, err, "cannot ask for the arguments of kernel %s", name);
     if (rc == BS_OK)
         rc = bs__driver_check(d, d->function_attribute(&f.threads, BS__CU_FUNCTION_MAX_THREADS, f.at), err,
                               "cannot ask for the launch bound of kernel %s", name);

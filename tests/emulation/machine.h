@@ -75,8 +75,8 @@ machine &the_machine();
 std::string who(const worker &w); // "scan_f32: block (0,0,0) thread 3"
 std::string line_of(site s);      // "(kernels/cuda/scan.cu:12)"
 const char *state_text(state s);
-// Keeps a finding and ends the launch; from a thread's stack.
-[[noreturn]] void abandon(const char *kind, const std::string &text);
+// Ends the launch, from a thread's stack, after a finding. The stack is left as it is: nothing on it may own memory.
+[[noreturn]] void give_up();
 void make_ready(worker &w);
 
 } // namespace bs_emulation

@@ -17,12 +17,14 @@ static void wait(state what, site where)
     w.stack.leave(false);
 }
 
-// All arrived; they must have arrived at the same place.
-static void same_place(const worker &w, const char *kind, const worker &other)
+// All arrived; did they arrive at the same place?
+static bool same_place(const worker &w, const char *kind, const worker &other)
 {
-    if (w.waits.line != other.waits.line || strcmp(w.waits.file, other.waits.file) != 0)
-        abandon(kind, who(w) + " " + state_text(w.now) + " " + line_of(w.waits) +
+    if (w.waits.line == other.waits.line && strcmp(w.waits.file, other.waits.file) == 0)
+        return true;
+    add_finding(kind, who(w) + " " + state_text(w.now) + " " + line_of(w.waits) +
                           format(" while thread %u waits elsewhere ", other.index) + line_of(other.waits));
+    return false;
 }
 
 void barrier(site where)
@@ -34,7 +36,8 @@ void barrier(site where)
     w.now = state::at_barrier;
     w.waits = where;
     for (auto &o : b.threads)
-        same_place(w, "barrier", *o);
+        if (!same_place(w, "barrier", *o))
+            give_up();
     b.at_barrier = 0;
     b.barriers++;
     for (auto &o : b.threads)
@@ -54,7 +57,8 @@ static void gather(unsigned &arrived, state what, const char *kind, site where, 
     w.now = what;
     w.waits = where;
     for (unsigned i = 0; i < lanes; i++)
-        same_place(w, kind, w.in_warp(i));
+        if (!same_place(w, kind, w.in_warp(i)))
+            give_up();
     arrived = 0;
     meet();
     for (unsigned i = 0; i < lanes; i++)

@@ -15,13 +15,21 @@ static actor acting(const worker &w)
     return {w.of->number, w.of->barriers, w.of->warps[w.index / lanes].barriers, (uint16_t)w.index};
 }
 
-void *reach(array *memory, int64_t offset, unsigned bytes, unsigned alignment, access how, site where)
+// Checks and notes an access; false after a finding.
+static bool allowed(array *memory, int64_t offset, unsigned bytes, unsigned alignment, access how, site where)
 {
     worker &w = *the_machine().running;
     std::string text;
     const char *kind = check(memory, offset, bytes, alignment, how, acting(w), &text);
     if (*kind)
-        abandon(kind, who(w) + " " + text + " " + line_of(where));
+        add_finding(kind, who(w) + " " + text + " " + line_of(where));
+    return !*kind;
+}
+
+void *reach(array *memory, int64_t offset, unsigned bytes, unsigned alignment, access how, site where)
+{
+    if (!allowed(memory, offset, bytes, alignment, how, where))
+        give_up();
     return memory->data.get() + offset;
 }
 
@@ -32,22 +40,28 @@ array *find(uint64_t address, int64_t *offset)
     return a;
 }
 
-array *shared_array(const void *key, const char *name, int64_t count, unsigned element)
+// A block's array is made when the first of its threads comes to the declaration. NULL after a finding.
+static array *make_shared(worker &w, const char *name, size_t bytes)
 {
     const launch &l = *the_machine().now;
+    w.of->static_shared += (bytes + 15) / 16 * 16;
+    if (w.of->static_shared <= static_shared_limit && w.of->static_shared + l.shared <= l.shared_limit)
+        return new array(std::string("shared array ") + name, 0, bytes, true);
+    add_finding("shared memory",
+                who(w) + format(" has %zu bytes of shared arrays and %zu of dynamic shared memory; %zu and "
+                                "together %zu are allowed",
+                                w.of->static_shared, l.shared, static_shared_limit, l.shared_limit));
+    return nullptr;
+}
+
+array *shared_array(const void *key, const char *name, int64_t count, unsigned element)
+{
     worker &w = *the_machine().running;
     std::unique_ptr<array> &a = w.of->shared[key];
-    if (!a) {
-        size_t bytes = (size_t)count * element;
-        w.of->static_shared += (bytes + 15) / 16 * 16;
-        if (w.of->static_shared > static_shared_limit || w.of->static_shared + l.shared > l.shared_limit)
-            abandon("shared memory",
-                    who(w) +
-                        format(" has %zu bytes of shared arrays and %zu of dynamic shared memory; %zu and "
-                               "together %zu are allowed",
-                               w.of->static_shared, l.shared, static_shared_limit, l.shared_limit));
-        a = std::make_unique<array>(std::string("shared array ") + name, 0, bytes, true);
-    }
+    if (!a)
+        a.reset(make_shared(w, name, (size_t)count * element));
+    if (!a)
+        give_up();
     return a.get();
 }
 
