@@ -13,8 +13,11 @@ struct bs__planes {
     int64_t samples, channels, pixels;
     int64_t
         padded; /* image_from_planes writes zeros into channels [channels, padded); >= channels. Else: not used */
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_pixels, by_pixel_tiles, by_channel_tiles;
 };
+#define BS__LAYOUT_TILE 32 /* pixels and channels that a block turns at a time */
 bs_status bs__cuda_image_from_planes(struct bs__queue *q, enum bs__element e, const struct bs__planes *p,
                                      struct bs_err *err) BS_NODISCARD;
 bs_status bs__cuda_planes_from_image(struct bs__queue *q, enum bs__element e, const struct bs__planes *p,
@@ -26,8 +29,11 @@ struct bs__copy {
     struct bs__rows to, from;
     int64_t to_batch, from_batch; /* elements from one batch to the next; not used with one batch */
     int64_t batches, rows, columns;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_rows;
 };
+#define BS__COPY_EACH 4 /* groups of four elements per thread */
 bs_status bs__cuda_copy(struct bs__queue *q, enum bs__element to, enum bs__element from,
                         const struct bs__copy *c, struct bs_err *err) BS_NODISCARD;
 
@@ -41,7 +47,9 @@ struct bs__pixel_shuffle {
     int64_t samples, h, w, channels; /* h, w of x; channels of y */
     int32_t k;
     int32_t activation; /* enum bs__activation */
-    int32_t in_fours;   /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_width, by_k;
 };
 bs_status bs__cuda_pixel_shuffle(struct bs__queue *q, enum bs__element e, const struct bs__pixel_shuffle *s,
                                  struct bs_err *err) BS_NODISCARD;

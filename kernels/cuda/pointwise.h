@@ -30,8 +30,12 @@ struct bs__pointwise {
     bs_address bias; /* float, one per column; 0: none */
     int64_t rows, columns;
     float factor;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours; /* groups of four columns in a row */
 };
+#define BS__POINTWISE_EACH 2 /* groups per thread */
+
 bs_status bs__cuda_pointwise(struct bs__queue *q, enum bs__element e, enum bs__pointwise_kind kind,
                              const struct bs__pointwise *p, struct bs_err *err) BS_NODISCARD;
 

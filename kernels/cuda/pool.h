@@ -9,7 +9,9 @@ struct bs__max_pool {
     struct bs__rows x; /* (samples, h, w, channels) */
     int64_t samples, h, w, channels;
     int32_t k;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_width, by_height;
 };
 bs_status bs__cuda_max_pool(struct bs__queue *q, enum bs__element e, const struct bs__max_pool *p,
                             struct bs_err *err) BS_NODISCARD;
@@ -20,7 +22,9 @@ struct bs__max_pool_grad {
     struct bs__rows gy;    /* (samples, h / k, w / k, channels) */
     int64_t samples, h, w, channels;
     int32_t k;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_width, by_height;
 };
 bs_status bs__cuda_max_pool_grad(struct bs__queue *q, enum bs__element e, const struct bs__max_pool_grad *p,
                                  struct bs_err *err) BS_NODISCARD;

@@ -9,7 +9,9 @@ struct bs__resize {
     struct bs__rows y; /* (samples, out_h, out_w, channels) */
     struct bs__rows x; /* (samples, h, w, channels) */
     int64_t samples, h, w, out_h, out_w, channels;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_width, by_height;
 };
 bs_status bs__cuda_resize_bilinear(struct bs__queue *q, enum bs__element e, const struct bs__resize *r,
                                    struct bs_err *err) BS_NODISCARD;

@@ -10,8 +10,10 @@ struct bs__insert_token {
     struct bs__rows x; /* (samples, tokens, features); not the memory of y */
     bs_address token;  /* (features) float */
     int64_t samples, tokens, features;
-    int64_t place;    /* the token stands before token `place` of x; `tokens`: at the end */
-    int32_t in_fours; /* set by the launch */
+    int64_t place; /* the token stands before token `place` of x; `tokens`: at the end */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_tokens;
 };
 bs_status bs__cuda_insert_token(struct bs__queue *q, enum bs__element e, const struct bs__insert_token *t,
                                 struct bs_err *err) BS_NODISCARD;
@@ -22,7 +24,9 @@ struct bs__add_position {
     struct bs__rows y, x; /* (samples, tokens, features) */
     bs_address table;     /* (tokens, features) float */
     int64_t samples, tokens, features;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_tokens;
 };
 bs_status bs__cuda_add_position(struct bs__queue *q, enum bs__element e, const struct bs__add_position *p,
                                 struct bs_err *err) BS_NODISCARD;
@@ -32,7 +36,9 @@ struct bs__rotary {
     struct bs__rows y, x;    /* (samples, tokens, features); an even number of features */
     bs_address cosine, sine; /* (turned, features) float */
     int64_t samples, tokens, features, turned;
-    int32_t in_fours; /* set by the launch */
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_fours, by_tokens;
 };
 bs_status bs__cuda_rotary(struct bs__queue *q, enum bs__element e, const struct bs__rotary *r,
                           struct bs_err *err) BS_NODISCARD;

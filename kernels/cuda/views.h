@@ -15,6 +15,12 @@ struct bs__rows {
 /* What is done to a value on its way into memory. */
 enum bs__activation { BS__PLAIN, BS__RELU, BS__SIGMOID, BS__GELU, BS__SILU };
 
+/* Division of numbers below 2^31 by one number, as a product and a shift: n / by = (n * multiply) >> shift. */
+struct bs__divisor {
+    uint32_t by, multiply, shift;
+};
+struct bs__divisor bs__divisor_of(int64_t by);
+
 /* May rows of `columns` elements be read and written four elements at a time? An address of 0 does not object. */
 bool bs__in_fours(const struct bs__rows *rows, int64_t columns, size_t element_bytes);
 bool bs__aligned(bs_address at, size_t bytes);
@@ -37,9 +43,13 @@ static inline int64_t bs__pieces(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
 }
-/* Queues a kernel of one thread per item, `threads` to a block. BS_ELIMIT where the grid would be too large. */
+/* BS_ELIMIT where a kernel would have 2^31 items or more; said as double, which does not overflow. */
+bs_status bs__need_items(const char *kernel, double items, struct bs_err *err) BS_NODISCARD;
+
+#define BS__ITEM_THREADS 256 /* a block's, in kernels that are launched by bs__launch_items */
+/* Queues a kernel with a thread for every `each` of fewer than 2^31 items. */
 bs_status bs__launch_items(struct bs__queue *q, const char *kernel, enum bs__element e, int64_t items,
-                           unsigned threads, const void *arguments, size_t bytes,
+                           int64_t each, const void *arguments, size_t bytes,
                            struct bs_err *err) BS_NODISCARD;
 
 #endif
