@@ -4,7 +4,7 @@
 
 #include "kernels/cuda/views.h"
 
-/* Sides are at most 2^24. */
+/* Sides are at most 32767. */
 struct bs__resize {
     struct bs__rows y; /* (samples, out_h, out_w, channels) */
     struct bs__rows x; /* (samples, h, w, channels) */
