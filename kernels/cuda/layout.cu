@@ -4,7 +4,8 @@
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/rows.cuh"
 
-#define TILE BS__LAYOUT_TILE
+namespace bs_layout
+{
 
 template <class T, bool FOURS> BS_DEVICE void few_to_image(const struct bs__planes &p)
 {
@@ -51,46 +52,49 @@ BS_DEVICE tile_place place_of(const struct bs__planes &p)
     const uint32_t block = (uint32_t)blockIdx.x;
     const bs_quotient line = bs_divide(block, p.by_channel_tiles),
                       sample = bs_divide(line.whole, p.by_pixel_tiles);
-    return {sample.whole, (int64_t)sample.rest * TILE, (int64_t)line.rest * TILE};
+    return {sample.whole, (int64_t)sample.rest * BS__LAYOUT_TILE, (int64_t)line.rest * BS__LAYOUT_TILE};
 }
 
 template <class T> BS_DEVICE void image_from_many(const struct bs__planes &p)
 {
-    BS_SHARED(float, tile, TILE *(TILE + 1));
+    BS_SHARED(float, tile, BS__LAYOUT_TILE *(BS__LAYOUT_TILE + 1));
     const tile_place at = place_of(p);
-    const int lane = (int)threadIdx.x % TILE, line = (int)threadIdx.x / TILE, lines = (int)blockDim.x / TILE;
+    const int lane = (int)threadIdx.x % BS__LAYOUT_TILE, line = (int)threadIdx.x / BS__LAYOUT_TILE,
+              lines = (int)blockDim.x / BS__LAYOUT_TILE;
     const bs_global<const float> planes =
         bs_at<const float>(p.planes) + (at.sample * p.channels * p.pixels + at.pixel + lane);
-    for (int c = line; c < TILE; c += lines)
+    for (int c = line; c < BS__LAYOUT_TILE; c += lines)
         if (at.channel + c < p.padded) {
             const bool is = at.channel + c < p.channels && at.pixel + lane < p.pixels;
-            bs_store(tile, c * (TILE + 1) + lane, is ? bs_load(planes, (at.channel + c) * p.pixels) : 0.0f);
+            bs_store(tile, c * (BS__LAYOUT_TILE + 1) + lane,
+                     is ? bs_load(planes, (at.channel + c) * p.pixels) : 0.0f);
         }
     bs_barrier();
     const bs_global<T> image = bs_at<T>(p.image.at);
-    for (int i = line; i < TILE; i += lines)
+    for (int i = line; i < BS__LAYOUT_TILE; i += lines)
         if (at.pixel + i < p.pixels && at.channel + lane < p.padded)
             bs_store(image, (at.sample * p.pixels + at.pixel + i) * p.image.stride + at.channel + lane,
-                     bs_load(tile, lane * (TILE + 1) + i));
+                     bs_load(tile, lane * (BS__LAYOUT_TILE + 1) + i));
 }
 
 template <class T> BS_DEVICE void many_from_image(const struct bs__planes &p)
 {
-    BS_SHARED(float, tile, TILE *(TILE + 1));
+    BS_SHARED(float, tile, BS__LAYOUT_TILE *(BS__LAYOUT_TILE + 1));
     const tile_place at = place_of(p);
-    const int lane = (int)threadIdx.x % TILE, line = (int)threadIdx.x / TILE, lines = (int)blockDim.x / TILE;
+    const int lane = (int)threadIdx.x % BS__LAYOUT_TILE, line = (int)threadIdx.x / BS__LAYOUT_TILE,
+              lines = (int)blockDim.x / BS__LAYOUT_TILE;
     const bs_global<const T> image = bs_at<const T>(p.image.at);
-    for (int i = line; i < TILE; i += lines)
+    for (int i = line; i < BS__LAYOUT_TILE; i += lines)
         if (at.pixel + i < p.pixels && at.channel + lane < p.channels)
             bs_store(
-                tile, lane * (TILE + 1) + i,
+                tile, lane * (BS__LAYOUT_TILE + 1) + i,
                 bs_load(image, (at.sample * p.pixels + at.pixel + i) * p.image.stride + at.channel + lane));
     bs_barrier();
     const bs_global<float> planes =
         bs_at<float>(p.planes) + (at.sample * p.channels * p.pixels + at.pixel + lane);
-    for (int c = line; c < TILE; c += lines)
+    for (int c = line; c < BS__LAYOUT_TILE; c += lines)
         if (at.channel + c < p.channels && at.pixel + lane < p.pixels)
-            bs_store(planes, (at.channel + c) * p.pixels, bs_load(tile, c * (TILE + 1) + lane));
+            bs_store(planes, (at.channel + c) * p.pixels, bs_load(tile, c * (BS__LAYOUT_TILE + 1) + lane));
 }
 
 template <class From, class To, bool FOURS> BS_DEVICE void copy_of(const struct bs__copy &c)
@@ -163,3 +167,6 @@ template <class T> BS_DEVICE void pixel_shuffle(const struct bs__pixel_shuffle &
 KERNELS(f32)
 KERNELS(f16)
 KERNELS(bf16)
+
+#undef KERNELS
+} // namespace bs_layout

@@ -3,7 +3,8 @@
 #include "kernels/cuda/pointwise.h"
 #include "kernels/cuda/rows.cuh"
 
-#define EACH BS__POINTWISE_EACH
+namespace bs_pointwise
+{
 
 struct plain {
     BS_DEVICE float of(float x, float, float)
@@ -94,10 +95,10 @@ template <class T, class F, bool FOURS> BS_DEVICE void pointwise_of(const struct
     const bs_global<T> y = bs_at<T>(p.y.at);
     const uint32_t items = (uint32_t)p.rows * p.by_fours.by;
     const bs_float4 zero = {{0.0f, 0.0f, 0.0f, 0.0f}};
-    bs_float4 a[EACH], b[EACH];
-    BS_UNROLL for (int k = 0; k < EACH; k++)
+    bs_float4 a[BS__POINTWISE_EACH], b[BS__POINTWISE_EACH];
+    BS_UNROLL for (int k = 0; k < BS__POINTWISE_EACH; k++)
     {
-        const uint32_t item = bs_item(EACH, k);
+        const uint32_t item = bs_item(BS__POINTWISE_EACH, k);
         a[k] = b[k] = zero;
         if (item >= items)
             continue;
@@ -111,9 +112,9 @@ template <class T, class F, bool FOURS> BS_DEVICE void pointwise_of(const struct
             BS_UNROLL for (int c = 0; c < 4; c++) a[k].at[c] += more.at[c];
         }
     }
-    BS_UNROLL for (int k = 0; k < EACH; k++)
+    BS_UNROLL for (int k = 0; k < BS__POINTWISE_EACH; k++)
     {
-        const uint32_t item = bs_item(EACH, k);
+        const uint32_t item = bs_item(BS__POINTWISE_EACH, k);
         if (item >= items)
             continue;
         const bs_quotient at = bs_divide(item, p.by_fours);
@@ -149,3 +150,6 @@ KERNELS(relu_grad)
 KERNELS(sigmoid_grad)
 KERNELS(gelu_grad)
 KERNELS(silu_grad)
+
+#undef KERNELS
+} // namespace bs_pointwise

@@ -3,6 +3,9 @@
 #include "kernels/cuda/pool.h"
 #include "kernels/cuda/rows.cuh"
 
+namespace bs_pool
+{
+
 // Which of a window's pixels is the first largest so far, for four channels; a NaN is larger than any number.
 struct largest {
     bs_float4 value;
@@ -94,3 +97,6 @@ template <class T> BS_DEVICE void max_pool_grad(const struct bs__max_pool_grad &
 KERNELS(f32)
 KERNELS(f16)
 KERNELS(bf16)
+
+#undef KERNELS
+} // namespace bs_pool

@@ -5,6 +5,9 @@
 #include "kernels/cuda/resize.h"
 #include "kernels/cuda/rows.cuh"
 
+namespace bs_resize
+{
+
 // value = (1 - t) x[lo] + t x[hi]. Sides are below 2^15, so that 32 bits hold the products.
 struct between {
     int32_t lo, hi;
@@ -112,3 +115,6 @@ template <class T> BS_DEVICE void resize_bilinear_grad(const struct bs__resize &
 KERNELS(f32)
 KERNELS(f16)
 KERNELS(bf16)
+
+#undef KERNELS
+} // namespace bs_resize

@@ -3,6 +3,9 @@
 #include "kernels/cuda/rows.cuh"
 #include "kernels/cuda/tokens.h"
 
+namespace bs_tokens
+{
+
 // The four features that a thread has of (samples, tokens, features).
 struct place {
     uint32_t row;   // among samples * tokens
@@ -98,3 +101,6 @@ template <class T> BS_DEVICE void rotary(const struct bs__rotary &r)
 KERNELS(f32)
 KERNELS(f16)
 KERNELS(bf16)
+
+#undef KERNELS
+} // namespace bs_tokens
