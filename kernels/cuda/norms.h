@@ -14,8 +14,13 @@ struct bs__row_norm {
     bs_address b;                 /* (columns) float; 0: none. RMS norm: not used */
     int64_t rows, columns;
     float eps;
-    int32_t centred; /* set by the launch: layer norm, not RMS norm */
+    /* set by the launch */
+    int32_t in_fours;
+    int32_t centred; /* layer norm, not RMS norm */
 };
+#define BS__NORM_WARPS 4   /* rows of a block, where a warp has a row */
+#define BS__NORM_BLOCK 256 /* threads of a block that has a row */
+
 /* y = (s - mean) / sqrt(var + eps) w + b, var biased. */
 bs_status bs__cuda_layer_norm(struct bs__queue *q, enum bs__element e, const struct bs__row_norm *n,
                               struct bs_err *err) BS_NODISCARD;

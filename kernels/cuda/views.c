@@ -53,6 +53,14 @@ bs_status bs__need_size(const char *kernel, const char *what, int64_t size, int6
     return BS_OK;
 }
 
+bs_status bs__need_positive(const char *kernel, const char *what, float value, struct bs_err *err)
+{
+    if (!(value > 0))
+        return BS_FAIL(err, BS_EINTERNAL, "%s: %s is %g; more than 0 is accepted", kernel, what,
+                       (double)value);
+    return BS_OK;
+}
+
 bs_status bs__need_address(const char *kernel, const char *what, bs_address at, size_t bytes,
                            struct bs_err *err)
 {

@@ -34,6 +34,9 @@ bs_status bs__need_rows_if(const char *kernel, const char *what, const struct bs
 /* BS_EINTERNAL where a size is not at least `least`. */
 bs_status bs__need_size(const char *kernel, const char *what, int64_t size, int64_t least,
                         struct bs_err *err) BS_NODISCARD;
+/* BS_EINTERNAL where a value is not above 0. */
+bs_status bs__need_positive(const char *kernel, const char *what, float value,
+                            struct bs_err *err) BS_NODISCARD;
 /* BS_EINTERNAL where an address is 0 or no multiple of `bytes`. */
 bs_status bs__need_address(const char *kernel, const char *what, bs_address at, size_t bytes,
                            struct bs_err *err) BS_NODISCARD;
