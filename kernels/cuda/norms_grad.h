@@ -28,15 +28,4 @@ bs_status bs__cuda_layer_norm_grad(struct bs__queue *q, enum bs__element e, cons
 bs_status bs__cuda_rms_norm_grad(struct bs__queue *q, enum bs__element e, const struct bs__row_norm_grad *n,
                                  struct bs_err *err) BS_NODISCARD;
 
-/* out[column] = sum over rows of x: the gradient of a bias, BS_OP_SUM_TO_CHANNEL. */
-struct bs__column_sums {
-    struct bs__rows x;
-    bs_address out;       /* (columns) float */
-    bs_address workspace; /* 16-byte aligned, bs__cuda_column_sums_workspace bytes */
-    int64_t rows, columns;
-};
-size_t bs__cuda_column_sums_workspace(int64_t rows, int64_t columns);
-bs_status bs__cuda_column_sums(struct bs__queue *q, enum bs__element e, const struct bs__column_sums *s,
-                               struct bs_err *err) BS_NODISCARD;
-
 #endif
