@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#define EACH 8 /* rows that are worth a thread */
 /* About as many blocks as a large device holds at once (132 multiprocessors with four each). */
 #define BLOCKS      512
 #define MOST_BLOCKS INT64_C(0x7fffffff)
@@ -23,7 +24,7 @@ int64_t bs__columns_slabs(int64_t samples, int64_t rows, int64_t columns)
 {
     const int32_t across = across_of(columns);
     const int64_t tiles = bs__pieces(bs__pieces(columns, 4), across);
-    const int64_t least = (int64_t)BS__COLUMNS_EACH * (BS__COLUMNS_BLOCK / across); /* rows worth a block */
+    const int64_t least = (int64_t)EACH * (BS__COLUMNS_BLOCK / across); /* rows worth a block */
     const int64_t most = bs__pieces(rows, least);
     int64_t wanted = samples < BLOCKS && tiles < BLOCKS ? BLOCKS / (samples * tiles) : 1;
     wanted = wanted < 1 ? 1 : (wanted > most ? most : wanted);
@@ -41,9 +42,10 @@ bs_status bs__columns_of(const char *kernel, int64_t samples, int64_t rows, int6
     const int32_t across = across_of(columns);
     const int64_t tiles = bs__pieces(bs__pieces(columns, 4), across),
                   slabs = bs__columns_slabs(samples, rows, columns);
-    if ((double)samples * (double)tiles * (double)slabs > (double)MOST_BLOCKS)
-        return BS_FAIL(err, BS_ELIMIT, "%s: %" PRId64 " samples of %" PRId64 " columns; fewer are accepted",
-                       kernel, samples, columns);
+    if (rows > MOST_BLOCKS || (double)samples * (double)tiles * (double)slabs > (double)MOST_BLOCKS)
+        return BS_FAIL(err, BS_ELIMIT,
+                       "%s: %" PRId64 " samples of %" PRId64 " x %" PRId64 "; fewer are accepted", kernel,
+                       samples, rows, columns);
     *c = (struct bs__columns){
         .samples = samples,
         .rows = rows,

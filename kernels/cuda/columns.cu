@@ -7,16 +7,18 @@ namespace bs_columns
 
 template <class T, bool FOURS> BS_DEVICE void sums_of(const struct bs__column_sums &s, bs_shared<float> room)
 {
+    constexpr int EACH = bs_column_each<FOURS>;
     const bs_column_place at = bs_column_place_of(s.geometry);
-    const bs_global<const T> x = bs_at<const T>(s.x.at);
+    const int64_t step = at.lanes * s.x.stride;
+    bs_global<const T> x = bs_at<const T>(s.x.at) + ((at.first + at.lane) * s.x.stride + at.column);
     float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int64_t row = at.first + at.lane; row < at.end; row += BS__COLUMNS_EACH * at.lanes) {
-        bs_float4 v[BS__COLUMNS_EACH];
-        BS_UNROLL for (int k = 0; k < BS__COLUMNS_EACH; k++) if (row + k * at.lanes < at.end) v[k] =
-            bs_load_some<FOURS>(x, (row + k * at.lanes) * s.x.stride + at.column, at.left);
+    for (int rows = bs_column_rows(at); rows > 0; rows -= EACH) {
+        bs_float4 v[EACH];
+        BS_UNROLL for (int k = 0; k < EACH; k++) if (k < rows) v[k] =
+            bs_load_some<FOURS>(x, k * step, at.left);
         else v[k] = {{0.0f, 0.0f, 0.0f, 0.0f}};
-        BS_UNROLL for (int k = 0; k < BS__COLUMNS_EACH; k++) BS_UNROLL for (int c = 0; c < 4; c++) sum[c] +=
-            v[k].at[c];
+        BS_UNROLL for (int k = 0; k < EACH; k++) BS_UNROLL for (int c = 0; c < 4; c++) sum[c] += v[k].at[c];
+        x += EACH * step;
     }
     bs_sum_lanes(sum, at, room);
     if (at.lane == 0)

@@ -25,6 +25,16 @@ BS_DEVICE bs_column_place bs_column_place_of(const struct bs__columns &c)
         (int)threadIdx.x / c.across, BS__COLUMNS_BLOCK / c.across};
 }
 
+// Rows that a thread loads at a time. Where columns are loaded one by one, fewer keep as many loads under way.
+template <bool FOURS> constexpr int bs_column_each = FOURS ? 8 : 2;
+
+// How many rows the thread has; a slab has fewer than 2^31.
+BS_DEVICE int bs_column_rows(const bs_column_place &at)
+{
+    const int rows = (int)(at.end - at.first) - at.lane;
+    return rows > 0 ? (int)((unsigned)(rows + at.lanes - 1) / (unsigned)at.lanes) : 0;
+}
+
 // The sums of COUNT values over the row lanes come to lane 0 of each column. room: BS__COLUMNS_BLOCK * COUNT floats.
 template <int COUNT>
 BS_DEVICE void bs_sum_lanes(float (&v)[COUNT], const bs_column_place &at, bs_shared<float> room)

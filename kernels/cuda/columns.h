@@ -7,7 +7,6 @@
 #include "kernels/cuda/views.h"
 
 #define BS__COLUMNS_BLOCK 256 /* threads */
-#define BS__COLUMNS_EACH  8   /* rows that a thread loads at a time */
 
 struct bs__columns {
     int64_t samples, rows, columns; /* rows: of one sample */

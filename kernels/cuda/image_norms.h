@@ -2,7 +2,7 @@
 #ifndef BS_KERNELS_CUDA_IMAGE_NORMS_H
 #define BS_KERNELS_CUDA_IMAGE_NORMS_H
 
-#include "kernels/cuda/views.h"
+#include "kernels/cuda/columns.h"
 
 /* y = (x - mean) / sqrt(var + eps) w[c] + b[c], then ReLU if asked for; mean and biased variance over the pixels of the
    channels of a group of one sample. y may be x. */
@@ -35,5 +35,37 @@ struct bs__batch_norm {
 };
 bs_status bs__cuda_batch_norm(struct bs__queue *q, enum bs__element e, const struct bs__batch_norm *n,
                               struct bs_err *err) BS_NODISCARD;
+
+/* What the kernels above are launched with. */
+
+/* Mean and inverse deviation of each group of each sample. */
+struct bs__image_moments {
+    struct bs__rows x;
+    bs_address partial; /* (3, samples, slabs, channels) float: shift, mean less the shift, sum of squares */
+    bs_address statistics; /* (3, samples, groups) float: mean rounded, the rest of it, 1 / sqrt(var + eps) */
+    int64_t groups;
+    float eps;
+    struct bs__columns geometry;
+    /* set by the launch */
+    int32_t in_fours;
+    struct bs__divisor by_groups, by_channels; /* groups of a sample, channels of a group */
+};
+bs_status bs__cuda_image_moments(struct bs__queue *q, enum bs__element e, const struct bs__image_moments *m,
+                                 struct bs_err *err) BS_NODISCARD;
+
+struct bs__image_apply {
+    struct bs__rows y, x;
+    bs_address statistics, w, b; /* as bs__image_moments leaves them; 0: mean and variance are used */
+    bs_address mean, variance;   /* (channels) float */
+    int64_t groups;
+    float eps;
+    int32_t relu, in_fours;
+    struct bs__columns geometry;
+    struct bs__divisor by_channels; /* channels of a group */
+};
+
+/* BS_EINTERNAL for what no norm of an image can be asked. */
+bs_status bs__check_image_norm(const char *kernel, int64_t groups, int64_t channels, int64_t pixels,
+                               float eps, bs_address w, bs_address b, struct bs_err *err) BS_NODISCARD;
 
 #endif
