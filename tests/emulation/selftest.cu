@@ -113,8 +113,48 @@ BS_DEVICE void histogram(const struct selftest_arguments &a)
         bs_atomic_add(bs_at<float>(a.to), threadIdx.x, bs_load(bins, threadIdx.x));
 }
 
+// to (16 x 8 floats) = x (16 x 16) y (16 x 8), which follow each other in from: one warp, on tensor cores.
+template <class T> BS_DEVICE void product(const struct selftest_arguments &a)
+{
+    BS_SHARED_DYNAMIC(float, room);
+    bs_shared<T> x = bs_view<T>(room), y = x + 16 * 16;
+    bs_global<const T> from = bs_at<const T>(a.from);
+    int lane = (int)threadIdx.x;
+    bs_copy16(x, 8 * lane, from, 8 * lane);
+    bs_copy_commit();
+    if (lane < 16)
+        bs_copy16(y, 8 * lane, from, 256 + 8 * lane);
+    bs_copy_commit();
+    uint32_t left[4], right[4];
+    bs_copy_wait<1>();
+    bs_barrier();
+    bs_load_matrices(left, x, (lane % 16) * 16 + 8 * (lane / 16));
+    bs_copy_wait<0>();
+    bs_barrier();
+    bs_load_matrices_transposed(right, y, lane % 16 * 8);
+    float sum[4] = {0, 0, 0, 0};
+    bs_multiply_add<T>(sum, left, right[0], right[1]);
+    bs_global<float> to = bs_at<float>(a.to);
+    int row = lane / 4, column = 2 * (lane % 4);
+    for (int k = 0; k < 4; k++)
+        bs_store(to, (row + 8 * (k / 2)) * 8 + column + k % 2, sum[k]);
+}
+
+// to[2 i], to[2 i + 1] = from[2 i + 1], from[2 i]
+template <class T> BS_DEVICE void swap_pairs(const struct selftest_arguments &a)
+{
+    int64_t i = 2 * ((int64_t)blockIdx.x * blockDim.x + threadIdx.x);
+    bs_global<const T> from = bs_at<const T>(a.from);
+    if (i + 1 < a.count)
+        bs_store_pair(bs_at<T>(a.to), i, bs_pack<T>(bs_load(from, i + 1), bs_load(from, i)));
+}
+
 } // namespace
 
+BS_KERNEL(selftest_product_f16, 32, product<bs_f16>, struct selftest_arguments)
+BS_KERNEL(selftest_product_bf16, 32, product<bs_bf16>, struct selftest_arguments)
+BS_KERNEL(selftest_swap_pairs_f16, 64, swap_pairs<bs_f16>, struct selftest_arguments)
+BS_KERNEL(selftest_swap_pairs_bf16, 64, swap_pairs<bs_bf16>, struct selftest_arguments)
 BS_KERNEL(selftest_twice_f32, 256, twice<bs_f32>, struct selftest_arguments)
 BS_KERNEL(selftest_twice_f16, 256, twice<bs_f16>, struct selftest_arguments)
 BS_KERNEL(selftest_twice_bf16, 256, twice<bs_bf16>, struct selftest_arguments)

@@ -192,6 +192,66 @@ BS_DEVICE void too_much_shared(const struct selftest_arguments &)
     bs_store(part, threadIdx.x, 0);
 }
 
+// A copy is there when it was waited for, and for others after a barrier.
+BS_DEVICE void copy_not_waited(const struct selftest_arguments &a)
+{
+    BS_SHARED(float, part, 256);
+    if (threadIdx.x < 16) {
+        bs_copy16(part, 4 * (int64_t)threadIdx.x, FROM, 4 * (int64_t)threadIdx.x);
+        bs_copy_commit();
+    }
+    bs_barrier();
+    bs_store(TO, threadIdx.x, bs_load(part, threadIdx.x));
+}
+
+BS_DEVICE void copy_not_committed(const struct selftest_arguments &a)
+{
+    BS_SHARED(float, part, 256);
+    bs_copy16(part, 4 * (int64_t)threadIdx.x, FROM, 4 * (int64_t)threadIdx.x % 64);
+    bs_copy_wait<0>();
+    bs_store(TO, threadIdx.x, bs_load(part, 4 * (int64_t)threadIdx.x));
+}
+
+BS_DEVICE void copy_of_another(const struct selftest_arguments &a)
+{
+    BS_SHARED(float, part, 256);
+    for (int k = 0; k < 4; k++)
+        bs_store(part, threadIdx.x + 64 * k, 0);
+    bs_barrier();
+    bs_copy16(part, 4 * (int64_t)threadIdx.x, FROM, 4 * (int64_t)threadIdx.x % 64);
+    bs_copy_commit();
+    bs_copy_wait<0>();
+    bs_store(TO, threadIdx.x, bs_load(part, threadIdx.x));
+}
+
+// The source changes while the copy is under way.
+BS_DEVICE void copy_of_what_changes(const struct selftest_arguments &a)
+{
+    BS_SHARED(float, part, 256);
+    bs_copy16(part, 4 * (int64_t)threadIdx.x, FROM, 4 * (int64_t)threadIdx.x % 64);
+    bs_copy_commit();
+    bs_barrier();
+    bs_store(FROM_TOO, threadIdx.x, 0);
+    bs_copy_wait<0>();
+}
+
+BS_DEVICE void copy_past_end(const struct selftest_arguments &a)
+{
+    BS_SHARED(float, part, 256);
+    bs_copy16(part, 4 * (int64_t)threadIdx.x, FROM, a.count - 4 + 4 * (int64_t)threadIdx.x);
+}
+
+BS_DEVICE void half_the_lanes_load_matrices(const struct selftest_arguments &)
+{
+    BS_SHARED(float, part, 256);
+    uint32_t word[4];
+    for (int k = 0; k < 4; k++)
+        bs_store(part, threadIdx.x + 64 * k, 0);
+    bs_barrier();
+    if (threadIdx.x % 2)
+        bs_load_matrices(word, bs_view<bs_f16>(part), 8 * (int64_t)threadIdx.x % 256);
+}
+
 #define FAULTY(name) BS_KERNEL(fault_##name##_f32, 64, name, struct selftest_arguments)
 FAULTY(no_barrier)
 FAULTY(weak_barrier)
@@ -218,5 +278,11 @@ FAULTY(two_shuffles)
 FAULTY(blocks_write)
 FAULTY(blocks_read)
 FAULTY(too_much_shared)
+FAULTY(copy_not_waited)
+FAULTY(copy_not_committed)
+FAULTY(copy_of_another)
+FAULTY(copy_of_what_changes)
+FAULTY(copy_past_end)
+FAULTY(half_the_lanes_load_matrices)
 
 } // namespace

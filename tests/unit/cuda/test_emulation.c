@@ -102,6 +102,35 @@ static void right_kernels_are_right_in_any_order(void **state)
     }
 }
 
+static void products_of_halves_are_right_in_any_order(void **state)
+{
+    struct cuda_test *t = *state;
+    float values[16 * 16 + 16 * 8], want[16 * 8], got[16 * 16];
+    for (uint64_t seed = 1; seed <= SEEDS; seed++)
+        for (int e = BS__F16; e <= BS__BF16; e++) {
+            cuda_seed(t, seed);
+            cuda_fill(values, 16 * 16 + 16 * 8, seed, -1, 1);
+            cuda_round((enum bs__element)e, values, 16 * 16 + 16 * 8);
+            for (int i = 0; i < 16; i++)
+                for (int j = 0; j < 8; j++) {
+                    double sum = 0;
+                    for (int k = 0; k < 16; k++)
+                        sum += (double)values[16 * i + k] * (double)values[256 + 8 * k + j];
+                    want[8 * i + j] = (float)sum;
+                }
+            bs_address from = cuda_put(t, (enum bs__element)e, values, 16 * 16 + 16 * 8);
+            const struct selftest_arguments a = {from, cuda_room(t, sizeof want), 0, 0},
+                                            pairs = {from, cuda_room(t, 2 * 256), 256, 0};
+            CUDA_MUST(launch(t, "selftest_product", (enum bs__element)e, 1, 1, 32, 768, &a, err));
+            cuda_get(t, BS__F32, a.to, got, 128);
+            cuda_near(got, want, 128, 1e-6, 0);
+            CUDA_MUST(launch(t, "selftest_swap_pairs", (enum bs__element)e, 2, 1, 64, 0, &pairs, err));
+            cuda_get(t, (enum bs__element)e, pairs.to, got, 256);
+            for (int i = 0; i < 256; i++)
+                assert_true(got[i] == values[i ^ 1]);
+        }
+}
+
 /* One launch of each planted fault: what must be found, and words that the finding must have in it. */
 static const struct {
     const char *kernel, *kind, *place;
@@ -132,6 +161,13 @@ static const struct {
     {"two_shuffles", "shuffle", "waits elsewhere", 1},
     {"blocks_write", "race between blocks", "byte 0 of allocation", 3},
     {"blocks_read", "race between blocks", "of allocation", 4},
+    {"copy_not_waited", "race",
+     "of shared array part (1024 bytes), which a copy writes that was not waited for", 1},
+    {"copy_not_committed", "race", "which a copy writes that was not waited for", 1},
+    {"copy_of_another", "race", "of shared array part", 1},
+    {"copy_of_what_changes", "race", "of allocation", 1},
+    {"copy_past_end", "read outside", "reads 16 bytes at byte", 1},
+    {"half_the_lanes_load_matrices", "shuffle", "which ended", 1},
     {"too_much_shared", "shared memory", "49168 bytes of shared arrays", 1},
 };
 
@@ -226,6 +262,7 @@ int main(void)
         cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test_teardown(twice_of_every_type_and_size, cuda_test_end),
         cmocka_unit_test_teardown(right_kernels_are_right_in_any_order, cuda_test_end),
+        cmocka_unit_test_teardown(products_of_halves_are_right_in_any_order, cuda_test_end),
         cmocka_unit_test_teardown(every_planted_fault_is_found_in_any_order, cuda_test_end),
         cmocka_unit_test_teardown(wrong_launches_are_refused, cuda_test_end),
     };
