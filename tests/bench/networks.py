@@ -68,19 +68,20 @@ def formula_weights(name, shape):
 
 
 def formula_image(size, channels):
-    cells = size // 32 + 2
-    i = np.arange(size)
-    f = (i % 32) / 32.0
-    s = (f * f) * (3 - 2 * f)
-    g = i // 32
+    """size: a side or (height, width)."""
+    height, width = size if isinstance(size, tuple) else (size, size)
+    cell = [np.arange(n) // 32 for n in (height, width)]
+    part = [(np.arange(n) % 32) / 32.0 for n in (height, width)]
+    sy, sx = ((f * f) * (3 - 2 * f) for f in part)
+    gy, gx = cell
     planes = []
     for c in range(channels):
-        lattice = np.stack([uniform(f"image.lattice.{c}", cells, j * 65536) for j in range(cells)])
-        v = lattice[g][:, g], lattice[g][:, g + 1], lattice[g + 1][:, g], lattice[g + 1][:, g + 1]
-        a = v[0] + s[None, :] * (v[1] - v[0])
-        b = v[2] + s[None, :] * (v[3] - v[2])
-        noise = uniform(f"image.noise.{c}", size * size).reshape(size, size)
-        planes.append(4 * (a + s[:, None] * (b - a)) - 2 + 0.5 * (2 * noise - 1))
+        lattice = np.stack([uniform(f"image.lattice.{c}", width // 32 + 2, j * 65536) for j in range(height // 32 + 2)])
+        v = lattice[gy][:, gx], lattice[gy][:, gx + 1], lattice[gy + 1][:, gx], lattice[gy + 1][:, gx + 1]
+        a = v[0] + sx[None, :] * (v[1] - v[0])
+        b = v[2] + sx[None, :] * (v[3] - v[2])
+        noise = uniform(f"image.noise.{c}", height * width).reshape(height, width)
+        planes.append(4 * (a + sy[:, None] * (b - a)) - 2 + 0.5 * (2 * noise - 1))
     return np.stack(planes).astype(np.float32)[None]
 
 
@@ -338,12 +339,20 @@ class VimEncoder(nn.Module):
         return x.transpose(1, 2).reshape(len(x), -1, self.grid, self.grid)
 
 
+SAM = {  # width, depth, heads, blocks that attend to the whole image
+    "unetr_b": (768, 12, 12, (2, 5, 8, 11)),
+    "unetr_l": (1024, 24, 16, (5, 11, 17, 23)),
+    "unetr_h": (1280, 32, 16, (7, 15, 23, 31)),
+}
+
+
 def make(name, scan=looping_scan, state=None):
-    """unet, unetr_b, vimunet_t or vimunet_s, with formula weights unless others are given."""
+    """unet, unetr_b, unetr_l, unetr_h, vimunet_t or vimunet_s, with formula weights unless others are given."""
     if name == "unet":
         net = UNet()
-    elif name == "unetr_b":
-        net = TransformerUNet(SamEncoder(), 768)
+    elif name in SAM:
+        width, depth, heads, whole = SAM[name]
+        net = TransformerUNet(SamEncoder(1024, width, depth, heads, whole), width)
     elif name in ("vimunet_t", "vimunet_s"):
         width = 192 if name == "vimunet_t" else 384
         net = TransformerUNet(VimEncoder(scan, width=width), width)

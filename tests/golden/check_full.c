@@ -43,8 +43,8 @@ static struct tolerance tolerance(const struct golden_way *way, enum bs_arch_kin
     if (kind == BS_ARCH_UNET)
         return (struct tolerance){golden_most(way, 2e-4, logits ? 1 : 0.17),
                                   golden_most(way, 2e-5, logits ? 0.16 : 0.033)};
-    return (struct tolerance){golden_most(way, 1e-3, logits ? 2 : 0.75),
-                              golden_most(way, 5e-5, logits ? 0.1 : 0.016)};
+    return (struct tolerance){golden_most(way, 1e-3, logits ? 1 : 0.15),
+                              golden_most(way, 5e-5, logits ? 0.12 : 0.016)};
 }
 
 static void check_samples(struct golden *g, const char *folder, const char *tag, const char *what,
