@@ -10,7 +10,7 @@ struct bs__conv_direct {
     struct bs__rows
         y; /* (samples, (h + 2 pad - kernel_h) / stride + 1, (w + 2 pad - kernel_w) / stride + 1, out) */
     struct bs__rows x; /* (samples, h, w, in) */
-    bs_address w;      /* (kernel_h, kernel_w, in, out) float, 16-byte aligned: bs__conv_direct_pack */
+    bs_address w;      /* (kernel_h, kernel_w, in, out) float: bs__conv_direct_pack */
     bs_address b;      /* (out) float; 0: none */
     int64_t samples, h, w_pixels, in, out;
     int32_t kernel_h, kernel_w, stride, pad;
@@ -18,7 +18,15 @@ struct bs__conv_direct {
     /* set by the launch */
     int32_t in_fours;
     int64_t out_h, out_w;
+    struct bs__divisor by_width, by_height, by_in, by_kernel_w, by_tiles;
 };
+/* Threads of a block, length of a chunk of the sum, pixels and channels that a block computes; few: up to 16 channels. */
+#define BS__CONV_THREADS    256
+#define BS__CONV_DEPTH      16
+#define BS__CONV_PIXELS     128
+#define BS__CONV_OUT        64
+#define BS__CONV_FEW_PIXELS 256
+#define BS__CONV_FEW_OUT    16
 bs_status bs__cuda_conv_direct(struct bs__queue *q, enum bs__element e, const struct bs__conv_direct *c,
                                struct bs_err *err) BS_NODISCARD;
 /* Host memory: from the operator's weight (out, in, kernel_h, kernel_w) to the order above. */
