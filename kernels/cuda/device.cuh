@@ -55,6 +55,11 @@ template <class T> using bs_shared = T *;
 #define BS_SHARED_DYNAMIC(T, name)                                                                           \
     extern __shared__ __align__(16) unsigned char name##_bytes[];                                            \
     T *name = reinterpret_cast<T *>(name##_bytes)
+// The same shared memory as elements of another type.
+template <class U, class T> BS_DEVICE U *bs_view(T *p)
+{
+    return reinterpret_cast<U *>(p);
+}
 
 // One element as float, from and to global or shared memory of any element type; stores round to nearest even.
 BS_DEVICE float bs_load(const bs_f32 *p, int64_t i)
@@ -197,6 +202,105 @@ BS_DEVICE float bs_max(float a, float b)
 BS_DEVICE float bs_min(float a, float b)
 {
     return fminf(a, b);
+}
+
+// Copies 16 bytes (4 floats, 8 half elements) from global to shared memory, both at a multiple of 16 bytes, beside what the
+// thread does next. bs_copy_commit ends a group of copies; bs_copy_wait<left>() waits until at most the `left` latest groups are
+// under way. Then the thread itself sees what it copied; others do after the barrier that follows.
+template <class T> BS_DEVICE void bs_copy16(T *to, int64_t i, const T *from, int64_t j)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((unsigned)__cvta_generic_to_shared(to + i)),
+        "l"(__cvta_generic_to_global(from + j))
+        : "memory");
+#else
+    *reinterpret_cast<uint4 *>(to + i) = *reinterpret_cast<const uint4 *>(from + j);
+#endif
+}
+BS_DEVICE void bs_copy_commit()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+template <int left> BS_DEVICE void bs_copy_wait()
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+#endif
+}
+
+// Tensor cores; all 32 lanes call. A word (uint32_t) holds two neighbouring elements of T (bs_f16 or bs_bf16), the first in its
+// low half. Lane l has row l / 4 and pair l % 4 of an 8 x 8 matrix.
+template <class T> BS_DEVICE uint32_t bs_pack(float low, float high);
+template <> __device__ __forceinline__ uint32_t bs_pack<bs_f16>(float low, float high)
+{
+    __half2 v = __floats2half2_rn(low, high);
+    return *reinterpret_cast<uint32_t *>(&v);
+}
+template <> __device__ __forceinline__ uint32_t bs_pack<bs_bf16>(float low, float high)
+{
+    __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<uint32_t *>(&v);
+}
+// Two elements at once, the first at an even index of an address aligned for that.
+template <class T> BS_DEVICE void bs_store_pair(T *p, int64_t i, uint32_t word)
+{
+    *reinterpret_cast<uint32_t *>(p + i) = word;
+}
+// Four 8 x 8 matrices from shared memory: p is where row l % 8 of matrix l / 8 lies (8 elements, 16-byte aligned), and word[m]
+// becomes the lane's pair of matrix m: elements (l / 4, 2 (l % 4)) and the one right of it. Transposed: elements
+// (2 (l % 4), l / 4) and the one below.
+template <class T> BS_DEVICE void bs_load_matrices(uint32_t (&word)[4], const T *p, int64_t i)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
+                 : "r"((unsigned)__cvta_generic_to_shared(p + i))
+                 : "memory");
+}
+template <class T> BS_DEVICE void bs_load_matrices_transposed(uint32_t (&word)[4], const T *p, int64_t i)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(word[0]), "=r"(word[1]), "=r"(word[2]), "=r"(word[3])
+                 : "r"((unsigned)__cvta_generic_to_shared(p + i))
+                 : "memory");
+}
+// c (16 x 8) += a (16 x 16) b (16 x 8). a: pairs of the quarters (rows 0-7, k 0-7), (rows 8-15, k 0-7), (rows 0-7, k 8-15),
+// (rows 8-15, k 8-15). b: pairs along k, of column l / 4: k 0-7, k 8-15. c: columns 2 (l % 4) and the next of row l / 4, then of
+// row l / 4 + 8. sm_75 cannot multiply bf16: a kernel that does stops there.
+template <class T>
+BS_DEVICE void bs_multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+template <>
+__device__ __forceinline__ void bs_multiply_add<bs_f16>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                                        uint32_t b1)
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(b0));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[2]), "r"(a[3]), "r"(b1));
+#endif
+}
+template <>
+__device__ __forceinline__ void bs_multiply_add<bs_bf16>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
+                                                         uint32_t b1)
+{
+#if __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+    __trap();
+#endif
 }
 
 #endif

@@ -1,0 +1,20 @@
+/* What the attention kernels are told; filled by attention.c and attention_grad.c. */
+#ifndef BS_KERNELS_CUDA_ATTENTION_ARGUMENTS_H
+#define BS_KERNELS_CUDA_ATTENTION_ARGUMENTS_H
+
+#include <stdint.h>
+
+struct bs__attention_arguments {
+    uint64_t qkv, pad, rel_h, rel_w, y, lse; /* as struct bs__cuda_attention has them */
+    uint64_t reciprocal;                     /* of w: floor(2^32 / w) + 1, for attention_row */
+    int64_t tokens;                          /* of a sample */
+    int32_t grid_h, grid_w, h, w;            /* of the grid, of a window */
+    int32_t windows_y, windows_x;            /* 1 x 1: global */
+    int32_t tiles;                           /* of queries in a window */
+    int32_t heads, features;
+    int32_t bias_stride; /* floats of shared memory for the relative positions of one query; 0: none */
+    int32_t vectors;     /* is each row of a head 16-byte aligned and a multiple of 16 bytes? */
+    float scale;         /* log2(e) / sqrt(features) */
+};
+
+#endif
