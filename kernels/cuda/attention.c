@@ -84,6 +84,7 @@ bool bs__attention_aligned(const struct bs__cuda_attention *c, bs_address array,
 /* A kernel: its name, its tile, and the floats of shared memory without relative positions. */
 struct choice {
     char name[48];
+    bool tensor;
     int queries;
     size_t floats;
 };
@@ -103,7 +104,7 @@ static struct choice choose_tensor(int features)
 {
     const int room = features <= 32 ? 32 : features <= 64 ? 64 : features <= 80 ? 80 : 128;
     const size_t keys = room == 128 ? 32 : 64;
-    struct choice k = {.queries = 64, .floats = keys * ((size_t)room + 8)};
+    struct choice k = {.tensor = true, .queries = 64, .floats = keys * ((size_t)room + 8)};
     snprintf(k.name, sizeof k.name, "attention_tensor_%d", room);
     return k;
 }
@@ -126,7 +127,8 @@ bs_status bs__cuda_attention(struct bs__queue *q, const struct bs__cuda_attentio
     if (shared_bytes(&k, &a) > limits->shared_block)
         k = choose_simt(c->features, false);
     if (shared_bytes(&k, &a) > limits->shared_block) {
-        const size_t left = limits->shared_block / sizeof(float) - k.floats;
+        const size_t room = limits->shared_block / sizeof(float),
+                     left = room > k.floats ? room - k.floats : 0;
         return BS_FAIL(err, BS_ELIMIT,
                        "attention: %d + %d relative positions of heads of %d features; this device has "
                        "shared memory for "
@@ -137,7 +139,7 @@ bs_status bs__cuda_attention(struct bs__queue *q, const struct bs__cuda_attentio
     if ((rc = bs__attention_tiles(c, &a, k.queries, &launch.grid[0], err)) != BS_OK)
         return rc;
     /* The tensor kernels copy 16 bytes at a time; the others read four elements, which are 16 bytes only of float. */
-    const size_t bytes = k.name[10] == 't' ? 16 : 4 * bs__element_bytes(c->element);
+    const size_t bytes = k.tensor ? 16 : 4 * bs__element_bytes(c->element);
     a.vectors = bs__attention_aligned(c, c->qkv, bytes) && bs__attention_aligned(c, c->y, bytes) &&
                 bs__attention_aligned(c, c->pad, bytes) && bs__attention_aligned(c, c->rel_h, bytes) &&
                 bs__attention_aligned(c, c->rel_w, bytes);

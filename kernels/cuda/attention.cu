@@ -22,9 +22,11 @@ template <class T, int FEATURES, int ROWS> BS_DEVICE void attention_simt(const b
     attention_copy_queries<T, FEATURES, QUERIES, true>(query, STRIDE, a, p, bs_at<const T>(a.qkv), p.first);
     bs_copy_commit();
     if (a.bias_stride) {
-        attention_bias<T, FEATURES, ROWS, KEYS>(bias, query, key, STRIDE, a, p, a.rel_h,
+        int64_t at[ROWS];
+        BS_UNROLL for (int i = 0; i < ROWS; i++) at[i] = tile_row(i) * a.bias_stride;
+        attention_bias<T, FEATURES, ROWS, KEYS>(bias, at, query, key, STRIDE, a, p, a.rel_h,
                                                 attention_axis_y(a, p, QUERIES), false);
-        attention_bias<T, FEATURES, ROWS, KEYS>(bias + a.h, query, key, STRIDE, a, p, a.rel_w,
+        attention_bias<T, FEATURES, ROWS, KEYS>(bias + a.h, at, query, key, STRIDE, a, p, a.rel_w,
                                                 attention_axis_x(a, p, QUERIES), true);
     }
 

@@ -20,25 +20,32 @@ struct attention_place {
     int first;
 };
 
-// Tiles of one window are neighbouring blocks, so that they read the same keys from the second level cache.
-BS_DEVICE attention_place attention_here(const bs__attention_arguments &a, int tile_length)
+BS_DEVICE attention_place attention_window(const bs__attention_arguments &a, int64_t sample, int head,
+                                           int window, int first)
 {
     attention_place p;
-    unsigned block = blockIdx.x;
-    p.first = (int)(block % (unsigned)a.tiles) * tile_length;
-    block /= (unsigned)a.tiles;
-    const unsigned windows = (unsigned)(a.windows_y * a.windows_x);
-    p.window = (int)(block % windows);
-    block /= windows;
-    p.head = (int)(block % (unsigned)a.heads);
-    p.sample = block / (unsigned)a.heads;
-    p.top = p.window / a.windows_x * a.h;
-    p.left = p.window % a.windows_x * a.w;
+    p.sample = sample;
+    p.head = head;
+    p.window = window;
+    p.first = first;
+    p.top = window / a.windows_x * a.h;
+    p.left = window % a.windows_x * a.w;
     const int down = a.grid_h - p.top, right = a.grid_w - p.left;
     p.inside_w = right < a.w ? right : a.w;
     p.queries = (down < a.h ? down : a.h) * p.inside_w;
     p.keys = a.h * a.w;
     return p;
+}
+
+// What the block works on. Tiles of one window are neighbouring blocks, so that they read the same keys from the second level
+// cache.
+BS_DEVICE attention_place attention_here(const bs__attention_arguments &a, int tile_length)
+{
+    const unsigned tiles = (unsigned)a.tiles, windows = (unsigned)(a.windows_y * a.windows_x),
+                   heads = (unsigned)a.heads;
+    const unsigned tile = blockIdx.x % tiles, window = blockIdx.x / tiles % windows,
+                   head = blockIdx.x / tiles / windows;
+    return attention_window(a, head / heads, (int)(head % heads), (int)window, (int)tile * tile_length);
 }
 
 // Row of key k in its window: k / w.
@@ -94,6 +101,17 @@ BS_DEVICE attention_axis attention_axis_x(const bs__attention_arguments &a, cons
     if (y.low == y.high)
         return {a.w, p.first - y.low * p.inside_w, last - y.low * p.inside_w};
     return {a.w, 0, p.inside_w - 1};
+}
+
+// Positions on an axis of the thread's queries (tile_row); those behind the last query stand where the first of the tile does.
+template <int ROWS>
+BS_DEVICE void attention_positions(int (&position)[ROWS], const attention_place &p, bool along_x)
+{
+    BS_UNROLL for (int i = 0; i < ROWS; i++)
+    {
+        const int q = p.first + tile_row(i), there = q < p.queries ? q : p.first, y = there / p.inside_w;
+        position[i] = along_x ? there - y * p.inside_w : y;
+    }
 }
 
 // Four elements, of which `count` are there, to floats in shared memory; float32 goes as bs_copy16 does.
@@ -160,20 +178,17 @@ BS_DEVICE void attention_copy_table(bs_shared<float> to, int stride, const bs__a
     }
 }
 
-// Products of the tile's queries with the table of one axis, times log2(e), to bias[query][j] for every position j of a
-// key on the axis: those of a query and table row r belong to j = position - r + length - 1. `rows` is room for KEYS rows.
-// Begins and ends with a barrier; warps hold the queries whose values they need.
-template <class T, int FEATURES, int ROWS, int KEYS>
-BS_DEVICE void attention_bias(bs_shared<float> bias, bs_shared<float> query, bs_shared<float> rows,
-                              int stride, const bs__attention_arguments &a, const attention_place &p,
-                              uint64_t table, const attention_axis &axis, bool along_x)
+// Products of the tile's queries with the table of one axis, times log2(e): to[at[i] + j] for query tile_row(i) and every position
+// j of a key on the axis, nothing where at[i] is negative. A query meets table row r at j = its position - r + length - 1.
+// `rows` is room for KEYS rows. Begins and ends with a barrier.
+template <class T, int FEATURES, int ROWS, int KEYS, class PLACE>
+BS_DEVICE void attention_bias(PLACE to, const int64_t (&at)[ROWS], bs_shared<float> query,
+                              bs_shared<float> rows, int stride, const bs__attention_arguments &a,
+                              const attention_place &p, uint64_t table, const attention_axis &axis,
+                              bool along_x)
 {
     int position[ROWS];
-    BS_UNROLL for (int i = 0; i < ROWS; i++)
-    {
-        const int q = p.first + tile_row(i), there = q < p.queries ? q : p.first, y = there / p.inside_w;
-        position[i] = along_x ? there - y * p.inside_w : y;
-    }
+    attention_positions(position, p, along_x);
     for (int first = axis.low; first < axis.high + axis.length; first += KEYS) {
         bs_barrier();
         attention_copy_table<T, FEATURES, KEYS>(rows, stride, a, bs_at<const T>(table), first,
@@ -186,8 +201,8 @@ BS_DEVICE void attention_bias(bs_shared<float> bias, bs_shared<float> query, bs_
         BS_UNROLL for (int i = 0; i < ROWS; i++) BS_UNROLL for (int j = 0; j < KEYS / 8; j++)
         {
             const int key = position[i] - (first + tile_column(j)) + axis.length - 1;
-            if (key >= 0 && key < axis.length)
-                bs_store(bias, tile_row(i) * a.bias_stride + key, product[i][j] * 1.44269504f);
+            if (key >= 0 && key < axis.length && at[i] >= 0)
+                bs_store(to, at[i] + key, product[i][j] * 1.44269504f);
         }
     }
     bs_barrier();
