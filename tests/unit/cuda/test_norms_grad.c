@@ -21,7 +21,7 @@ static const struct {
     {3, 5, {1, 2}, 0, true, true, true, true, true, false},
     {40, 96, {0, 0}, 1e3f, false, true, false, false, true, false},
     {6, 128, {4, 8}, 0, false, true, true, true, false, true},
-    {300, 256, {0, 0}, 0, true, false, true, false, true, false},
+    {70, 256, {0, 0}, 0, true, false, true, false, true, false},
     {9, 257, {0, 0}, 1e3f, true, true, true, true, true, false},
     {4, 768, {0, 4}, 0, false, true, false, true, true, false},
     {5, 1280, {0, 0}, 0, false, true, false, false, false, true},
