@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 namespace bs_emulation
@@ -208,8 +211,21 @@ uint64_t draw(uint64_t below)
     return (z ^ z >> 31) % below;
 }
 
+// BS_EMULATION_LAUNCHES: a file that gets the source files whose kernels are launched (mutate.py asks which tests run which).
+static void log_launch(const kernel &k)
+{
+    static const char *const path = getenv("BS_EMULATION_LAUNCHES");
+    static std::set<const char *> logged;
+    FILE *log = path && logged.insert(k.name).second ? fopen(path, "a") : nullptr;
+    if (log) {
+        fprintf(log, "%s\n", k.file);
+        fclose(log);
+    }
+}
+
 bool run(const launch &l)
 {
+    log_launch(*l.what);
     machine &m = the_machine();
     m.now = &l;
     m.failed = !may_run(l);

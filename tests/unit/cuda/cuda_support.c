@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { ALLOCATIONS = 1024 };
 
@@ -37,6 +38,8 @@ struct cuda_test {
 void cuda_fail(const char *file, int line, const char *text)
 {
     print_error("%s\n", text);
+    if (getenv("BS_EMULATION_STOP")) /* tests/emulation/mutate.py needs no more */
+        _exit(1);
     _fail(file, line);
     abort(); /* not reached */
 }
@@ -309,6 +312,9 @@ void cuda_near(const float *got, const float *want, size_t count, double absolut
     }
     if (!wrong)
         return;
-    fail_msg("%zu of %zu values are off; worst at %zu: %.9g, wanted %.9g (allowed %g + %g of it)", wrong,
+    char text[256];
+    snprintf(text, sizeof text,
+             "%zu of %zu values are off; worst at %zu: %.9g, wanted %.9g (allowed %g + %g of it)", wrong,
              count, worst, (double)got[worst], (double)want[worst], absolute, relative);
+    cuda_fail(__FILE__, __LINE__, text);
 }

@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+"""Do the tests of the CUDA kernels notice a kernel that is wrong? Makes one change at a time to the kernels' source and runs the
+tests that launch them, on the emulation:
+
+  * a barrier (bs_barrier, bs_warp_barrier, bs_copy_wait) is left out;
+  * < becomes <=, <= becomes <, > becomes >=, >= becomes >;
+  * + 1 and - 1 are left out;
+  * a loop begins one later.
+
+A change that the tests notice (a failure, a finding, no end) is caught. One that they do not is printed with its place and counts
+against them, unless equivalent.txt says why it changes nothing. All changes of a file are compiled at once and switched by
+BS_MUTANT (mutant.h); a change that does not compile does not count.
+
+    mutate.py BUILD [--sample N --seed S] [--jobs N] [FILE...]
+
+BUILD is a build folder in which the CUDA tests are built. FILE: names in kernels/cuda; all when none is given. Ends with 1 when fewer
+than 95 % of the changes are caught (of a sample: when more than one in twenty, at least one, is not).
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FOLDER = "kernels/cuda"
+WORDS = ROOT / FOLDER / "device.cuh"  # what the emulation replaces: nothing of it is run here
+
+RELATIONS = {"<": "<", "<=": "l", ">": ">", ">=": "g"}
+OTHER = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
+
+
+class Site:
+    """One change: the text [begin, end) of a line becomes `text`, in which {k} is the change's number."""
+
+    def __init__(self, file, line, begin, end, text, what):
+        self.file, self.line, self.begin, self.end, self.text, self.what = file, line, begin, end, text, what
+        self.source = ""  # the line, for people
+        self.number = 0
+
+    def key(self):
+        return (self.file, self.what, self.source)
+
+    def __str__(self):
+        return f"{FOLDER}/{self.file}:{self.line}: {self.what}: {self.source}"
+
+
+def code_of(line, in_comment):
+    """The line with comments and strings blanked, and whether a comment goes on after it."""
+    out, i = list(line), 0
+    while i < len(line):
+        if in_comment:
+            end = line.find("*/", i)
+            stop = len(line) if end < 0 else end + 2
+            in_comment = end < 0
+        elif line.startswith("//", i):
+            stop = len(line)
+        elif line.startswith("/*", i):
+            in_comment, stop = True, i
+            out[i:i + 2] = "  "
+            i += 2
+            continue
+        elif line[i] == '"':
+            stop = i + 1
+            while stop < len(line) and line[stop] != '"':
+                stop += 2 if line[stop] == "\\" else 1
+            stop = min(stop + 1, len(line))
+        else:
+            i += 1
+            continue
+        out[i:stop] = " " * (stop - i)
+        i = stop
+    return "".join(out), in_comment
+
+
+def first_clause(code, at):
+    """Where the initial value in `for (T i = value; ...` begins and ends, or None."""
+    equals = code.find(" = ", at)
+    semicolon = code.find(";", at)
+    if equals < 0 or semicolon < 0 or equals > semicolon:
+        return None
+    depth = 0
+    for i in range(equals + 3, semicolon):
+        depth += (code[i] in "([{") - (code[i] in ")]}")
+        if code[i] == "," and depth == 0:
+            return equals + 3, i
+    return (equals + 3, semicolon) if depth == 0 else None
+
+
+def find_sites(file):
+    sites, in_comment, in_macro = [], False, False
+    for number, line in enumerate((ROOT / FOLDER / file).read_text().splitlines(), 1):
+        code, in_comment = code_of(line, in_comment)
+        macro = in_macro or code.lstrip().startswith("#")
+        in_macro = macro and line.endswith("\\")
+        if macro or re.search(r"\b(static_assert|constexpr|template|enum)\b", code):
+            continue
+        found = []
+        for m in re.finditer(r"\bbs_(barrier|warp_barrier|copy_wait<[^>]*>)\(\);", code):
+            found.append((m.start(), m.end(), "if (bs_mutation::keeps({k})) " + m.group(), f"without {m.group()[:-3]}"))
+        for m in re.finditer(r" (<=|>=|<|>) ", code):
+            found.append((m.start(), m.end(), f" < bs_mutation::relation{{{{{{k}}, '{RELATIONS[m.group(1)]}'}}}} < ",
+                          f"{m.group(1)} as {OTHER[m.group(1)]}"))
+        for m in re.finditer(r"(?<= [+-] )1(?![\w.])", code):
+            found.append((m.start(), m.end(), "bs_mutation::one({k})", f"without {code[m.start() - 2]} 1"))
+        for m in re.finditer(r"\bfor \(", code):
+            clause = first_clause(code, m.end())
+            if clause:
+                value = line[clause[0]:clause[1]].replace("{", "{{").replace("}", "}}")
+                found.append((*clause, f"({value}) + bs_mutation::shift({{k}})", "loop begins one later"))
+        for f in found:
+            site = Site(file, number, *f)
+            site.source = line.strip()
+            sites.append(site)
+    return sites
+
+
+def mutated_text(file, sites):
+    lines = (ROOT / FOLDER / file).read_text().splitlines()
+    for line in {s.line for s in sites}:
+        here = sorted((s for s in sites if s.line == line), key=lambda s: -s.begin)
+        text = lines[line - 1]
+        for s in here:
+            text = text[:s.begin] + s.text.format(k=s.number) + text[s.end:]
+        lines[line - 1] = text
+    return "\n".join(lines) + "\n"
+
+
+def layers(sites):
+    """Splits the sites so that no two of a layer overlap."""
+    result = []
+    for s in sites:
+        for layer in result:
+            if not any(o.line == s.line and o.begin < s.end and s.begin < o.end for o in layer):
+                layer.append(s)
+                break
+        else:
+            result.append([s])
+    return result
+
+
+def includes(name, seen=None):
+    """The files of kernels/cuda that a file is compiled of, itself among them."""
+    seen = set() if seen is None else seen
+    if name in seen:
+        return seen
+    seen.add(name)
+    for m in re.finditer(rf'^#include "{FOLDER}/([\w.]+\.cuh)"', (ROOT / FOLDER / name).read_text(), re.M):
+        includes(m.group(1), seen)
+    return seen
+
+
+class Build:
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder).resolve()
+        self.settings = json.loads((self.folder / "tests/emulation/mutate.json").read_text())
+        self.tests = {}  # name -> (seconds, kernel files it launches)
+
+    def environment(self, library, **more):
+        return {**os.environ, "LD_LIBRARY_PATH": str(library), "BS_CUDA_EXPECTED": "1", "BS_EMULATION_SEED": "1",
+                "BS_EMULATION_STOP": "1", **more}
+
+    def measure(self, temporary, pool):
+        def one(name):
+            log = pathlib.Path(temporary) / f"{name}.launched"
+            log.write_text("")
+            began = time.monotonic()
+            run = subprocess.run([self.folder / "tests" / name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 env=self.environment(self.settings["library"], BS_EMULATION_LAUNCHES=str(log)))
+            if run.returncode != 0:
+                sys.exit(f"mutate.py: {name} fails without any change")
+            return time.monotonic() - began, {pathlib.Path(f).name for f in log.read_text().split()}
+
+        names = self.settings["tests"]
+        self.tests = dict(zip(names, pool.map(one, names)))
+
+    def tests_of(self, units):
+        """The tests that launch a kernel of these files, those that launch few others and end soon first."""
+        chosen = [n for n, (_, files) in self.tests.items() if files & set(units)]
+        return sorted(chosen, key=lambda n: (len(self.tests[n][1]), self.tests[n][0]))
+
+    def library(self, place, file, sites, units):
+        """Compiles the units with the sites of `file` in them and links a library; drops sites that do not compile."""
+        place.mkdir(parents=True)
+        copy = place / "source" / FOLDER / file
+        copy.parent.mkdir(parents=True)
+        while True:
+            copy.write_text(mutated_text(file, sites))
+            bad, objects = set(), {}
+            for unit in units:
+                source = copy if unit == file else ROOT / FOLDER / unit
+                objects[unit] = place / (unit + ".o")
+                run = subprocess.run(
+                    [self.settings["compiler"], *self.settings["flags"], *self.settings["kernel_flags"], "-w", "-O1", "-fPIC",
+                     "-include", ROOT / "tests/emulation/mutant.h",
+                     "-I", place / "source", "-I", ROOT, "-c", source, "-o", objects[unit]],
+                    capture_output=True, text=True)
+                if run.returncode != 0:
+                    bad |= {int(m) for m in re.findall(rf"{re.escape(str(copy))}:(\d+):", run.stderr)}
+                    if not bad & {s.line for s in sites}:
+                        sys.exit(f"mutate.py: {file} does not compile:\n{run.stderr[:2000]}")
+            if not bad:
+                break
+            sites[:] = [s for s in sites if s.line not in bad]
+        others = [o for o in self.settings["objects"]
+                  if pathlib.Path(o).name not in {f"{u}.o" for u in units}]
+        subprocess.run([self.settings["compiler"], "-shared", *self.settings["link_flags"], *others, *objects.values(),
+                        "-Wl,-soname,libcuda.so.1", "-o", place / "libcuda.so.1"], check=True)
+        return place
+
+    def caught(self, library, tests, number):
+        for name in tests:
+            limit = 10 + 10 * self.tests[name][0]
+            try:
+                run = subprocess.run([self.folder / "tests" / name], stdout=subprocess.DEVNULL, timeout=limit,
+                                     stderr=subprocess.DEVNULL,
+                                     env=self.environment(library, BS_MUTANT=str(number)))
+            except subprocess.TimeoutExpired:
+                return "no end"
+            if run.returncode != 0:
+                return name
+        return None
+
+
+def read_equivalents():
+    """Lines of `file | change | source line | reason`."""
+    known = {}
+    for line in (ROOT / "tests/emulation/equivalent.txt").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            parts = [p.strip() for p in line.split(" | ")]
+            if len(parts) != 4:
+                sys.exit(f"equivalent.txt: not `file | change | source | reason`: {line}")
+            known[tuple(parts[:3])] = parts[3]
+    return known
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("build")
+    p.add_argument("files", nargs="*")
+    p.add_argument("--sample", type=int, help="so many changes, drawn from all")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--jobs", type=int, default=os.cpu_count())
+    p.add_argument("--list", action="store_true", help="print the changes and make none")
+    a = p.parse_args()
+
+    cuda = ROOT / FOLDER
+    units = sorted(f.name for f in cuda.glob("*.cu"))
+    files = a.files or sorted(f.name for f in [*cuda.glob("*.cu"), *cuda.glob("*.cuh")] if f != WORDS)
+    known = read_equivalents()
+    by_file = {f: find_sites(f) for f in files}
+    everything = [s for f in files for s in by_file[f]]
+    for number, site in enumerate(everything, 1):
+        site.number = number
+    unused = [k for k in known if k[0] in by_file and k not in {s.key() for s in everything}]
+    if unused and not a.files:
+        sys.exit("equivalent.txt names what is not there (any more):\n" + "\n".join(" | ".join(k) for k in unused))
+    equivalent = sum(s.key() in known for s in everything)
+    for f in files:
+        by_file[f] = [s for s in by_file[f] if s.key() not in known]
+    if a.sample is not None:
+        drawn = random.Random(a.seed).sample([s for f in files for s in by_file[f]], a.sample)
+        for f in files:
+            by_file[f] = [s for s in by_file[f] if s in drawn]
+    if a.list:
+        for f in files:
+            for s in by_file[f]:
+                print(s)
+        return 0
+
+    build, began = Build(a.build), time.monotonic()
+    survivors, count, caught = [], 0, 0
+    with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
+        build.measure(temporary, pool)
+
+        def work_on(file, index, sites):
+            compiled_into = [u for u in units if file in includes(u)]
+            tests = build.tests_of(compiled_into)
+            library = build.library(pathlib.Path(temporary) / f"{file}-{index}", file, sites, compiled_into)
+            if build.caught(library, tests, 0):
+                sys.exit(f"mutate.py: the tests fail on {file} with every change switched off")
+            return library, tests, sites
+
+        libraries = [pool.submit(work_on, f, i, layer) for f in files for i, layer in enumerate(layers(by_file[f]))]
+        runs = {}
+        for library in libraries:
+            at, tests, sites = library.result()
+            for s in sites:
+                runs[pool.submit(build.caught, at, tests, s.number)] = s
+        per_file = {f: [0, 0] for f in files}
+        for run in concurrent.futures.as_completed(runs):
+            site = runs[run]
+            count += 1
+            per_file[site.file][1] += 1
+            if run.result():
+                caught += 1
+                per_file[site.file][0] += 1
+            else:
+                survivors.append(site)
+    for f in files:
+        if per_file[f][1]:
+            print(f"{f}: {per_file[f][0]} of {per_file[f][1]} caught")
+    for s in sorted(survivors, key=lambda s: s.number):
+        print(f"survived  {s}")
+    print(f"{caught} of {count} changes caught ({100 * caught / max(count, 1):.1f} %), {equivalent} known to change nothing, "
+          f"{time.monotonic() - began:.0f} s")
+    if a.sample is not None:
+        return 0 if len(survivors) <= max(1, count // 20) else 1
+    return 0 if count and caught >= 0.95 * count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
