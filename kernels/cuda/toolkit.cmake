@@ -2,7 +2,7 @@
 # Out: BS_CUDA_FOUND, BS_CUDA_WHY_NOT (a sentence), BS_CUDA_NVCC, BS_CUDA_FATBINARY, BS_CUDA_VERSION,
 #      BS_CUDA_LIBRARY_DIR (where its cuBLASLt lies, or empty), BS_CUDA_LIBRARY_HEADERS (where cuda.h, cublasLt.h and cudnn.h
 #      lie, or empty).
-set(BS_CUDA_ROOT "" CACHE PATH "CUDA toolkit (empty: CUDACXX, CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda, then where deploy/cuda-toolkit.sh puts one)")
+set(BS_CUDA_ROOT "" CACHE PATH "CUDA toolkit (empty: CUDACXX, CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda; with BS_WITH_CUDA=ON also where deploy/cuda-toolkit.sh puts one)")
 
 set(BS_CUDA_FOUND FALSE)
 set(BS_CUDA_WHY_NOT "no nvcc was found")
@@ -16,8 +16,12 @@ else()
   if(NOT data)
     set(data $ENV{HOME}/.local/share)
   endif()
-  set(candidates "$ENV{CUDACXX}" "$ENV{CUDA_HOME}/bin/nvcc" "$ENV{CUDA_PATH}/bin/nvcc" "${bs_nvcc_on_path}" /usr/local/cuda/bin/nvcc
-    ${data}/bioseg-cuda/bin/nvcc)
+  set(candidates "$ENV{CUDACXX}" "$ENV{CUDA_HOME}/bin/nvcc" "$ENV{CUDA_PATH}/bin/nvcc" "${bs_nvcc_on_path}" /usr/local/cuda/bin/nvcc)
+  # A machine with a toolkit of its own has a use for the plugin. One that the script set up must be asked for: its kernels would
+  # lengthen every other build of that user by minutes.
+  if(NOT BS_WITH_CUDA STREQUAL AUTO)
+    list(APPEND candidates ${data}/bioseg-cuda/bin/nvcc)
+  endif()
 endif()
 foreach(candidate IN LISTS candidates)
   if(candidate AND EXISTS "${candidate}" AND NOT IS_DIRECTORY "${candidate}")
