@@ -8,6 +8,8 @@
 
 #include "kernels/cuda/conv1d.h"
 
+#define BS__CONV1D_GRAD_THREADS 256
+
 struct bs__conv1d_grad {
     struct bs__conv1d forward; /* as it ran; y is not read and may be 0 */
     struct bs__rows gy[2];     /* (samples * length, features), of each direction */
@@ -15,8 +17,9 @@ struct bs__conv1d_grad {
         gx;           /* (samples * length, features), of both; at 0: not wanted. Not the memory of x or gy */
     bs_address gw[2]; /* (features, taps) float; 0: not wanted */
     bs_address gb[2]; /* (features) float; 0: not wanted */
-    bs_address
-        workspace; /* bs__cuda_conv1d_grad_workspace bytes, 16-byte aligned; may be 0 where no gw and gb is wanted */
+    bs_address workspace; /* bs__cuda_conv1d_grad_workspace bytes, 16-byte aligned */
+    int32_t slices;       /* set by the launch: of the tokens of all samples; each leaves a partial sum */
+    int32_t padding;
 };
 
 size_t bs__cuda_conv1d_grad_workspace(const struct bs__conv1d_grad *g);

@@ -4,7 +4,7 @@
      dt = softplus(delta + delta_bias)
    Elements are of one type; states, sums and exponentials are float. Nothing of size tokens x features x states is ever stored.
    Two directions are added without atomics: what one of them gives to a token waits in y, in y's element type, until the other
-   comes by. So y must not be the memory of any input but z. All sums have one order: the same inputs on the same kind of device
+   comes by. So y must not be the memory of an input. All sums have one order: the same inputs on the same kind of device
    give the same bits. Executor thread only. */
 #ifndef BS_KERNELS_CUDA_SCAN_H
 #define BS_KERNELS_CUDA_SCAN_H
@@ -57,8 +57,8 @@ struct bs__scan_cut {
         turns; /* two opposite directions at once, each half a sequence in a first launch and the other half in a second;
                      segments is 2 then, and no exponential is taken twice */
 };
-/* Fills what is 0 in *wish (turns counts as chosen where segments is). BS_ELIMIT where no block fits the device: thousands of
-   states times threads. */
+/* Fills what is 0 in *cut (turns counts as given where segments is), and takes as many segments as have tokens. BS_ELIMIT where
+   no block fits the shared memory of the device. */
 bs_status bs__cuda_scan_cut(const struct bs__cuda_limits *device, const struct bs__scan *s,
                             struct bs__scan_cut *cut, struct bs_err *err) BS_NODISCARD;
 
@@ -69,5 +69,9 @@ size_t bs__scan_cut_workspace(const struct bs__scan *s, const struct bs__scan_cu
 bs_status bs__cuda_scan(struct bs__queue *q, enum bs__element e, const struct bs__scan *s,
                         const struct bs__scan_cut *cut, bs_address workspace,
                         struct bs_err *err) BS_NODISCARD;
+
+/* What scan_grad.c shares: are sizes and inputs those of a scan; and may B and C be read four at a time. */
+bs_status bs__need_scan(const struct bs__scan *s, struct bs_err *err) BS_NODISCARD;
+void bs__scan_set_in_fours(struct bs__scan *s, enum bs__element e);
 
 #endif

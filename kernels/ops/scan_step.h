@@ -3,6 +3,9 @@
      BS_SCAN_REAL   number type of the state and of all sums
      BS_SCAN_EXP, BS_SCAN_LOG1P   its exp(x) and log(1 + x)
      BS_SCAN_FN     what stands before a function
+   and, where it has better ways:
+     BS_SCAN_SOFTPLUS   log(1 + exp(x))
+     BS_SCAN_DECAY      the exponential of a dt: of base 2 where a was multiplied by log2(e)
    Inputs are float32. Pure functions, any thread. */
 #ifndef BS_KERNELS_OPS_SCAN_STEP_H
 #define BS_KERNELS_OPS_SCAN_STEP_H
@@ -14,6 +17,12 @@
 #define BS_SCAN_LOG1P log1p
 #define BS_SCAN_FN    static inline
 #endif
+#ifndef BS_SCAN_SOFTPLUS
+#define BS_SCAN_SOFTPLUS(x) BS_SCAN_LOG1P(BS_SCAN_EXP(x))
+#endif
+#ifndef BS_SCAN_DECAY
+#define BS_SCAN_DECAY BS_SCAN_EXP
+#endif
 
 /* States per feature at most; networks have 16. */
 #define BS_SCAN_MAX_STATES 256
@@ -24,7 +33,17 @@
 BS_SCAN_FN BS_SCAN_REAL bs__scan_dt(float delta, float bias, int softplus)
 {
     BS_SCAN_REAL v = (BS_SCAN_REAL)delta + (BS_SCAN_REAL)bias;
-    return !softplus || v > BS_SCAN_SOFTPLUS_THRESHOLD ? v : BS_SCAN_LOG1P(BS_SCAN_EXP(v));
+    return !softplus || v > BS_SCAN_SOFTPLUS_THRESHOLD ? v : BS_SCAN_SOFTPLUS(v);
+}
+
+/* What a state keeps of itself in a step, and the state after it: exp(a dt) h + dt u b, drive = dt u. */
+BS_SCAN_FN BS_SCAN_REAL bs__scan_decay(BS_SCAN_REAL a, BS_SCAN_REAL dt)
+{
+    return BS_SCAN_DECAY(a * dt);
+}
+BS_SCAN_FN BS_SCAN_REAL bs__scan_next(BS_SCAN_REAL decay, BS_SCAN_REAL h, BS_SCAN_REAL drive, BS_SCAN_REAL b)
+{
+    return decay * h + drive * b;
 }
 
 /* Slope of the step width: the derivative of bs__scan_dt by delta, and by bias. */
@@ -40,7 +59,7 @@ BS_SCAN_FN BS_SCAN_REAL bs__scan_step(BS_SCAN_REAL *h, const BS_SCAN_REAL *a, co
 {
     BS_SCAN_REAL drive = dt * (BS_SCAN_REAL)u, sum = 0;
     for (int s = 0; s < states; s++) {
-        h[s] = BS_SCAN_EXP(a[s] * dt) * h[s] + drive * (BS_SCAN_REAL)b[s];
+        h[s] = bs__scan_next(bs__scan_decay(a[s], dt), h[s], drive, (BS_SCAN_REAL)b[s]);
         sum += h[s] * (BS_SCAN_REAL)c[s];
     }
     return sum;
