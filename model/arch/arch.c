@@ -148,8 +148,7 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
-/* A state dict's buffers are not parameters. */
-static bool is_buffer(const char *name)
+bool bs_arch_is_buffer(const char *name)
 {
     return ends_with(name, ".running_mean") || ends_with(name, ".running_var") ||
            ends_with(name, ".freqs_cos") || ends_with(name, ".freqs_sin");
@@ -164,7 +163,7 @@ bs_status bs_arch_parameter_count(const struct bs_arch_config *cfg, uint64_t *co
     *count = 0;
     for (int i = 0; i < bs_graph_node_count(g); i++) {
         const struct bs_node *node = bs_graph_node(g, i);
-        if (node->op == BS_OP_PARAM && !is_buffer(node->name))
+        if (node->op == BS_OP_PARAM && !bs_arch_is_buffer(node->name))
             *count += bs_shape_count(&node->shape);
     }
     bs_graph_destroy(g);

@@ -108,6 +108,8 @@ struct bs_state_entry {
 bs_status bs_arch_recover(const struct bs_state_entry *state, size_t count, struct bs_arch_config *cfg,
                           char *assumed, size_t assumed_len, struct bs_err *err) BS_NODISCARD;
 
+/* Is a tensor of that name a buffer of the state dict (running statistics, tables), which training does not learn? */
+bool bs_arch_is_buffer(const char *name);
 /* Number of parameters (buffers not counted), from the graph's PARAM nodes' rule. */
 bs_status bs_arch_parameter_count(const struct bs_arch_config *cfg, uint64_t *count,
                                   struct bs_err *err) BS_NODISCARD;

@@ -1,5 +1,6 @@
 /* A config is recovered from keys and shapes alone, and whatever does not fit is named. */
 #include "model/arch/arch.h"
+#include "manifest.h"
 #include "model/weights/safetensors.h"
 
 #include <setjmp.h>
@@ -7,28 +8,47 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #define MOST 256
 
 struct dict {
-    struct bs_safetensors *st;
+    struct bs_safetensors *st; /* or */
+    struct manifest *m;
     struct bs_state_entry entry[MOST];
     size_t count;
 };
 
+/* From the weights, or from the list of names and shapes that stands for them. */
 static void load(struct dict *d, const char *name)
 {
     char path[512];
+    *d = (struct dict){.count = 0};
     snprintf(path, sizeof path, "%s/golden/small/%s/weights.safetensors", BS_TEST_FIXTURES, name);
+    if (access(path, F_OK) != 0) {
+        snprintf(path, sizeof path, "../small/%s", name);
+        d->m = manifest_read(path);
+        assert_true(d->m->count <= MOST - 1);
+        d->count = d->m->count;
+        memcpy(d->entry, d->m->entry, d->count * sizeof *d->entry);
+        return;
+    }
     assert_int_equal(bs_safetensors_open(path, &d->st, NULL), BS_OK);
     d->count = bs_safetensors_count(d->st);
     assert_true(d->count <= MOST - 1);
     for (size_t i = 0; i < d->count; i++)
         d->entry[i] = (struct bs_state_entry){bs_safetensors_entry(d->st, i)->name,
                                               bs_safetensors_entry(d->st, i)->shape};
+}
+
+static void unload(struct dict *d)
+{
+    bs_safetensors_close(d->st);
+    free(d->m);
 }
 
 static bs_status recover(const struct dict *d, struct bs_arch_config *cfg, struct bs_err *err)
@@ -66,7 +86,7 @@ static void every_variant_is_recovered(void **state)
         assert_int_equal(cfg.unet.initial_features, cases[i].cfg.initial_features);
         assert_int_equal(cfg.unet.norm, cases[i].cfg.norm);
         assert_int_equal(cfg.unet.upsampling, cases[i].cfg.upsampling);
-        bs_safetensors_close(d.st);
+        unload(&d);
     }
 }
 
@@ -84,7 +104,7 @@ static void nothing_may_be_missing_or_of_another_shape(void **state)
         other.entry[i].shape.dim[other.entry[i].shape.ndim - 1] += 1;
         assert_int_not_equal(recover(&other, &cfg, NULL), BS_OK);
     }
-    bs_safetensors_close(d.st);
+    unload(&d);
 }
 
 static void what_does_not_belong_is_named(void **state)
@@ -100,7 +120,7 @@ static void what_does_not_belong_is_named(void **state)
     d.entry[d.count - 1].name = d.entry[0].name;
     assert_int_equal(recover(&d, &cfg, &err), BS_EINVAL);
     assert_non_null(strstr(err.msg, "twice"));
-    bs_safetensors_close(d.st);
+    unload(&d);
 }
 
 static void other_networks_are_recognised_and_refused(void **state)

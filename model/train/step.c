@@ -1,0 +1,233 @@
+/* See step.h. */
+#include "model/train/step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOMENTUM 0.1 /* how far running statistics move towards the batch's; torch's default */
+
+struct bs_step {
+    struct bs_train_graph *graph;
+    struct bs_executable *exe;
+    struct bs_step_tensor *tensor; /* as many as the graph's, in their order */
+    struct bs_tensor *in, *out;    /* bound to the executable; out owns its memory */
+    int nin, nout;
+    float seed;
+    int64_t count; /* steps applied */
+    bool computed; /* gradients wait to be applied */
+    size_t bytes;  /* of state and outputs */
+};
+
+static bs_status new_floats(struct bs_step *s, const struct bs_shape *shape, float **out, struct bs_err *err)
+{
+    const size_t bytes = bs_shape_count(shape) * sizeof **out;
+    if (!(*out = calloc(1, bytes)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for %zu bytes of a training step", bytes);
+    s->bytes += bytes;
+    return BS_OK;
+}
+
+static bs_status make_outputs(struct bs_step *s, struct bs_err *err)
+{
+    const struct bs_graph *g = s->graph->graph;
+    s->nout = bs_graph_output_count(g);
+    if (!(s->out = calloc((size_t)s->nout, sizeof *s->out)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the outputs of a training step");
+    for (int i = 0; i < s->nout; i++) {
+        float *data = NULL;
+        const struct bs_shape shape = bs_graph_node(g, bs_graph_output_value(g, i))->shape;
+        bs_status rc = new_floats(s, &shape, &data, err);
+        if (rc != BS_OK)
+            return rc;
+        s->out[i] = (struct bs_tensor){BS_F32, shape, data};
+    }
+    return BS_OK;
+}
+
+static bs_status make_tensor(struct bs_step *s, int i, struct bs_params *params, struct bs_err *err)
+{
+    const struct bs_train_tensor *from = &s->graph->tensor[i];
+    struct bs_step_tensor *t = &s->tensor[i];
+    struct bs_shape have;
+    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
+    bs_status rc;
+    *t = (struct bs_step_tensor){.name = from->name, .shape = from->shape, .role = from->role};
+    if (t->role == BS_ROLE_CONSTANT)
+        return BS_OK;
+    if ((rc = bs_params_shape(params, t->name, &have, err)) != BS_OK)
+        return rc;
+    if (!bs_shape_equal(&have, &t->shape))
+        return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", t->name,
+                       bs_shape_text(&have, a, sizeof a), bs_shape_text(&t->shape, b, sizeof b));
+    if ((rc = new_floats(s, &t->shape, &t->value, err)) != BS_OK ||
+        (rc = bs_params_read(params, t->name, t->value, bs_shape_count(&t->shape), err)) != BS_OK)
+        return rc;
+    if (t->role != BS_ROLE_TRAINED)
+        return BS_OK;
+    if ((rc = new_floats(s, &t->shape, &t->first, err)) != BS_OK ||
+        (rc = new_floats(s, &t->shape, &t->second, err)) != BS_OK)
+        return rc;
+    t->gradient = s->out[from->output].data;
+    s->in[from->input] = (struct bs_tensor){BS_F32, t->shape, t->value};
+    s->nin++;
+    return BS_OK;
+}
+
+static bs_status make_state(struct bs_step *s, struct bs_params *params, struct bs_err *err)
+{
+    const size_t count = (size_t)s->graph->ntensor;
+    if (!(s->tensor = calloc(count + 1, sizeof *s->tensor)) ||
+        !(s->in = calloc(count + BS_TRAIN_INPUTS, sizeof *s->in)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the state of %zu tensors", count);
+    s->nin = BS_TRAIN_INPUTS;
+    s->seed = 1;
+    s->in[BS_TRAIN_IMAGE] = (struct bs_tensor){BS_F32, s->graph->image, NULL};
+    s->in[BS_TRAIN_TARGET] = (struct bs_tensor){BS_F32, s->graph->target, NULL};
+    s->in[BS_TRAIN_SEED] = (struct bs_tensor){BS_F32, BS_SHAPE(1), &s->seed};
+    for (int i = 0; i < s->graph->ntensor; i++) {
+        bs_status rc = make_tensor(s, i, params, err);
+        if (rc != BS_OK)
+            return rc;
+    }
+    return BS_OK;
+}
+
+bs_status bs_step_create(struct bs_device *dev, const struct bs_arch_config *arch,
+                         const struct bs_train_size *size, const struct bs_loss *loss,
+                         struct bs_params *params, struct bs_step **out, struct bs_err *err)
+{
+    bs_status rc;
+    struct bs_step *s = calloc(1, sizeof *s);
+    *out = NULL;
+    if (!s)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a training step");
+    if ((rc = bs_train_graph_create(arch, size, loss, &s->graph, err)) != BS_OK ||
+        (rc = bs_executable_create(dev, s->graph->graph, params, BS_PRECISION_F32, &s->exe, err)) != BS_OK ||
+        (rc = make_outputs(s, err)) != BS_OK || (rc = make_state(s, params, err)) != BS_OK) {
+        bs_step_destroy(s);
+        return rc;
+    }
+    *out = s;
+    return BS_OK;
+}
+
+void bs_step_destroy(struct bs_step *s)
+{
+    if (!s)
+        return;
+    bs_executable_destroy(s->exe);
+    for (int i = 0; s->tensor && i < s->graph->ntensor; i++) {
+        free(s->tensor[i].value);
+        free(s->tensor[i].first);
+        free(s->tensor[i].second);
+    }
+    for (int i = 0; s->out && i < s->nout; i++)
+        free(s->out[i].data);
+    free(s->tensor);
+    free(s->in);
+    free(s->out);
+    bs_train_graph_destroy(s->graph);
+    free(s);
+}
+
+size_t bs_step_bytes(const struct bs_step *s)
+{
+    return bs_executable_arena_bytes(s->exe) + s->bytes;
+}
+
+struct bs_shape bs_step_image_shape(const struct bs_step *s)
+{
+    return s->graph->image;
+}
+
+struct bs_shape bs_step_target_shape(const struct bs_step *s)
+{
+    return s->graph->target;
+}
+
+/* A bs_tensor's data is not const; inputs are only read. */
+static void *read_only(const float *data)
+{
+    union {
+        const float *in;
+        void *out;
+    } borrowed = {data};
+    return borrowed.out;
+}
+
+bs_status bs_step_compute(struct bs_step *s, const float *image, const float *target,
+                          const struct bs_cancel *cancel, double *loss, struct bs_err *err)
+{
+    s->computed = false;
+    s->in[BS_TRAIN_IMAGE].data = read_only(image);
+    s->in[BS_TRAIN_TARGET].data = read_only(target);
+    bs_status rc = bs_executable_run(s->exe, s->in, s->nin, s->out, s->nout, cancel, err);
+    if (rc != BS_OK)
+        return rc;
+    *loss = (double)*(const float *)s->out[BS_TRAIN_LOSS].data;
+    if (!isfinite(*loss))
+        return BS_FAIL(
+            err, BS_EINVAL,
+            "the loss of step %lld is %g: pixels or targets are not finite, or the learning rate is "
+            "too high",
+            (long long)s->count + 1, *loss);
+    s->computed = true;
+    return BS_OK;
+}
+
+const float *bs_step_output(const struct bs_step *s)
+{
+    return s->out[BS_TRAIN_OUTPUT].data;
+}
+
+/* running = (1 - momentum) running + momentum batch */
+static void move_statistics(struct bs_step_tensor *t, const struct bs_tensor *batch)
+{
+    const size_t channels = bs_shape_count(&t->shape);
+    const float *seen = (const float *)batch->data + (t->role == BS_ROLE_RUNNING_VARIANCE ? channels : 0);
+    for (size_t c = 0; c < channels; c++)
+        t->value[c] = (float)((1 - MOMENTUM) * (double)t->value[c] + MOMENTUM * (double)seen[c]);
+}
+
+bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct bs_err *err)
+{
+    bs_status rc = bs_optimizer_check(o, err);
+    if (rc != BS_OK)
+        return rc;
+    if (!s->computed)
+        return BS_FAIL(err, BS_EPRECONDITION, "there are no gradients to apply");
+    s->computed = false;
+    s->count++;
+    for (int i = 0; i < s->graph->ntensor; i++) {
+        struct bs_step_tensor *t = &s->tensor[i];
+        if (t->role == BS_ROLE_TRAINED)
+            bs_optimizer_step(o, s->count, t->gradient, bs_shape_count(&t->shape), t->value, t->first,
+                              t->second);
+        else if (t->role != BS_ROLE_CONSTANT)
+            move_statistics(t, &s->out[s->graph->tensor[i].output]);
+    }
+    return BS_OK;
+}
+
+int64_t bs_step_count(const struct bs_step *s)
+{
+    return s->count;
+}
+
+void bs_step_set_count(struct bs_step *s, int64_t count)
+{
+    BS_ASSERT(count >= 0);
+    s->count = count;
+}
+
+int bs_step_tensor_count(const struct bs_step *s)
+{
+    return s->graph->ntensor;
+}
+
+const struct bs_step_tensor *bs_step_tensor_at(const struct bs_step *s, int i)
+{
+    BS_ASSERT(i >= 0 && i < s->graph->ntensor);
+    return &s->tensor[i];
+}

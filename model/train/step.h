@@ -1,0 +1,54 @@
+/* One training step on a device, and the state that it trains: parameters, moments of the optimiser, running statistics of
+   batch norms. Compute runs forward, loss and backward; apply changes the state. Everything belongs to the device's executor
+   thread. */
+#ifndef BS_MODEL_TRAIN_STEP_H
+#define BS_MODEL_TRAIN_STEP_H
+
+#include "kernels/executable.h"
+#include "model/train/graph.h"
+#include "model/train/optimizer.h"
+
+struct bs_step;
+
+/* One tensor of the state; shapes and names as the network's state dict has them. What points into the step may be read and
+   written between steps (checkpoints). */
+struct bs_step_tensor {
+    const char *name;
+    struct bs_shape shape;
+    enum bs_role role;
+    float *value;          /* NULL: CONSTANT, it stays in the parameters given */
+    float *gradient;       /* of the last compute; NULL unless TRAINED */
+    float *first, *second; /* moments; NULL unless TRAINED */
+};
+
+/* Compiles, and takes initial values from params, to which it keeps a reference. */
+bs_status bs_step_create(struct bs_device *dev, const struct bs_arch_config *arch,
+                         const struct bs_train_size *size, const struct bs_loss *loss,
+                         struct bs_params *params, struct bs_step **out, struct bs_err *err) BS_NODISCARD;
+/* Accepts NULL. */
+void bs_step_destroy(struct bs_step *s);
+
+/* Bytes that a step holds while it runs: the executable's arena, and state, gradients and outputs. */
+size_t bs_step_bytes(const struct bs_step *s);
+
+/* Shapes of image (N,C,h,w) and target (N,C',h',w'). */
+struct bs_shape bs_step_image_shape(const struct bs_step *s);
+struct bs_shape bs_step_target_shape(const struct bs_step *s);
+
+/* Gradients and batch statistics for one batch; *loss its value. The state is not changed. BS_EINVAL when the loss is not
+   finite; BS_ECANCELLED as in bs_executable_run. */
+bs_status bs_step_compute(struct bs_step *s, const float *image, const float *target,
+                          const struct bs_cancel *cancel, double *loss, struct bs_err *err) BS_NODISCARD;
+/* What the network made of the last batch, of the target's shape. */
+const float *bs_step_output(const struct bs_step *s);
+/* Takes the gradients of the last successful compute, once: BS_EPRECONDITION without one. */
+bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct bs_err *err) BS_NODISCARD;
+
+/* Steps applied so far: the number that the optimiser counts. Settable to go on from a checkpoint. */
+int64_t bs_step_count(const struct bs_step *s);
+void bs_step_set_count(struct bs_step *s, int64_t count);
+
+int bs_step_tensor_count(const struct bs_step *s);
+const struct bs_step_tensor *bs_step_tensor_at(const struct bs_step *s, int i);
+
+#endif
