@@ -1,4 +1,5 @@
-/* Selective scan on its own, in every way of computing it. The fixtures are (B, D, L) and (B, N, L) where the operator takes
+/* Selective scan on its own, forward and gradients, in every way of computing it. The fixtures are (B, D, L) and (B, N, L) where the
+   operator takes
    tokens first, A where it takes log(-A), and leave out inputs that the operator always has: without D or delta_bias it
    gets zeros. */
 #include "tests/golden/golden.h"
@@ -11,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* golden/README.md: forward, relative to the largest value. */
-#define TOLERANCE 1e-5
+/* golden/README.md, relative to the largest value: forward, and gradients. */
+#define TOLERANCE          1e-5
+#define GRADIENT_TOLERANCE 1e-4
 
 enum { U, DELTA, A_LOG, B, C, SKIP, BIAS, Z, INPUTS };
 
@@ -107,43 +109,87 @@ static bs_status read_inputs(struct golden *g, const char *folder, struct scan *
     return rc;
 }
 
-static bs_status run(const struct golden_way *way, struct scan *s, float *out, struct bs_err *err)
+/* The executable's ends: what is bound to it, and where its results go. A gradient that is not wanted has no memory. */
+struct ends {
+    struct bs_tensor in[INPUTS + 1], out[INPUTS + 1];
+    int nin, nout;
+};
+
+/* y, or with a gradient of y (N,L,D) the gradients of the inputs into gradient[]. Parameters are inputs then. */
+static bs_status build(const struct scan *s, bool backward, float *const *out, struct bs_graph *g,
+                       struct ends *e, struct bs_err *err)
 {
-    static const char *const input_name[INPUTS] = {"u", "delta", NULL, "B", "C", NULL, NULL, "z"};
+    static const char *const name[INPUTS] = {"u", "delta", "A_log", "B", "C", "D", "delta_bias", "z"};
     const int ninput = s->z ? INPUTS : Z;
+    bs_value v[INPUTS], gradient[INPUTS];
+    for (int i = 0; i < ninput; i++) {
+        const bool param = param_name[i] && !backward;
+        v[i] =
+            param ? bs_graph_param(g, name[i], s->in[i].shape) : bs_graph_input(g, name[i], s->in[i].shape);
+        if (!param)
+            e->in[e->nin++] = s->in[i];
+    }
+    bs_value y =
+        bs_graph_apply(g, BS_OP_SELECTIVE_SCAN, v, ninput, (struct bs_attr){.softplus = s->softplus != 0});
+    if (!backward) {
+        bs_graph_output(g, "out", y);
+        e->out[e->nout++] = (struct bs_tensor){BS_F32, s->in[U].shape, out[0]};
+        return bs_graph_finish(g, err);
+    }
+    bs_value gy = bs_graph_input(g, "gy", s->in[U].shape);
+    bs_status rc = bs_graph_backward(g, y, gy, v, ninput, gradient, err);
+    for (int i = 0; i < ninput && rc == BS_OK; i++) {
+        bs_graph_output(g, name[i], gradient[i]);
+        e->out[e->nout++] = (struct bs_tensor){BS_F32, s->in[i].shape, out[i]};
+    }
+    return rc == BS_OK ? bs_graph_finish(g, err) : rc;
+}
+
+/* gy: gradient of the result, NULL for the result itself. */
+static bs_status run(const struct golden_way *way, struct scan *s, const struct bs_tensor *gy,
+                     float *const *out, struct bs_err *err)
+{
     struct bs_device *dev = NULL;
     struct bs_params *params = NULL;
     struct bs_executable *exe = NULL;
-    struct bs_tensor bound[INPUTS], y = {BS_F32, s->in[U].shape, out};
-    bs_value v[INPUTS];
-    int nbound = 0;
+    struct ends e = {.nin = 0};
     bs_status rc = BS_OK;
     struct bs_graph *g = bs_graph_create();
     if (!g) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for a graph");
         goto cleanup;
     }
-    for (int i = 0; i < ninput; i++) {
-        v[i] = param_name[i] ? bs_graph_param(g, param_name[i], s->in[i].shape)
-                             : bs_graph_input(g, input_name[i], s->in[i].shape);
-        if (!param_name[i])
-            bound[nbound++] = s->in[i];
-    }
-    bs_graph_output(
-        g, "out",
-        bs_graph_apply(g, BS_OP_SELECTIVE_SCAN, v, ninput, (struct bs_attr){.softplus = s->softplus != 0}));
-    if ((rc = bs_graph_finish(g, err)) == BS_OK &&
-        (rc = bs_params_create((struct bs_param_source){s, param_shape, param_read, NULL}, &params, err)) ==
+    if ((rc = build(s, gy != NULL, out, g, &e, err)) != BS_OK)
+        goto cleanup;
+    if (gy)
+        e.in[e.nin++] = *gy;
+    if ((rc = bs_params_create((struct bs_param_source){s, param_shape, param_read, NULL}, &params, err)) ==
             BS_OK &&
         (rc = golden_device_open(way, &dev, err)) == BS_OK &&
         (rc = bs_executable_create(dev, g, params, way->precision, &exe, err)) == BS_OK)
-        rc = bs_executable_run(exe, bound, nbound, &y, 1, NULL, err);
+        rc = bs_executable_run(exe, e.in, e.nin, e.out, e.nout, NULL, err);
 cleanup:
     bs_executable_destroy(exe);
     bs_params_unref(params);
     bs_device_close(dev);
     bs_graph_destroy(g);
     return rc;
+}
+
+/* Values of ours against a file's, relative to its largest. */
+static void verdict(struct golden *g, const char *name, const float *have, const struct bs_npy *want,
+                    double tolerance)
+{
+    char text[48];
+    double largest = 0, worst = 0;
+    for (size_t i = 0; i < want->count; i++) {
+        const double w = ((const float *)want->data)[i], d = fabs((double)have[i] - w);
+        largest = fmax(largest, fabs(w));
+        worst = d > worst || isnan(d) ? d : worst; /* a NaN stays */
+    }
+    snprintf(text, sizeof text, "at most %.0e of the largest value", tolerance);
+    golden_verdict(g, name, worst <= tolerance * largest, text, "%.2g",
+                   largest > 0 ? worst / largest : worst);
 }
 
 static void check_way(struct golden *g, const char *folder, const struct golden_way *way, struct scan *s,
@@ -153,32 +199,84 @@ static void check_way(struct golden *g, const char *folder, const struct golden_
     char name[160];
     snprintf(name, sizeof name, "%s/out.npy %s", folder, way->name);
     float *have = calloc(want->count, sizeof *have), *back = NULL;
-    bs_status rc = have ? run(way, s, have, &err) : BS_FAIL(&err, BS_ENOMEM, "no memory for the output");
+    bs_status rc =
+        have ? run(way, s, NULL, &have, &err) : BS_FAIL(&err, BS_ENOMEM, "no memory for the output");
     if (rc == BS_OK && !(back = exchanged(have, (size_t)s->batch, (size_t)s->tokens, (size_t)s->features)))
         rc = BS_FAIL(&err, BS_ENOMEM, "no memory for the output");
-    if (rc != BS_OK) {
+    if (rc != BS_OK)
         golden_error(g, name, &err);
-    } else {
-        double largest = 0, worst = 0;
-        for (size_t i = 0; i < want->count; i++) {
-            const double w = ((const float *)want->data)[i], d = fabs((double)back[i] - w);
-            largest = fmax(largest, fabs(w));
-            worst = d > worst || isnan(d) ? d : worst; /* a NaN stays */
-        }
-        const double most = golden_most(way, TOLERANCE, 1e-2);
-        char text[48];
-        snprintf(text, sizeof text, "at most %.0e of the largest value", most);
-        golden_verdict(g, name, worst <= most * largest, text, "%.2g", worst / largest);
-    }
+    else
+        verdict(g, name, back, want, golden_most(way, TOLERANCE, 1e-2));
     free(have);
     free(back);
 }
 
+/* The gradient of input i against its file, which is laid out like the input's. The operator's is of log(-A): in terms of A
+   that is dy/dA = dy/dlog(-A) / A. */
+static void check_gradient(struct golden *g, const char *folder, const struct golden_way *way,
+                           const struct scan *s, int i, float *gradient)
+{
+    static const char *const letter[INPUTS] = {"u", "delta", "A", "B", "C", "D", "delta_bias", "z"};
+    const bool sequence = i != A_LOG && i != SKIP && i != BIAS;
+    const size_t count = bs_shape_count(&s->in[i].shape);
+    char file[32], name[160];
+    struct bs_npy want = {0};
+    struct bs_err err = {0};
+    float *back = NULL;
+    (void)snprintf(file, sizeof file, "grad_%s.npy", letter[i]);
+    if (!golden_has(g, folder, file))
+        return;
+    (void)snprintf(name, sizeof name, "%s/%s %s", folder, file, way->name);
+    for (size_t k = 0; i == A_LOG && k < count; k++)
+        gradient[k] /= -expf(((const float *)s->in[i].data)[k]);
+    bs_status rc = golden_npy(g, folder, file, &want, &err);
+    if (rc == BS_OK && (want.type != BS_NPY_F4 || want.count != count))
+        rc = BS_FAIL(&err, BS_EINVAL, "%zu values for an input of %zu", want.count, count);
+    if (rc == BS_OK && sequence &&
+        !(back = exchanged(gradient, (size_t)s->batch, (size_t)s->tokens, (size_t)s->in[i].shape.dim[2])))
+        rc = BS_FAIL(&err, BS_ENOMEM, "no memory for a gradient");
+    if (rc != BS_OK)
+        golden_error(g, name, &err);
+    else
+        verdict(g, name, sequence ? back : gradient, &want, GRADIENT_TOLERANCE);
+    bs_npy_free(&want);
+    free(back);
+}
+
+static void check_gradients(struct golden *g, const char *folder, const struct golden_way *way,
+                            struct scan *s)
+{
+    struct bs_npy gy = {0};
+    struct bs_err err = {0};
+    struct bs_tensor seed = {BS_F32, s->in[U].shape, NULL};
+    float *gradient[INPUTS] = {0};
+    char name[160];
+    (void)snprintf(name, sizeof name, "%s/grad_out.npy %s", folder, way->name);
+    bs_status rc = golden_npy(g, folder, "grad_out.npy", &gy, &err);
+    if (rc == BS_OK && (gy.type != BS_NPY_F4 || gy.count != bs_shape_count(&seed.shape)))
+        rc = BS_FAIL(&err, BS_EINVAL, "%zu values for an output of %zu", gy.count,
+                     bs_shape_count(&seed.shape));
+    if (rc == BS_OK &&
+        !(seed.data = exchanged(gy.data, (size_t)s->batch, (size_t)s->features, (size_t)s->tokens)))
+        rc = BS_FAIL(&err, BS_ENOMEM, "no memory for a gradient");
+    for (int i = 0; i < (s->z ? INPUTS : Z) && rc == BS_OK; i++)
+        if (!(gradient[i] = calloc(bs_shape_count(&s->in[i].shape), sizeof(float))))
+            rc = BS_FAIL(&err, BS_ENOMEM, "no memory for a gradient");
+    if (rc == BS_OK)
+        rc = run(way, s, &seed, gradient, &err);
+    if (rc != BS_OK)
+        golden_refused(g, name, way, &err);
+    for (int i = 0; i < INPUTS; i++) {
+        if (rc == BS_OK && gradient[i])
+            check_gradient(g, folder, way, s, i, gradient[i]);
+        free(gradient[i]);
+    }
+    free(seed.data);
+    bs_npy_free(&gy);
+}
+
 static void check_case(struct golden *g, const char *folder, struct scan *s)
 {
-    static const char *const gradients[] = {"grad_out.npy", "grad_u.npy", "grad_delta.npy",
-                                            "grad_A.npy",   "grad_B.npy", "grad_C.npy",
-                                            "grad_D.npy",   "grad_z.npy", "grad_delta_bias.npy"};
     struct bs_npy want = {0};
     struct bs_err err = {0};
     char name[160];
@@ -192,8 +290,11 @@ static void check_case(struct golden *g, const char *folder, struct scan *s)
         golden_error(g, name, &err);
     const struct golden_way *way;
     for (size_t w = 0; rc == BS_OK && (way = golden_way(g, w)) != NULL; w++)
-        if (!way->winograd && golden_way_usable(g, name, way)) /* with Winograd it is the same scan */
+        if (!way->winograd && golden_way_usable(g, name, way)) { /* with Winograd it is the same scan */
             check_way(g, folder, way, s, &want);
+            if (golden_has(g, folder, "grad_out.npy") && golden_way_trains(g, name, way))
+                check_gradients(g, folder, way, s);
+        }
     for (int i = 0; i < INPUTS; i++)
         free(s->in[i].data);
     bs_npy_free(&want);
@@ -202,12 +303,6 @@ static void check_case(struct golden *g, const char *folder, struct scan *s)
         (void)golden_path(g, folder, "last_state.npy");
         golden_skip(g, name, "the operator keeps its state to itself");
     }
-    for (size_t i = 0; i < sizeof gradients / sizeof *gradients; i++)
-        if (golden_has(g, folder, gradients[i])) {
-            (void)golden_path(g, folder, gradients[i]);
-            snprintf(name, sizeof name, "%s/%s", folder, gradients[i]);
-            golden_skip(g, name, "needs the gradients of training");
-        }
     golden_skip_unread(g, folder, ".npy");
 }
 

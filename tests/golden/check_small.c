@@ -1,8 +1,10 @@
-/* Tiny networks with complete tensors: every input of a case through every way of computing it. */
+/* Tiny networks with complete tensors: every input of a case through every way of computing it; and, where there is a target,
+   three steps of training (check_training.c). */
 #include "tests/golden/golden.h"
 
 #include "tests/golden/network.h"
 #include "tests/golden/read_json.h"
+#include "tests/golden/training.h"
 
 #include <dirent.h>
 #include <math.h>
@@ -125,12 +127,16 @@ static void check_case(struct golden *g, const char *folder)
             memcpy(tag, file + 5, len - 9);
             check_run(g, folder, tag, way, &arch, params);
         }
+        if (golden_has(g, folder, "target.npy"))
+            check_training(g, folder, way, &arch, params);
         bs_params_unref(params);
     }
     for (int i = 0; i < n; i++)
         free(entry[i]);
     free(entry);
     golden_skip_unread(g, folder, ".npy");
+    golden_skip_unread(g, folder, ".safetensors");
+    golden_skip_unread(g, folder, ".tsv");
 }
 
 void check_small(struct golden *g, const char *folder)

@@ -43,6 +43,7 @@ golden_check_fn check_checkpoints;
 golden_check_fn check_formula;
 golden_check_fn check_full;
 golden_check_fn check_labels;
+golden_check_fn check_losses;
 golden_check_fn check_predict;
 golden_check_fn check_primitives;
 golden_check_fn check_scan;

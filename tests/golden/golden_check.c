@@ -28,7 +28,7 @@ static const struct area {
     {"predict", check_predict, NULL},
     {"checkpoints", check_checkpoints, NULL},
     {"scan", check_scan, NULL},
-    {"losses", NULL, "needs the losses of training"},
+    {"losses", check_losses, NULL},
 };
 #define AREAS (sizeof areas / sizeof *areas)
 

@@ -201,6 +201,29 @@ static bs_status bring_back(struct bs_encoder_input *e, const struct bs_shape *i
     return BS_OK;
 }
 
+bs_status golden_network_input(const struct bs_arch_config *arch, const struct bs_shape *shape,
+                               const float *image, float **input, struct bs_shape *input_shape,
+                               struct bs_err *err)
+{
+    struct bs_encoder_input *encoder = NULL;
+    const int side = bs_arch_image_size(arch);
+    bs_status rc = BS_OK;
+    *input = NULL;
+    if (!side) {
+        const size_t bytes = bs_shape_count(shape) * sizeof **input;
+        *input_shape = *shape;
+        if (!(*input = malloc(bytes)))
+            return BS_FAIL(err, BS_ENOMEM, "no memory for the network's input");
+        memcpy(*input, image, bytes);
+        return BS_OK;
+    }
+    *input_shape = BS_SHAPE(shape->dim[0], bs_arch_in_channels(arch), side, side);
+    if ((rc = open_encoder_input(arch, shape, &encoder, err)) == BS_OK)
+        rc = fill_input(encoder, shape, image, input_shape, input, err);
+    bs_encoder_input_destroy(encoder);
+    return rc;
+}
+
 /* Running. */
 
 static bs_status make_outputs(const struct bs_graph *g, struct golden_result *r, struct bs_tensor *outputs,

@@ -5,6 +5,7 @@
 
 #include "kernels/executable.h"
 #include "model/arch/arch.h"
+#include "model/train/loss.h"
 #include "tests/golden/golden.h"
 
 #define GOLDEN_MAX_TAPS 32
@@ -27,6 +28,11 @@ bool golden_way_parse(const char *device, const char *precision, struct golden_w
 bool golden_way_usable(struct golden *g, const char *name, const struct golden_way *way);
 bs_status golden_device_open(const struct golden_way *way, struct bs_device **dev,
                              struct bs_err *err) BS_NODISCARD;
+/* Is training compared in this way? Only in float32; otherwise reports so under that name. */
+bool golden_way_trains(struct golden *g, const char *name, const struct golden_way *way);
+/* Reports an error. What a device that nobody asked for does not support is a reason to skip. */
+void golden_refused(struct golden *g, const char *name, const struct golden_way *way,
+                    const struct bs_err *err);
 /* The tolerance that belongs to the way's precision: the README's for float32; what rounding to bfloat16 was seen to cost,
    doubled; an eighth of that for float16 and TF32. */
 double golden_most(const struct golden_way *way, double f32, double bf16);
@@ -58,6 +64,18 @@ bs_status golden_network_run(const struct golden_way *way, const struct bs_arch_
                              const char *const *taps, int ntap, struct golden_result *out,
                              struct bs_err *err) BS_NODISCARD;
 void golden_result_free(struct golden_result *r);
+
+/* image (N,c,h,w) as the network takes it, a transformer's brought to its size: new memory, and its shape. */
+bs_status golden_network_input(const struct bs_arch_config *arch, const struct bs_shape *shape,
+                               const float *image, float **input, struct bs_shape *input_shape,
+                               struct bs_err *err) BS_NODISCARD;
+
+/* A loss by the name it has in the reference values ("dice", "dist_nomask", ...), false when there is none. */
+bool golden_loss_named(const char *name, struct bs_loss *loss);
+/* Its value for a prediction and a target, and the gradient of the prediction (may be NULL). (check_losses.c) */
+bs_status golden_loss(const struct golden_way *way, const struct bs_loss *loss, const struct bs_shape *shape,
+                      const float *prediction, const float *target, double *value, float *gradient,
+                      struct bs_err *err) BS_NODISCARD;
 
 /* A copy of a graph with the named modules' values as further outputs. (taps.c) */
 bs_status golden_with_taps(const struct bs_graph *g, const char *const *taps, int ntap, struct bs_graph **out,

@@ -60,3 +60,20 @@ bool golden_way_usable(struct golden *g, const char *name, const struct golden_w
     bs_device_close(dev);
     return ok;
 }
+
+bool golden_way_trains(struct golden *g, const char *name, const struct golden_way *way)
+{
+    const bool trains = way->precision == BS_PRECISION_F32 && !way->tf32;
+    if (!trains)
+        golden_skip(g, name, "gradients are compared in float32");
+    return trains;
+}
+
+void golden_refused(struct golden *g, const char *name, const struct golden_way *way,
+                    const struct bs_err *err)
+{
+    if (err->code == BS_EUNSUPPORTED && !way->asked)
+        golden_skip(g, name, "%s", err->msg);
+    else
+        golden_error(g, name, err);
+}
