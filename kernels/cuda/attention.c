@@ -63,15 +63,19 @@ bs_status bs__attention_describe(const struct bs__cuda_attention *c, struct bs__
     return BS_OK;
 }
 
-bs_status bs__attention_tiles(const struct bs__cuda_attention *c, struct bs__attention_arguments *a,
-                              int length, unsigned *blocks, struct bs_err *err)
+int64_t bs__attention_queries(const struct bs__attention_arguments *a)
 {
     const int64_t h = a->h < a->grid_h ? a->h : a->grid_h, w = a->w < a->grid_w ? a->w : a->grid_w;
-    a->tiles = (int32_t)((h * w + length - 1) / length);
+    return h * w;
+}
+
+bs_status bs__attention_tiles(const struct bs__cuda_attention *c, struct bs__attention_arguments *a,
+                              int64_t tokens, int length, unsigned *blocks, struct bs_err *err)
+{
+    a->tiles = (int32_t)((tokens + length - 1) / length);
     const double all = (double)c->samples * c->heads * a->windows_y * a->windows_x * a->tiles;
     if (all > INT32_MAX)
-        return BS_FAIL(err, BS_ELIMIT, "attention: %.0f blocks of queries; up to %d fit one launch", all,
-                       INT32_MAX);
+        return BS_FAIL(err, BS_ELIMIT, "attention: %.0f blocks; up to %d fit one launch", all, INT32_MAX);
     *blocks = (unsigned)all;
     return BS_OK;
 }
@@ -136,7 +140,8 @@ bs_status bs__cuda_attention(struct bs__queue *q, const struct bs__cuda_attentio
                        a.h, a.w, c->features, left / (size_t)k.queries / 32 * 32,
                        limits->shared_block / 1024);
     }
-    if ((rc = bs__attention_tiles(c, &a, k.queries, &launch.grid[0], err)) != BS_OK)
+    if ((rc = bs__attention_tiles(c, &a, bs__attention_queries(&a), k.queries, &launch.grid[0], err)) !=
+        BS_OK)
         return rc;
     /* The tensor kernels copy 16 bytes at a time; the others read four elements, which are 16 bytes only of float. */
     const size_t bytes = k.tensor ? 16 : 4 * bs__element_bytes(c->element);

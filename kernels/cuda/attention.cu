@@ -111,15 +111,19 @@ template <class T, int FEATURES, int ROWS> BS_DEVICE void attention_simt(const b
 
 // The tall tile wherever its shared memory fits; the low one on devices or grids where it does not. bf16 and f16 come here where
 // tensor cores cannot.
-BS_KERNEL(attention_64x32_f32, TILE_THREADS, (attention_simt<bs_f32, 32, 4>), bs__attention_arguments)
-BS_KERNEL(attention_64x64_f32, TILE_THREADS, (attention_simt<bs_f32, 64, 4>), bs__attention_arguments)
-BS_KERNEL(attention_64x80_f32, TILE_THREADS, (attention_simt<bs_f32, 80, 4>), bs__attention_arguments)
-BS_KERNEL(attention_64x128_f32, TILE_THREADS, (attention_simt<bs_f32, 128, 4>), bs__attention_arguments)
+BS_KERNEL_OF(attention_64x32_f32, TILE_THREADS, 3, (attention_simt<bs_f32, 32, 4>), bs__attention_arguments)
+BS_KERNEL_OF(attention_64x64_f32, TILE_THREADS, 3, (attention_simt<bs_f32, 64, 4>), bs__attention_arguments)
+BS_KERNEL_OF(attention_64x80_f32, TILE_THREADS, 3, (attention_simt<bs_f32, 80, 4>), bs__attention_arguments)
+BS_KERNEL_OF(attention_64x128_f32, TILE_THREADS, 3, (attention_simt<bs_f32, 128, 4>), bs__attention_arguments)
 #define ATTENTION_LOW(type, T)                                                                               \
-    BS_KERNEL(attention_32x32_##type, TILE_THREADS, (attention_simt<T, 32, 2>), bs__attention_arguments)     \
-    BS_KERNEL(attention_32x64_##type, TILE_THREADS, (attention_simt<T, 64, 2>), bs__attention_arguments)     \
-    BS_KERNEL(attention_32x80_##type, TILE_THREADS, (attention_simt<T, 80, 2>), bs__attention_arguments)     \
-    BS_KERNEL(attention_16x128_##type, TILE_THREADS, (attention_simt<T, 128, 1>), bs__attention_arguments)
+    BS_KERNEL_OF(attention_32x32_##type, TILE_THREADS, 4, (attention_simt<T, 32, 2>),                        \
+                 bs__attention_arguments)                                                                    \
+    BS_KERNEL_OF(attention_32x64_##type, TILE_THREADS, 4, (attention_simt<T, 64, 2>),                        \
+                 bs__attention_arguments)                                                                    \
+    BS_KERNEL_OF(attention_32x80_##type, TILE_THREADS, 4, (attention_simt<T, 80, 2>),                        \
+                 bs__attention_arguments)                                                                    \
+    BS_KERNEL_OF(attention_16x128_##type, TILE_THREADS, 4, (attention_simt<T, 128, 1>),                      \
+                 bs__attention_arguments)
 ATTENTION_LOW(f32, bs_f32)
 ATTENTION_LOW(f16, bs_f16)
 ATTENTION_LOW(bf16, bs_bf16)

@@ -91,9 +91,10 @@ BS_DEVICE void attention_grad_weights(float (&score)[ROWS][COLUMNS], float (&gra
 }
 
 // gk and gv of 64 keys of a window, over all its queries.
-template <class T, int FEATURES> BS_DEVICE void attention_grad_keys(const bs__attention_grad_arguments &g)
+template <class T, int FEATURES, int ROWS>
+BS_DEVICE void attention_grad_keys(const bs__attention_grad_arguments &g)
 {
-    constexpr int QUERIES = 32, KEYS = 64, STRIDE = FEATURES + 4, WEIGHTS = KEYS + 4,
+    constexpr int QUERIES = 16 * ROWS, KEYS = 64, STRIDE = FEATURES + 4, WEIGHTS = KEYS + 4,
                   COLUMNS = (FEATURES + 31) / 32 * 4;
     const bs__attention_arguments &a = g.forward;
     const attention_place p = attention_here(a, KEYS);
@@ -112,11 +113,11 @@ template <class T, int FEATURES> BS_DEVICE void attention_grad_keys(const bs__at
         bs_copy_commit();
         bs_copy_wait<0>();
         bs_barrier();
-        float score[2][8] = {}, grad[2][8] = {};
+        float score[ROWS][8] = {}, grad[ROWS][8] = {};
         tile_along_along(score, query, STRIDE, key, STRIDE, depth);
         tile_along_along(grad, gy, STRIDE, value, STRIDE, depth);
         attention_grad_weights(score, grad, g, p, first, p.first);
-        BS_UNROLL for (int i = 0; i < 2; i++) BS_UNROLL for (int j = 0; j < 8; j++)
+        BS_UNROLL for (int i = 0; i < ROWS; i++) BS_UNROLL for (int j = 0; j < 8; j++)
         {
             bs_store(weight, tile_row(i) * WEIGHTS + tile_column(j), score[i][j]);
             bs_store(change, tile_row(i) * WEIGHTS + tile_column(j), grad[i][j]);
@@ -374,7 +375,9 @@ BS_DEVICE void attention_grad_parts(const bs__attention_parts_arguments &s)
 #define ATTENTION_GRAD_OF(type, T, room)                                                                     \
     BS_KERNEL(attention_grad_relative_##room##_##type, TILE_THREADS, (attention_grad_relative<T, room>),     \
               bs__attention_grad_arguments)                                                                  \
-    BS_KERNEL_OF(attention_grad_keys_##room##_##type, TILE_THREADS, 2, (attention_grad_keys<T, room>),       \
+    BS_KERNEL_OF(attention_grad_keys_32x##room##_##type, TILE_THREADS, 2, (attention_grad_keys<T, room, 2>), \
+                 bs__attention_grad_arguments)                                                               \
+    BS_KERNEL_OF(attention_grad_keys_16x##room##_##type, TILE_THREADS, 2, (attention_grad_keys<T, room, 1>), \
                  bs__attention_grad_arguments)                                                               \
     BS_KERNEL_OF(attention_grad_queries_64x##room##_##type, TILE_THREADS, 2,                                 \
                  (attention_grad_queries<T, room, 4>), bs__attention_grad_arguments)                         \
