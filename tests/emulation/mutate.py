@@ -248,7 +248,7 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--jobs", type=int, default=os.cpu_count())
     p.add_argument("--list", action="store_true", help="print the changes and make none")
-    a = p.parse_args()
+    a = p.parse_intermixed_args()
 
     cuda = ROOT / FOLDER
     units = sorted(f.name for f in cuda.glob("*.cu"))
