@@ -1,30 +1,22 @@
-// Streams, events, copies and graphs. Nothing runs when it is queued: at a wait the work of all streams runs in a drawn order that
-// respects streams and events, so that a wait that is missing shows.
-#include "tests/emulation/context.h"
-#include "tests/emulation/control.h"
+// Streams and events. Nothing runs when it is queued: at a wait the work of all streams runs in a drawn order that respects streams
+// and events, so that a wait that is missing shows.
+#include "tests/emulation/api.h"
 #include "tests/emulation/findings.h"
 #include "tests/emulation/memory.h"
 #include "tests/emulation/scheduler.h"
 
 #include <algorithm>
-#include <string.h>
 #include <time.h>
 
 using namespace bs_emulation;
 
-#define API(name, ...) extern "C" BS_EMULATION_API bs__cu_result name(__VA_ARGS__)
-#define BEGIN(needs_context)                                                                                 \
-    std::lock_guard<std::recursive_mutex> guard(the_state().lock);                                           \
-    if (int refused = ready(needs_context))                                                                  \
-    return refused
-
-static stream *stream_of(bs__cu_stream s)
+stream *bs_emulation::stream_of(bs__cu_stream s)
 {
     stream *p = reinterpret_cast<stream *>(s);
-    return the_state().streams.count(p) ? p : nullptr; // the default stream, NULL, is not emulated
+    return the_state().streams.count(p) ? p : nullptr;
 }
 
-static event *event_of(bs__cu_event e)
+event *bs_emulation::event_of(bs__cu_event e)
 {
     event *p = reinterpret_cast<event *>(e);
     return the_state().events.count(p) ? p : nullptr;
@@ -168,10 +160,8 @@ API(cuCtxSynchronize, void)
 {
     BEGIN(true);
     driver_state &st = the_state();
-    for (capture *c : st.captures) {
-        c->broken = true;
-        return BS__CU_CAPTURE_UNSUPPORTED;
-    }
+    if (int refused = break_captures())
+        return refused;
     int error = run_until([&st] {
         for (stream *s : st.streams)
             if (!s->work.empty())
@@ -302,169 +292,6 @@ API(cuEventElapsedTime, float *elapsed, bs__cu_event from, bs__cu_event to)
     return 0;
 }
 
-// The host's bytes of device memory, or NULL with a finding. Reading wants them written; writing marks them so.
-static uint8_t *bytes_at(uint64_t address, size_t bytes, bool write, const char *who)
-{
-    array *a = find_allocation(address);
-    size_t offset = a ? address - a->base : 0;
-    if (!a || !a->live || bytes > a->bytes - offset) {
-        add_finding("copy", format("%s %s %zu bytes at address 0x%llx: %s", who, write ? "writes" : "reads",
-                                   bytes, (unsigned long long)address,
-                                   !a         ? "no allocation is there"
-                                   : !a->live ? "it was freed"
-                                              : place_in(*a, (int64_t)offset).c_str()));
-        return nullptr;
-    }
-    if (write) {
-        memset(&a->written[offset], 1, bytes);
-    } else {
-        const void *hole = memchr(&a->written[offset], 0, bytes);
-        if (hole) {
-            int64_t at = static_cast<const uint8_t *>(hole) - a->written.get();
-            add_finding("never written",
-                        format("%s reads %s, which nothing wrote before", who, place_in(*a, at).c_str()));
-            return nullptr;
-        }
-    }
-    return &a->data[offset];
-}
-
-API(cuMemcpyHtoDAsync_v2, bs__cu_address to, const void *from, size_t n, bs__cu_stream on)
-{
-    BEGIN(true);
-    stream *s = stream_of(on);
-    std::shared_ptr<std::vector<uint8_t>> copy;
-    if (!is_pinned(from) && !(s && s->captured)) // pageable: the driver has its own copy when it returns
-        copy = std::make_shared<std::vector<uint8_t>>((const uint8_t *)from, (const uint8_t *)from + n);
-    return queue(s, {[=] {
-                     uint8_t *there = bytes_at(to, n, true, "a copy to the device");
-                     if (!there)
-                         return (int)BS__CU_LAUNCH_FAILED;
-                     memcpy(there, copy ? copy->data() : from, n);
-                     return 0;
-                 }});
-}
-
-API(cuMemcpyDtoHAsync_v2, void *to, bs__cu_address from, size_t n, bs__cu_stream on)
-{
-    BEGIN(true);
-    return queue(stream_of(on), {[=] {
-                     const uint8_t *there = bytes_at(from, n, false, "a copy to the host");
-                     if (!there)
-                         return (int)BS__CU_LAUNCH_FAILED;
-                     memcpy(to, there, n);
-                     return 0;
-                 }});
-}
-
-API(cuMemcpyDtoDAsync_v2, bs__cu_address to, bs__cu_address from, size_t n, bs__cu_stream on)
-{
-    BEGIN(true);
-    return queue(stream_of(on), {[=] {
-                     const uint8_t *source = bytes_at(from, n, false, "a copy on the device");
-                     uint8_t *there = source ? bytes_at(to, n, true, "a copy on the device") : nullptr;
-                     if (!there)
-                         return (int)BS__CU_LAUNCH_FAILED;
-                     memmove(there, source, n);
-                     return 0;
-                 }});
-}
-
-API(cuMemsetD8Async, bs__cu_address at, unsigned char value, size_t bytes, bs__cu_stream on)
-{
-    BEGIN(true);
-    return queue(stream_of(on), {[=] {
-                     uint8_t *there = bytes_at(at, bytes, true, "a fill");
-                     if (!there)
-                         return (int)BS__CU_LAUNCH_FAILED;
-                     memset(there, value, bytes);
-                     return 0;
-                 }});
-}
-
-API(cuStreamBeginCapture_v2, bs__cu_stream on, bs__cu_capture_mode mode)
-{
-    BEGIN(true);
-    stream *s = stream_of(on);
-    if (!s || s->captured || mode < 0 || mode > BS__CU_CAPTURE_RELAXED)
-        return BS__CU_INVALID_VALUE;
-    capture *c = new capture;
-    c->made = std::make_unique<graph>();
-    c->origin = s;
-    c->streams.insert(s);
-    s->captured = c;
-    the_state().captures.insert(c);
-    return 0;
-}
-
-API(cuStreamEndCapture, bs__cu_stream on, bs__cu_graph *g)
-{
-    BEGIN(true);
-    stream *s = stream_of(on);
-    *g = nullptr;
-    if (!s || !s->captured || s->captured->origin != s)
-        return BS__CU_CAPTURE_UNMATCHED;
-    capture *c = s->captured;
-    int error = c->broken ? BS__CU_CAPTURE_INVALIDATED : !c->unjoined.empty() ? BS__CU_CAPTURE_UNJOINED : 0;
-    for (stream *joined : c->streams)
-        joined->captured = nullptr;
-    for (event *e : the_state().events)
-        if (e->captured == c)
-            e->captured = nullptr;
-    if (!error) {
-        graph *made = c->made.release();
-        the_state().graphs.insert(made);
-        *g = reinterpret_cast<bs__cu_graph>(made);
-    }
-    the_state().captures.erase(c);
-    delete c;
-    return error;
-}
-
-API(cuGraphInstantiateWithFlags, bs__cu_graph_exec *e, bs__cu_graph g, unsigned long long flags)
-{
-    BEGIN(true);
-    graph *of = reinterpret_cast<graph *>(g);
-    if (!the_state().graphs.count(of) || flags != 0)
-        return BS__CU_INVALID_VALUE;
-    graph_exec *made = new graph_exec{of->work};
-    the_state().execs.insert(made);
-    *e = reinterpret_cast<bs__cu_graph_exec>(made);
-    return 0;
-}
-
-API(cuGraphLaunch, bs__cu_graph_exec e, bs__cu_stream on)
-{
-    BEGIN(true);
-    graph_exec *of = reinterpret_cast<graph_exec *>(e);
-    if (!the_state().execs.count(of))
-        return BS__CU_INVALID_HANDLE;
-    for (const operation &o : of->work)
-        if (int error = queue(stream_of(on), o))
-            return error;
-    return 0;
-}
-
-API(cuGraphDestroy, bs__cu_graph g)
-{
-    BEGIN(true);
-    graph *of = reinterpret_cast<graph *>(g);
-    if (!the_state().graphs.erase(of))
-        return BS__CU_INVALID_HANDLE;
-    delete of;
-    return 0;
-}
-
-API(cuGraphExecDestroy, bs__cu_graph_exec e)
-{
-    BEGIN(true);
-    graph_exec *of = reinterpret_cast<graph_exec *>(e);
-    if (!the_state().execs.erase(of))
-        return BS__CU_INVALID_HANDLE;
-    delete of;
-    return 0;
-}
-
 void bs_emulation_seed(uint64_t seed)
 {
     std::lock_guard<std::recursive_mutex> guard(the_state().lock);
@@ -479,14 +306,4 @@ int bs_emulation_queue(void *on, int (*call)(void *context), void *context, void
             destroy(p);
     });
     return queue(stream_of(static_cast<bs__cu_stream>(on)), {[call, kept] { return call(kept.get()); }});
-}
-
-const void *bs_emulation_read(uint64_t address, size_t bytes)
-{
-    return bytes_at(address, bytes, false, "a library");
-}
-
-void *bs_emulation_write(uint64_t address, size_t bytes)
-{
-    return bytes_at(address, bytes, true, "a library");
 }
