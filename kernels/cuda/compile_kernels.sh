@@ -1,11 +1,11 @@
 #!/bin/sh
 # Compiles kernels for one kind of GPU and says what each of them takes of a multiprocessor:
 #
-#   compile_kernels.sh strict|lenient CAPABILITY SPILLS USAGE nvcc [OPTION...]
+#   compile_kernels.sh strict|lenient CAPABILITY SPILLS USAGE ptxas -v [OPTION...]
 #
-# runs nvcc with the options and writes USAGE: a line "kernel capability registers shared stack stores loads" for each kernel
+# runs ptxas with the options and writes USAGE: a line "kernel capability registers shared stack stores loads" for each kernel
 # (bytes; stores and loads are those of spilled registers). Says which kernels keep variables in local memory, which is device
-# memory, though SPILLS (kernels/cuda/spills.txt) does not allow it. Strictly that fails, and so does a report of nvcc's that was
+# memory, though SPILLS (kernels/cuda/spills.txt) does not allow it. Strictly that fails, and so does a report of ptxas that was
 # not understood.
 set -eu
 strictness=$1 capability=$2 spills=$3 usage=$4
@@ -13,7 +13,7 @@ shift 4
 
 log=$usage.log
 trap 'rm -f "$usage.part"' EXIT
-if ! "$@" -Xptxas -v >"$log" 2>&1; then
+if ! "$@" >"$log" 2>&1; then
     grep -v '^ptxas info' "$log" >&2 || true
     exit 1
 fi

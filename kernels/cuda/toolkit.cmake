@@ -1,5 +1,5 @@
 # Finds the CUDA toolkit whose nvcc compiles the kernels. Nothing is linked to it: the plugin opens NVIDIA's libraries at run time.
-# Out: BS_CUDA_FOUND, BS_CUDA_WHY_NOT (a sentence), BS_CUDA_NVCC, BS_CUDA_FATBINARY, BS_CUDA_VERSION,
+# Out: BS_CUDA_FOUND, BS_CUDA_WHY_NOT (a sentence), BS_CUDA_NVCC, BS_CUDA_PTXAS, BS_CUDA_FATBINARY, BS_CUDA_VERSION,
 #      BS_CUDA_LIBRARY_DIR (where its cuBLASLt lies, or empty), BS_CUDA_LIBRARY_HEADERS (where cuda.h, cublasLt.h and cudnn.h
 #      lie, or empty).
 set(BS_CUDA_ROOT "" CACHE PATH "CUDA toolkit (empty: CUDACXX, CUDA_HOME, CUDA_PATH, PATH, /usr/local/cuda; with BS_WITH_CUDA=ON also where deploy/cuda-toolkit.sh puts one)")
@@ -50,13 +50,14 @@ if(BS_CUDA_FOUND)
   execute_process(COMMAND ${BS_CUDA_NVCC} --version OUTPUT_VARIABLE said)
   string(REGEX MATCH "release ([0-9]+\\.[0-9]+)" said "${said}")
   set(BS_CUDA_VERSION ${CMAKE_MATCH_1})
+  find_program(BS_CUDA_PTXAS ptxas PATHS ${bs_cuda_bin} NO_DEFAULT_PATH NO_CACHE)
   find_program(BS_CUDA_FATBINARY fatbinary PATHS ${bs_cuda_bin} NO_DEFAULT_PATH NO_CACHE)
   if(BS_CUDA_VERSION VERSION_LESS 12.0)
     set(BS_CUDA_FOUND FALSE)
     set(BS_CUDA_WHY_NOT "${BS_CUDA_NVCC} is of CUDA ${BS_CUDA_VERSION}; 12.0 or newer is needed")
-  elseif(NOT BS_CUDA_FATBINARY)
+  elseif(NOT BS_CUDA_PTXAS OR NOT BS_CUDA_FATBINARY)
     set(BS_CUDA_FOUND FALSE)
-    set(BS_CUDA_WHY_NOT "there is no fatbinary beside ${BS_CUDA_NVCC}")
+    set(BS_CUDA_WHY_NOT "there is no ptxas or no fatbinary beside ${BS_CUDA_NVCC}")
   endif()
 endif()
 
