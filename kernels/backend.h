@@ -46,7 +46,7 @@ struct bs_backend_i {
        1x64x512x512 fused relu". Part of the plan hash and of profiles. */
     void (*describe_step)(void *dev, const struct bs_program *program, int step, char *text, size_t len);
     /* Optional (NULL: arenas are pages of the host), all three or none: arenas in the device's own memory, aligned to
-       BS_PLAN_ALIGN at least, and the bytes of it that could be allocated now. arena_free accepts NULL; runs are over. */
+       BS_PLAN_ALIGN at least, and the bytes of it that could be allocated now (SIZE_MAX: not known). arena_free accepts NULL; runs are over. */
     bs_status (*arena_alloc)(void *dev, size_t bytes, void **arena, struct bs_err *err);
     void (*arena_free)(void *dev, void *arena, size_t bytes);
     size_t (*memory_available)(void *dev);

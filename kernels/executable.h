@@ -41,7 +41,7 @@ bs_status bs_device_open(const char *spec, const struct bs_device_options *opt, 
 /* Accepts NULL. Executables must be gone. */
 void bs_device_close(struct bs_device *dev);
 void bs_device_describe(const struct bs_device *dev, struct bs_device_info *info);
-/* Bytes that could be allocated for arenas now: the device's own memory, or bs_machine_memory_available. */
+/* Bytes that could be allocated for arenas now: the device's own memory, or bs_machine_memory_available. SIZE_MAX: not known. */
 size_t bs_device_memory_available(const struct bs_device *dev);
 /* Has the device failed for good? Only a new process gets it back. */
 bool bs_device_is_lost(const struct bs_device *dev);

@@ -55,8 +55,11 @@ static void run_on(const char *spec, const struct bs_graph *g, struct bs_params 
         ninput += bs_graph_node(g, v)->op == BS_OP_INPUT;
     bs_status rc = bs_device_open(spec, &opt, &dev, &err);
     if (rc == BS_OK)
-        rc =
-            bs_executable_create(dev, g, params, how.bf16 ? BS_PRECISION_BF16 : BS_PRECISION_F32, &exe, &err);
+        rc = bs_executable_create(dev, g, params,
+                                  how.bf16  ? BS_PRECISION_BF16
+                                  : how.f16 ? BS_PRECISION_F16
+                                            : BS_PRECISION_F32,
+                                  &exe, &err);
     for (int i = 0; i < noutput; i++)
         out[i] = new_tensor(bs_graph_node(g, bs_graph_output_value(g, i))->shape);
     if (rc == BS_OK)
@@ -92,7 +95,7 @@ struct difference compare(const struct bs_graph *g, struct how how, uint64_t see
         ninput++;
     }
     run_on("ref", g, f.params, (struct how){0}, in, want);
-    run_on("cpu", g, f.params, how, in, have);
+    run_on(how.device ? how.device : "cpu", g, f.params, how, in, have);
     struct difference d = {0};
     double square = 0, count = 0;
     for (int i = 0; i < noutput; i++) {

@@ -1,4 +1,4 @@
-/* Runs one graph on the reference backend and on the CPU backend and compares every output. Parameters are seeded numbers
+/* Runs one graph on the reference backend and on the CPU backend (or a GPU) and compares every output. Parameters are seeded numbers
    scaled so that values keep their size from layer to layer. One thread. */
 #ifndef BS_TESTS_UNIT_KERNELS_CPU_COMPARE_H
 #define BS_TESTS_UNIT_KERNELS_CPU_COMPARE_H
@@ -21,9 +21,11 @@ struct difference {
 struct how {
     bool winograd, bf16;
     int threads;
-    double offset;   /* added to the input, to try norms far from zero */
-    const char *isa; /* NULL: the best one */
-    bool edge;       /* the input is zero but for its first column */
+    double offset;      /* added to the input, to try norms far from zero */
+    const char *isa;    /* NULL: the best one */
+    bool edge;          /* the input is zero but for its first column */
+    const char *device; /* NULL: "cpu" */
+    bool f16;           /* on a GPU */
 };
 struct difference compare(const struct bs_graph *g, struct how how, uint64_t seed);
 

@@ -1,6 +1,6 @@
 /* Every operator over tokens, and every pattern that lowering fuses, on the CPU backend against the reference backend: with
-   every instruction set that this processor has, in float32 and bf16, over shapes that do not fit vectors or tasks. */
-#include "kernels/cpu/simd.h"
+   every instruction set that this processor has, in float32 and bf16, over shapes that do not fit vectors or tasks. With
+   BS_TEST_GPU the same on the CUDA backend, in float32, bf16 and f16. */
 #include "tests/unit/kernels_cpu/compare.h"
 
 #include <stdio.h>
@@ -17,7 +17,32 @@ struct pattern {
     int64_t n, tokens, features;
 };
 
-static const char *const instructions[] = {"base", "avx2", "avx512"};
+#ifdef BS_TEST_GPU
+static const char *const under_test = "cuda";
+
+static int ways(struct how how[6])
+{
+    how[0] = (struct how){.device = under_test};
+    how[1] = (struct how){.device = under_test, .bf16 = true};
+    how[2] = (struct how){.device = under_test, .f16 = true};
+    return 3;
+}
+#else
+#include "kernels/cpu/simd.h"
+
+static const char *const under_test = "cpu";
+
+static int ways(struct how how[6])
+{
+    static const char *const instructions[] = {"base", "avx2", "avx512"};
+    int count = 0;
+    for (size_t i = 0; i < COUNT(instructions); i++)
+        for (int bf16 = 0; bf16 < 2 && bs__simd_named(instructions[i]); bf16++)
+            how[count++] =
+                (struct how){.winograd = true, .threads = 2, .bf16 = bf16 != 0, .isa = instructions[i]};
+    return count;
+}
+#endif
 
 static void check(struct pattern p, bs_value y, double tolerance)
 {
@@ -25,18 +50,19 @@ static void check(struct pattern p, bs_value y, double tolerance)
     bs_graph_output(p.g, "y", y);
     if (bs_graph_finish(p.g, &err) != BS_OK)
         fail_msg("%s", err.msg);
-    for (size_t i = 0; i < COUNT(instructions); i++) {
-        if (!bs__simd_named(instructions[i]))
-            continue;
-        for (int bf16 = 0; bf16 < 2; bf16++) {
-            const struct how how = {
-                .winograd = true, .threads = 2, .bf16 = bf16 != 0, .isa = instructions[i]};
-            const struct difference d = compare(p.g, how, 5);
-            const double allowed = (bf16 ? 0.04 : tolerance) * (d.largest > 1 ? d.largest : 1);
-            if (!(d.max <= allowed))
-                fail_msg("%dx%dx%d %s %s: differs by %g, allowed %g", (int)p.n, (int)p.tokens,
-                         (int)p.features, instructions[i], bf16 ? "bf16" : "f32", d.max, allowed);
-        }
+    struct how how[6];
+    const int count = ways(how);
+    for (int i = 0; i < count; i++) {
+        const struct difference d = compare(p.g, how[i], 5);
+        const bool half = how[i].bf16 || how[i].f16;
+        const double allowed = (half ? 0.04 : tolerance) * (d.largest > 1 ? d.largest : 1);
+        if (!(d.max <= allowed))
+            fail_msg("%dx%dx%d %s %s: differs by %g, allowed %g", (int)p.n, (int)p.tokens, (int)p.features,
+                     how[i].isa ? how[i].isa : under_test,
+                     how[i].bf16  ? "bf16"
+                     : how[i].f16 ? "f16"
+                                  : "f32",
+                     d.max, allowed);
     }
     bs_graph_destroy(p.g);
 }
@@ -447,13 +473,15 @@ static void what_tokens_cannot_be_is_refused_by_name(void **state)
     fill_params(&f, g, 1);
     struct bs_device *dev = NULL;
     struct bs_executable *exe = NULL;
-    assert_int_equal(bs_device_open("cpu", NULL, &dev, &err), BS_OK);
+    assert_int_equal(bs_device_open(under_test, NULL, &dev, &err), BS_OK);
     assert_int_equal(bs_executable_create(dev, g, f.params, BS_PRECISION_F32, &exe, &err), BS_EUNSUPPORTED);
     assert_non_null(strstr(err.msg, "4 dimensions are an image"));
     bs_device_close(dev);
+#ifndef BS_TEST_GPU
     const struct bs_device_options unknown = {.isa = "sse"};
     assert_int_equal(bs_device_open("cpu", &unknown, &dev, &err), BS_EUNSUPPORTED);
     assert_non_null(strstr(err.msg, "\"sse\""));
+#endif
     free_params(&f);
     bs_graph_destroy(g);
 }

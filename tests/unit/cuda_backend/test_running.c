@@ -1,0 +1,181 @@
+/* Runs on a GPU: the first, the captured and the replayed ones give the same bits, also after the arena moved; inputs are read
+   anew each time; a cancel leaves nothing under way; memory comes back to where it was; a plan takes none of it. */
+#include "tests/unit/cuda_backend/gpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct network {
+    struct bs_graph *g;
+    struct filled filled;
+    struct bs_tensor in, other, out, again;
+    struct bs_device *dev;
+    struct bs_executable *exe;
+    size_t baseline; /* bytes free before anything was compiled */
+};
+
+static int setup(void **state)
+{
+    struct network *n = calloc(1, sizeof *n);
+    struct numbers r = {3};
+    struct bs_err err = {.msg = ""};
+    n->g = small_unet(1, 1, 2, 8, 1, 12, 8, 'i', true, false);
+    fill_params(&n->filled, n->g, 7);
+    n->in = random_tensor(&r, BS_SHAPE(1, 1, 12, 8));
+    n->other = random_tensor(&r, BS_SHAPE(1, 1, 12, 8));
+    n->out = new_tensor(BS_SHAPE(1, 2, 12, 8));
+    n->again = new_tensor(BS_SHAPE(1, 2, 12, 8));
+    if (bs_device_open("cuda", NULL, &n->dev, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    n->baseline = bs_device_memory_available(n->dev);
+    if (bs_executable_create(n->dev, n->g, n->filled.params, BS_PRECISION_F32, &n->exe, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    *state = n;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct network *n = *state;
+    bs_executable_destroy(n->exe);
+    bs_device_close(n->dev);
+    free_params(&n->filled);
+    bs_graph_destroy(n->g);
+    free_tensor(&n->in);
+    free_tensor(&n->other);
+    free_tensor(&n->out);
+    free_tensor(&n->again);
+    free(n);
+    expect_no_findings(); /* a leak is one */
+    return 0;
+}
+
+static void run(struct network *n, struct bs_tensor *in, struct bs_tensor *out)
+{
+    struct bs_err err = {.msg = ""};
+    if (bs_executable_run(n->exe, in, 1, out, 1, NULL, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+}
+
+static size_t bytes_of(const struct bs_tensor *t)
+{
+    return bs_shape_count(&t->shape) * sizeof(float);
+}
+
+static void every_run_gives_the_same_bits(void **state)
+{
+    struct network *n = *state;
+    run(n, &n->in, &n->out);
+    for (int i = 0; i < 4; i++) { /* captured at the first of these */
+        if (i == 3)
+            bs_executable_trim(n->exe);
+        memset(n->again.data, 0xFF, bytes_of(&n->again));
+        run(n, &n->in, &n->again);
+        assert_memory_equal(n->out.data, n->again.data, bytes_of(&n->out));
+    }
+    run(n, &n->other, &n->again);
+    assert_memory_not_equal(n->out.data, n->again.data, bytes_of(&n->out));
+}
+
+static void a_cancelled_run_stops_and_the_next_one_works(void **state)
+{
+    struct network *n = *state;
+    struct bs_cancel cancel = {0};
+    struct bs_err err = {.msg = ""};
+    run(n, &n->in, &n->out);
+    bs_cancel_request(&cancel);
+    assert_int_equal(bs_executable_run(n->exe, &n->in, 1, &n->again, 1, &cancel, &err), BS_ECANCELLED);
+    assert_non_null(strstr(err.msg, "cancelled before step 1"));
+    run(n, &n->in, &n->again);
+    assert_memory_equal(n->out.data, n->again.data, bytes_of(&n->out));
+}
+
+static void a_run_looks_at_the_flag_between_segments(void **state)
+{
+    struct network *n = *state;
+    struct bs_cancel watched = {0};
+    struct bs_err err = {.msg = ""};
+    assert_int_equal(bs_executable_run(n->exe, &n->in, 1, &n->out, 1, &watched, &err), BS_OK);
+    assert_true(bs_cancel_looks(&watched) >= 2);
+}
+
+static void memory_comes_back(void **state)
+{
+    struct network *n = *state;
+    const size_t weights = bs_device_memory_available(n->dev);
+    assert_true(weights < n->baseline);
+    assert_int_equal(bs_executable_held_bytes(n->exe), 0);
+    run(n, &n->in, &n->out);
+    assert_true(bs_device_memory_available(n->dev) <= weights - bs_executable_arena_bytes(n->exe));
+    bs_executable_trim(n->exe);
+    assert_int_equal(bs_device_memory_available(n->dev), weights);
+    run(n, &n->in, &n->out);
+    bs_executable_destroy(n->exe);
+    n->exe = NULL;
+    assert_int_equal(bs_device_memory_available(n->dev), weights);
+    free_params(&n->filled);
+    memset(&n->filled, 0, sizeof n->filled);
+    assert_int_equal(bs_device_memory_available(n->dev), n->baseline);
+}
+
+static bs_status shape_of(void *ctx, const char *name, struct bs_shape *shape, struct bs_err *err)
+{
+    return bs_params_shape(ctx, name, shape, err);
+}
+
+static bs_status never_read(void *ctx, const char *name, float *dst, size_t count, struct bs_err *err)
+{
+    (void)ctx, (void)dst, (void)count;
+    return BS_FAIL(err, BS_EINTERNAL, "a plan reads %s", name);
+}
+
+static void a_plan_knows_the_sizes_and_takes_no_memory(void **state)
+{
+    struct network *n = *state;
+    struct bs_params *planning = NULL;
+    struct bs_executable *exe = NULL;
+    struct bs_err err = {.msg = ""};
+    const size_t before = bs_device_memory_available(n->dev);
+    assert_int_equal(
+        bs_params_create_planning((struct bs_param_source){n->filled.params, shape_of, never_read, NULL},
+                                  &planning, &err),
+        BS_OK);
+    if (bs_executable_create(n->dev, n->g, planning, BS_PRECISION_F32, &exe, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(bs_executable_arena_bytes(exe), bs_executable_arena_bytes(n->exe));
+    assert_int_equal(bs_params_packed_bytes(planning), bs_params_packed_bytes(n->filled.params));
+    assert_true(bs_executable_plan_hash(exe) == bs_executable_plan_hash(n->exe));
+    assert_int_equal(bs_device_memory_available(n->dev), before);
+    bs_executable_destroy(exe);
+    bs_params_unref(planning);
+}
+
+static void a_backward_operator_is_refused_by_name(void **state)
+{
+    struct network *n = *state;
+    struct bs_graph *g = bs_graph_create();
+    struct bs_executable *exe = NULL;
+    struct bs_err err = {.msg = ""};
+    const bs_value y = bs_graph_input(g, "y", BS_SHAPE(1, 1, 2, 2)),
+                   gy = bs_graph_input(g, "gy", BS_SHAPE(1, 1, 2, 2));
+    bs_graph_output(
+        g, "gx", bs_graph_apply(g, BS_OP_RELU_GRAD, (bs_value[]){y, gy}, 2, (struct bs_attr){.stride = 0}));
+    assert_int_equal(bs_graph_finish(g, &err), BS_OK);
+    assert_int_equal(bs_executable_create(n->dev, g, n->filled.params, BS_PRECISION_F32, &exe, &err),
+                     BS_EUNSUPPORTED);
+    assert_non_null(strstr(err.msg, "relu_grad"));
+    bs_graph_destroy(g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_run_gives_the_same_bits, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cancelled_run_stops_and_the_next_one_works, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_run_looks_at_the_flag_between_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_comes_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_plan_knows_the_sizes_and_takes_no_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_backward_operator_is_refused_by_name, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
