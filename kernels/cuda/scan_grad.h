@@ -10,6 +10,11 @@
 
 #include "kernels/cuda/scan.h"
 
+#define BS__SCAN_GRAD_TOKENS 4 /* of one thread at a time */
+#define BS__SCAN_GRAD_THREADS                                                                                \
+    384 /* of one block at most: a thread needs more registers than 512 of them could have */
+#define BS__SCAN_GRAD_SUM_THREADS 256
+
 /* Of one direction; at or address 0: not wanted. */
 struct bs__scan_grad_direction {
     struct bs__rows gu, gdelta; /* (samples * length, features) */
@@ -23,15 +28,28 @@ struct bs__scan_grad {
     struct bs__scan forward; /* as it ran; y is not read and may be 0 */
     struct bs__rows gy;      /* (samples * length, features) */
     struct bs__rows
-        gz; /* (samples * length, features); wanted exactly where z is given. Not the memory of an input */
+        gz; /* (samples * length, features); needs z; at 0: not wanted. Not the memory of an input */
     struct bs__scan_grad_direction direction[2];
     bs_address workspace; /* bs__cuda_scan_grad_workspace bytes, 16-byte aligned */
+    /* The launch sets what follows: places in the workspace. */
+    int64_t chunks; /* of one direction of a sample */
+    bs_address
+        weights; /* (direction, B and C, blocks of 8 features, samples, length, states rounded up to fours) float: partial
+                           sums of gB and gC */
+    bs_address rates; /* (samples, directions, features, states) float: partial sums of the gradient of a */
+    bs_address sums;  /* (samples, directions, skip and delta_bias, features) float: theirs */
 };
 
-/* Bytes: for each direction and sample 8 states x length x features/8 rounded up (partial sums of gB and gC, float), the states
-   before each chunk, and small change. */
+/* Bytes: for each direction, sample and block of 8 features 8 bytes x length x states (partial sums of gB and gC), the states before
+   each chunk, and small change. */
 size_t bs__cuda_scan_grad_workspace(const struct bs__cuda_limits *device, const struct bs__scan_grad *g);
+/* BS_ELIMIT where no block fits the shared memory of the device. */
 bs_status bs__cuda_scan_grad(struct bs__queue *q, enum bs__element e, const struct bs__scan_grad *g,
                              struct bs_err *err) BS_NODISCARD;
+/* How it is cut (tests): threads of a block, a multiple of 64 up to BS__SCAN_GRAD_THREADS; 0: chosen. */
+size_t bs__scan_grad_cut_workspace(const struct bs__cuda_limits *device, const struct bs__scan_grad *g,
+                                   int threads);
+bs_status bs__cuda_scan_grad_cut(struct bs__queue *q, enum bs__element e, const struct bs__scan_grad *g,
+                                 int threads, struct bs_err *err) BS_NODISCARD;
 
 #endif
