@@ -9,12 +9,12 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/fragment.cuh"
 
-#define HALF_QUERIES 64
+#define ATTENTION_HALF_QUERIES 64
 
 // Keys of the window (part K or V), from `first`; zeros behind the last key and the last feature.
 template <class T, int FEATURES, int KEYS>
-BS_DEVICE void half_copy_keys(bs_shared<T> to, const bs__attention_arguments &a, const attention_place &p,
-                              int part, int first)
+BS_DEVICE void attention_half_copy_keys(bs_shared<T> to, const bs__attention_arguments &a,
+                                        const attention_place &p, int part, int first)
 {
     constexpr int STRIDE = FEATURES + 8, GROUPS = FEATURES / 8;
     const bs_global<const T> qkv = bs_at<const T>(a.qkv);
@@ -33,10 +33,11 @@ BS_DEVICE void half_copy_keys(bs_shared<T> to, const bs__attention_arguments &a,
 }
 
 template <class T, int FEATURES>
-BS_DEVICE void half_copy_queries(bs_shared<T> to, const bs__attention_arguments &a, const attention_place &p)
+BS_DEVICE void attention_half_copy_queries(bs_shared<T> to, const bs__attention_arguments &a,
+                                           const attention_place &p)
 {
     constexpr int STRIDE = FEATURES + 8, GROUPS = FEATURES / 8;
-    for (int i = (int)threadIdx.x; i < HALF_QUERIES * GROUPS; i += TILE_THREADS) {
+    for (int i = (int)threadIdx.x; i < ATTENTION_HALF_QUERIES * GROUPS; i += TILE_THREADS) {
         const int row = i / GROUPS, feature = i % GROUPS * 8, query = p.first + row;
         const int count = query < p.queries ? a.features - feature : 0;
         const int64_t token = count > 0 ? attention_query_token(a, p, query) : 0;
@@ -46,8 +47,8 @@ BS_DEVICE void half_copy_queries(bs_shared<T> to, const bs__attention_arguments 
 }
 
 template <class T, int FEATURES, int KEYS>
-BS_DEVICE void half_copy_table(bs_shared<T> to, const bs__attention_arguments &a, bs_global<const T> table,
-                               int first, int rows)
+BS_DEVICE void attention_half_copy_table(bs_shared<T> to, const bs__attention_arguments &a,
+                                         bs_global<const T> table, int first, int rows)
 {
     constexpr int STRIDE = FEATURES + 8, GROUPS = FEATURES / 8;
     for (int i = (int)threadIdx.x; i < KEYS * GROUPS; i += TILE_THREADS) {
@@ -59,8 +60,8 @@ BS_DEVICE void half_copy_table(bs_shared<T> to, const bs__attention_arguments &a
 
 // Scores of the warp's 16 queries with the first `count` of the KEYS rows of a tile; zeros for groups of 16 behind them.
 template <class T, int FEATURES, int KEYS>
-BS_DEVICE void half_scores(float (&score)[KEYS / 8][4], const uint32_t (&query)[FEATURES / 16][4],
-                           bs_shared<T> key, int count)
+BS_DEVICE void attention_half_scores(float (&score)[KEYS / 8][4], const uint32_t (&query)[FEATURES / 16][4],
+                                     bs_shared<T> key, int count)
 {
     BS_UNROLL for (int n = 0; n < KEYS / 16; n++)
     {
@@ -79,9 +80,10 @@ BS_DEVICE void half_scores(float (&score)[KEYS / 8][4], const uint32_t (&query)[
 
 // As attention_bias, by tensor cores.
 template <class T, int FEATURES, int KEYS>
-BS_DEVICE void half_bias(bs_shared<float> bias, const uint32_t (&query)[FEATURES / 16][4], bs_shared<T> rows,
-                         const bs__attention_arguments &a, const attention_place &p, uint64_t table,
-                         const attention_axis &axis, bool along_x)
+BS_DEVICE void attention_half_bias(bs_shared<float> bias, const uint32_t (&query)[FEATURES / 16][4],
+                                   bs_shared<T> rows, const bs__attention_arguments &a,
+                                   const attention_place &p, uint64_t table, const attention_axis &axis,
+                                   bool along_x)
 {
     int position[2];
     const int row = fragment_warp() * 16 + fragment_row();
@@ -92,12 +94,13 @@ BS_DEVICE void half_bias(bs_shared<float> bias, const uint32_t (&query)[FEATURES
     }
     for (int first = axis.low; first < axis.high + axis.length; first += KEYS) {
         bs_barrier();
-        half_copy_table<T, FEATURES, KEYS>(rows, a, bs_at<const T>(table), first, 2 * axis.length - 1);
+        attention_half_copy_table<T, FEATURES, KEYS>(rows, a, bs_at<const T>(table), first,
+                                                     2 * axis.length - 1);
         bs_copy_commit();
         bs_copy_wait<0>();
         bs_barrier();
         float product[KEYS / 8][4];
-        half_scores<T, FEATURES, KEYS>(product, query, rows, KEYS);
+        attention_half_scores<T, FEATURES, KEYS>(product, query, rows, KEYS);
         BS_UNROLL for (int n = 0; n < KEYS / 8; n++) BS_UNROLL for (int e = 0; e < 4; e++)
         {
             const int key =
@@ -111,8 +114,8 @@ BS_DEVICE void half_bias(bs_shared<float> bias, const uint32_t (&query)[FEATURES
 
 // Scores become exponents of 2: scaled, with their relative positions, -infinity behind the last key.
 template <int KEYS>
-BS_DEVICE void half_exponents(float (&score)[KEYS / 8][4], bs_shared<float> bias,
-                              const bs__attention_arguments &a, const attention_place &p, int first)
+BS_DEVICE void attention_half_exponents(float (&score)[KEYS / 8][4], bs_shared<float> bias,
+                                        const bs__attention_arguments &a, const attention_place &p, int first)
 {
     const int row = fragment_warp() * 16 + fragment_row(), column = fragment_column();
     if (a.bias_stride && a.w == KEYS) { // the tile is row first / w of the grid
@@ -147,8 +150,8 @@ BS_DEVICE void half_exponents(float (&score)[KEYS / 8][4], bs_shared<float> bias
 
 // The weights of a tile's keys, relative to the largest exponent so far; what was summed before shrinks accordingly.
 template <int WIDE, int KEYS>
-BS_DEVICE void half_softmax(float (&score)[KEYS / 8][4], float (&out)[WIDE][4], float (&largest)[2],
-                            float (&sum)[2])
+BS_DEVICE void attention_half_softmax(float (&score)[KEYS / 8][4], float (&out)[WIDE][4], float (&largest)[2],
+                                      float (&sum)[2])
 {
     BS_UNROLL for (int i = 0; i < 2; i++)
     {
@@ -176,7 +179,7 @@ BS_DEVICE void half_softmax(float (&score)[KEYS / 8][4], float (&out)[WIDE][4], 
 template <class T, int FEATURES, int KEYS> BS_DEVICE void attention_tensor(const bs__attention_arguments &a)
 {
     constexpr int STRIDE = FEATURES + 8, WIDE = FEATURES / 8;
-    const attention_place p = attention_here(a, HALF_QUERIES);
+    const attention_place p = attention_here(a, ATTENTION_HALF_QUERIES);
     if (p.first >= p.queries)
         return;
     BS_SHARED_DYNAMIC(float, shared);
@@ -187,7 +190,7 @@ template <class T, int FEATURES, int KEYS> BS_DEVICE void attention_tensor(const
     const bool active = p.first + fragment_warp() * 16 < p.queries; // has the warp any queries?
 
     uint32_t query[FEATURES / 16][4];
-    half_copy_queries<T, FEATURES>(key, a, p);
+    attention_half_copy_queries<T, FEATURES>(key, a, p);
     bs_copy_commit();
     bs_copy_wait<0>();
     bs_barrier();
@@ -195,31 +198,31 @@ template <class T, int FEATURES, int KEYS> BS_DEVICE void attention_tensor(const
         fragment_left_along(query[k], key, STRIDE, fragment_warp() * 16, 16 * k);
     bs_barrier();
     if (a.bias_stride) {
-        half_bias<T, FEATURES, KEYS>(bias, query, key, a, p, a.rel_h, attention_axis_y(a, p, HALF_QUERIES),
-                                     false);
-        half_bias<T, FEATURES, KEYS>(bias + a.h, query, key, a, p, a.rel_w,
-                                     attention_axis_x(a, p, HALF_QUERIES), true);
+        attention_half_bias<T, FEATURES, KEYS>(bias, query, key, a, p, a.rel_h,
+                                               attention_axis_y(a, p, ATTENTION_HALF_QUERIES), false);
+        attention_half_bias<T, FEATURES, KEYS>(bias + a.h, query, key, a, p, a.rel_w,
+                                               attention_axis_x(a, p, ATTENTION_HALF_QUERIES), true);
     }
 
     float out[WIDE][4] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-    half_copy_keys<T, FEATURES, KEYS>(key, a, p, ATTENTION_K, 0);
+    attention_half_copy_keys<T, FEATURES, KEYS>(key, a, p, ATTENTION_K, 0);
     bs_copy_commit();
     for (int first = 0; first < p.keys; first += KEYS) {
-        half_copy_keys<T, FEATURES, KEYS>(value, a, p, ATTENTION_V, first);
+        attention_half_copy_keys<T, FEATURES, KEYS>(value, a, p, ATTENTION_V, first);
         bs_copy_commit();
         bs_copy_wait<1>();
         bs_barrier(); // keys are there
         float score[KEYS / 8][4];
         if (active)
-            half_scores<T, FEATURES, KEYS>(score, query, key, p.keys - first);
+            attention_half_scores<T, FEATURES, KEYS>(score, query, key, p.keys - first);
         bs_barrier(); // and were read
         if (first + KEYS < p.keys)
-            half_copy_keys<T, FEATURES, KEYS>(key, a, p, ATTENTION_K, first + KEYS);
+            attention_half_copy_keys<T, FEATURES, KEYS>(key, a, p, ATTENTION_K, first + KEYS);
         bs_copy_commit();
 
         if (active) {
-            half_exponents<KEYS>(score, bias, a, p, first);
-            half_softmax<WIDE, KEYS>(score, out, largest, sum);
+            attention_half_exponents<KEYS>(score, bias, a, p, first);
+            attention_half_softmax<WIDE, KEYS>(score, out, largest, sum);
         }
         bs_copy_wait<1>();
         bs_barrier(); // values are there

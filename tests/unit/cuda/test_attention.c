@@ -90,6 +90,16 @@ static void heads_of_the_encoders(void **state)
         compare_all(*state, &cases[i]);
 }
 
+/* Where a tile of keys is one row of the grid; the window sticks out below and on the right. */
+static void rows_as_long_as_a_tile(void **state)
+{
+    static const struct attention_case cases[] = {{1, 3, 64, 1, 8, 0, false, -1, -1, 0},
+                                                  {1, 2, 32, 1, 100, 0, false, -1, -1, 0},
+                                                  {1, 2, 33, 1, 96, 32, true, -1, -1, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        compare(*state, BS__F16, &cases[i]);
+}
+
 static void windows_that_fit_and_that_stick_out(void **state)
 {
     static const struct attention_case cases[] = {
@@ -209,6 +219,7 @@ int main(void)
         cmocka_unit_test_teardown(heads_of_any_number_of_features, cuda_test_end),
         cmocka_unit_test_teardown(relative_positions_of_odd_grids, cuda_test_end),
         cmocka_unit_test_teardown(heads_of_the_encoders, cuda_test_end),
+        cmocka_unit_test_teardown(rows_as_long_as_a_tile, cuda_test_end),
         cmocka_unit_test_teardown(windows_that_fit_and_that_stick_out, cuda_test_end),
         cmocka_unit_test_teardown(tables_of_another_length, cuda_test_end),
         cmocka_unit_test_teardown(large_logits_do_not_overflow, cuda_test_end),
