@@ -49,6 +49,7 @@ bs_status bs__attention_describe(const struct bs__cuda_attention *c, struct bs__
     a->w = c->window ? c->window : a->grid_w;
     a->windows_y = (a->grid_h + a->h - 1) / a->h;
     a->windows_x = (a->grid_w + a->w - 1) / a->w;
+    a->whole = a->h == a->grid_h && a->w == a->grid_w;
     a->reciprocal = ((uint64_t)1 << 32) / (uint64_t)a->w + 1;
     /* k / w by the reciprocal is exact while k w < 2^32. */
     if (a->w > 1 && (int64_t)a->h * a->w > ((int64_t)UINT32_MAX - 1) / a->w)

@@ -63,6 +63,8 @@ BS_DEVICE int64_t attention_query_token(const bs__attention_arguments &a, const 
 // The same of key k; negative where it lies outside the grid.
 BS_DEVICE int64_t attention_key_token(const bs__attention_arguments &a, const attention_place &p, int k)
 {
+    if (a.whole)
+        return k;
     const int y = attention_row(a, k), row = p.top + y, column = p.left + (k - y * a.w);
     return row < a.grid_h && column < a.grid_w ? (int64_t)row * a.grid_w + column : -1;
 }

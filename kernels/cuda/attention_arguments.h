@@ -14,6 +14,7 @@ struct bs__attention_arguments {
     int32_t heads, features;
     int32_t bias_stride; /* floats of shared memory for the relative positions of one query; 0: none */
     int32_t vectors;     /* is each row of a head 16-byte aligned and a multiple of 16 bytes? */
+    int32_t whole;       /* is the window the whole grid, so that key k is token k? */
     float scale;         /* log2(e) / sqrt(features) */
 };
 

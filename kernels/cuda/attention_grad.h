@@ -18,7 +18,7 @@ struct bs__cuda_attention_grad {
 };
 
 size_t bs__cuda_attention_grad_workspace(const struct bs__cuda_attention_grad *c);
-/* Queues the backward. Errors as bs__cuda_attention. */
+/* Queues the backward. Errors as bs__cuda_attention; heads of more than 80 features need a device from sm_80 on. */
 bs_status bs__cuda_attention_grad(struct bs__queue *q, const struct bs__cuda_attention_grad *c,
                                   struct bs_err *err) BS_NODISCARD;
 
