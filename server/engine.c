@@ -177,6 +177,7 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
     s->params = req->params;
     s->want_maps = req->want_maps;
     s->want_objects = req->want_objects;
+    s->preview_side = req->preview_side;
     s->interactive = req->interactive;
     t->interactive = req->interactive;
     t->report_death = req->report_death;
@@ -184,7 +185,9 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
         snprintf(t->owner, sizeof t->owner, "%s", req->owner);
     t->cb = *cb;
     if ((rc = duplicate(t, req->model_fd, err)) != BS_OK ||
-        (rc = duplicate(t, req->image_fd, err)) != BS_OK || (rc = enqueue(e, t, err)) != BS_OK)
+        (rc = duplicate(t, req->image_fd, err)) != BS_OK ||
+        (req->preview_side && (rc = duplicate(t, req->preview_fd, err)) != BS_OK) ||
+        (rc = enqueue(e, t, err)) != BS_OK)
         goto cleanup;
     *task = t;
     t = NULL;

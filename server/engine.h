@@ -7,6 +7,7 @@
 
 #include "kernels/executable.h"
 #include "model/card.h"
+#include "model/predict/preview.h"
 #include "model/predict/segment.h"
 
 struct bs_engine;
@@ -41,6 +42,10 @@ struct bs_engine_request {
     double pixel_size; /* um, 0 unknown; overrides the file's when > 0 */
     struct bs_segment_params params;
     bool want_maps, want_objects;
+    /* > 0: the foreground map is shown while it is computed, reduced to that side (model/predict/preview.h). preview_fd
+       is a sealed memfd of preview_side * preview_side zeros that the worker paints into. */
+    uint32_t preview_side;
+    int preview_fd;
     bool interactive; /* goes before batch work */
     const char
         *owner; /* who asked: interactive requests take turns between owners; NULL: nobody in particular */
@@ -61,6 +66,8 @@ struct bs_engine_callbacks {
     void *ctx;
     void (*started)(void *ctx);
     void (*progress)(void *ctx, int done, int total);
+    /* Optional: rows of the preview's file lie width bytes apart. Before the progress that counts the tile. */
+    void (*preview)(void *ctx, const struct bs_preview_part *part);
     /* Exactly once per accepted task, result NULL unless status is BS_OK. Takes over result's descriptors. */
     void (*done)(void *ctx, bs_status status, const struct bs_err *err,
                  const struct bs_engine_result *result);

@@ -264,8 +264,13 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
             t->cb.started(t->cb.ctx);
         return mine;
     case BS_WORKER_PROGRESS:
-        if (m->body.progress.done < 0 || m->body.progress.total < m->body.progress.done)
+        if (m->body.progress.done < 0 || m->body.progress.total < m->body.progress.done ||
+            !bs_preview_part_valid(&m->body.progress.preview, mine && t->message.type == BS_WORKER_SEGMENT
+                                                                  ? t->message.body.segment.preview_side
+                                                                  : 0))
             return false;
+        if (mine && t->cb.preview && !bs_preview_empty(&m->body.progress.preview))
+            t->cb.preview(t->cb.ctx, &m->body.progress.preview);
         if (mine && t->cb.progress)
             t->cb.progress(t->cb.ctx, m->body.progress.done, m->body.progress.total);
         return mine;

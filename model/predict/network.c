@@ -15,6 +15,7 @@ struct work {
     const struct bs__layout *layout;
     const struct bs__statistics *statistics;
     struct bs__maps *maps;
+    const struct bs_segment_progress *progress; /* NULL: nobody hears */
     struct bs_executable *exe;
     float *in, *logits, *out; /* (batch, channels, net_h, net_w) */
     int in_channels;
@@ -62,6 +63,26 @@ static bs_status fill(struct work *w, int slot, int64_t k, struct bs_err *err)
     return BS_OK;
 }
 
+/* The part of the foreground that a finished window decided; map is that of the window, stride long. */
+static void show(const struct work *w, const struct bs__window *y, const struct bs__window *x,
+                 const float *map, int64_t stride)
+{
+    if (!w->progress || !w->progress->core || y->to <= y->from || x->to <= x->from)
+        return;
+    const struct bs_segment_core core = {.map_h = w->plane->h,
+                                         .map_w = w->plane->w,
+                                         .image_h = w->plane->source_h,
+                                         .image_w = w->plane->source_w,
+                                         .top = (size_t)y->from,
+                                         .left = (size_t)x->from,
+                                         .bottom = (size_t)y->to,
+                                         .right = (size_t)x->to,
+                                         .foreground =
+                                             map + (y->from - y->origin) * stride + (x->from - x->origin),
+                                         .stride = (size_t)stride};
+    w->progress->core(w->progress->ctx, &core);
+}
+
 static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
 {
     const struct bs__layout *l = w->layout;
@@ -84,6 +105,7 @@ static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
                 return rc;
         }
     }
+    show(w, &y, &x, maps, l->window_w);
     return BS_OK;
 }
 
@@ -129,6 +151,7 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
                      .layout = l,
                      .statistics = statistics,
                      .maps = maps,
+                     .progress = progress,
                      .in_channels = bs_arch_in_channels(arch)};
     struct bs__fixed_norm *fixed = NULL;
     bs_status rc = BS_OK;
@@ -182,6 +205,9 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
         for (int i = 0; i < filled && !in_place; i++)
             if ((rc = stitch(&w, i, k + i, err)) != BS_OK)
                 goto cleanup;
+        if (in_place)
+            show(&w, &(struct bs__window){0, 0, (int64_t)plane->h},
+                 &(struct bs__window){0, 0, (int64_t)plane->w}, maps->data, (int64_t)plane->w);
         if (progress && progress->tile)
             progress->tile(progress->ctx, (int)(k + filled), (int)tiles);
     }

@@ -9,6 +9,7 @@
        network.c   runs the executable over the windows and stitches their cores
        norm_statistics.c   for tiles: the statistics that instance and group norms would have seen in the whole image
        maps.c      the stitched maps, in memory or in a file without a name
+       preview.c   what a viewer is shown of the maps meanwhile
        segment.c   all of it, then model/instances */
 #ifndef BS_MODEL_PREDICT_INTERNAL_H
 #define BS_MODEL_PREDICT_INTERNAL_H

@@ -79,10 +79,21 @@ struct bs_segment_result {
 };
 void bs_segment_result_free(struct bs_segment_result *r);
 
-/* Progress after every tile (and with done = 0 while a tiled image's norms are measured), on the executor thread; maps of the finished core may be looked at during the call. */
+/* A finished part of the foreground map (the first one), at the network's scale. */
+struct bs_segment_core {
+    size_t map_h, map_w;             /* of the whole map */
+    size_t image_h, image_w;         /* of the image */
+    size_t top, left, bottom, right; /* of the part, half open */
+    const float *foreground;         /* its first sample, 0 to 1 */
+    size_t stride;                   /* samples from row to row */
+};
+
+/* Progress after every tile (and with done = 0 while a tiled image's norms are measured), on the executor thread. */
 struct bs_segment_progress {
     void *ctx;
     void (*tile)(void *ctx, int done, int total);
+    /* Optional (NULL: nobody looks): a tile's part of the map, during the call only; tile() counts it afterwards. */
+    void (*core)(void *ctx, const struct bs_segment_core *core);
 };
 
 /* image must be one plane: axes "yx", or "yxc"/"cyx" of which a channel is chosen. */

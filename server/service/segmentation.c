@@ -4,11 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIELD_PIXELS   3 /* SegmentRequest */
-#define FIELD_LABELS   2 /* SegmentResponse */
-#define FIELD_MAPS     3
-#define FIELD_ACCEPTED 1 /* SegmentStreamResponse */
-#define FIELD_PROGRESS 2
+#define FIELD_PIXELS         3 /* SegmentRequest */
+#define FIELD_LABELS         2 /* SegmentResponse */
+#define FIELD_MAPS           3
+#define FIELD_ACCEPTED       1 /* SegmentStreamResponse */
+#define FIELD_PROGRESS       2
+#define FIELD_PREVIEW        7
+#define FIELD_PREVIEW_PIXELS 9 /* PreviewPart */
+
+#define PREVIEW_MIN_MS 20
+#define PREVIEW_MAX_MS 60000
+#define PREVIEW_MS     100
 
 /* What the engine gave, ready to leave. */
 struct outcome {
@@ -142,6 +148,39 @@ static bs_status tell_progress(struct bs_call *call, int done, int total, struct
     return bs_call_write_inside(call, FIELD_PROGRESS, &progress.base, NULL, 0, err);
 }
 
+static bs_status tell_preview(struct bs_call *call, const struct bs_preview_part *part,
+                              struct bs_mapping *pixels, struct bs_err *err)
+{
+    Bioseg__V1__PreviewPart message = BIOSEG__V1__PREVIEW_PART__INIT;
+    const struct bs_call_bytes bytes = {FIELD_PREVIEW_PIXELS, pixels, 0, bs_mapping_size(pixels)};
+    message.height = part->height;
+    message.width = part->width;
+    message.pixel_height = part->pixel_height;
+    message.pixel_width = part->pixel_width;
+    message.top = part->top;
+    message.left = part->left;
+    message.bottom = part->bottom;
+    message.right = part->right;
+    return bs_call_write_inside(call, FIELD_PREVIEW, &message.base, &bytes, 1, err);
+}
+
+static bs_status preview(const Bioseg__V1__PreviewRequest *wanted, struct bs__audience *audience,
+                         struct bs_err *err)
+{
+    if (!wanted)
+        return BS_OK;
+    audience->preview = tell_preview;
+    audience->preview_side = wanted->max_side_px ? wanted->max_side_px : BS_PREVIEW_MAX_SIDE;
+    audience->preview_ms = wanted->interval_ms ? wanted->interval_ms : PREVIEW_MS;
+    if (audience->preview_side < BS_PREVIEW_MIN_SIDE || audience->preview_side > BS_PREVIEW_MAX_SIDE)
+        return BS_FAIL(err, BS_EINVAL, "preview.max_side_px is %u; %d to %d is accepted, or 0 for %d",
+                       audience->preview_side, BS_PREVIEW_MIN_SIDE, BS_PREVIEW_MAX_SIDE, BS_PREVIEW_MAX_SIDE);
+    if (audience->preview_ms < PREVIEW_MIN_MS || audience->preview_ms > PREVIEW_MAX_MS)
+        return BS_FAIL(err, BS_EINVAL, "preview.interval_ms is %u; %d to %d is accepted, or 0 for %d",
+                       audience->preview_ms, PREVIEW_MIN_MS, PREVIEW_MAX_MS, PREVIEW_MS);
+    return BS_OK;
+}
+
 static bs_status stream_answer(struct bs_call *call, const struct outcome *o, const struct bs__work *work,
                                struct bs_err *err)
 {
@@ -165,6 +204,7 @@ static bs_status segment_stream(void *service, struct bs_call *call, const Proto
     struct bs__work work = {.want_labels = false};
     struct bs_engine_result result;
     struct outcome outcome = {.json = NULL};
+    struct bs__audience audience = {.progress = tell_progress};
     ProtobufCMessage *message;
     bs_status rc;
     (void)unused;
@@ -176,12 +216,12 @@ static bs_status segment_stream(void *service, struct bs_call *call, const Proto
         goto cleanup;
     }
     const Bioseg__V1__SegmentStart *start = request->start;
-    if ((rc = bs__inbox_open_memory(&inbox, s, start->total_bytes, err)) != BS_OK ||
+    if ((rc = preview(start->preview, &audience, err)) != BS_OK ||
+        (rc = bs__inbox_open_memory(&inbox, s, start->total_bytes, err)) != BS_OK ||
         (rc = bs__work_decode(s, start->spec, start->image, start->total_bytes, &work, err)) != BS_OK ||
         (rc = tell_accepted(call, &work, err)) != BS_OK ||
         (rc = bs__inbox_receive(&inbox, call, part, err)) != BS_OK ||
-        (rc = bs__run(s, call, &work, inbox.fd, bs__inbox_bytes(&inbox), tell_progress, &result, err)) !=
-            BS_OK ||
+        (rc = bs__run(s, call, &work, inbox.fd, bs__inbox_bytes(&inbox), &audience, &result, err)) != BS_OK ||
         (rc = take_outcome(s, call, &work, inbox.hash, &result, &outcome, err)) != BS_OK)
         goto cleanup;
     rc = stream_answer(call, &outcome, &work, err);

@@ -103,12 +103,21 @@ bs_status bs__model_info(const struct bs_model_record *record, struct bs_model_i
 
 /* ---- run.c: one engine task, waited for ---- */
 
-/* Runs and waits; cancelled with the call. progress (may be NULL) is called on the handler's thread. The result's
-   descriptors are the caller's. */
+/* Who hears of a run while it goes on; on the handler's thread, which may block in them: what comes meanwhile is put
+   together. An error cancels the run. */
+struct bs__audience {
+    bs_status (*progress)(struct bs_call *call, int done, int total, struct bs_err *err); /* may be NULL */
+    /* pixels: the part's, without gaps. Not called with preview_side 0. */
+    bs_status (*preview)(struct bs_call *call, const struct bs_preview_part *part, struct bs_mapping *pixels,
+                         struct bs_err *err);
+    uint32_t preview_side;
+    uint32_t preview_ms; /* least time between two */
+};
+
+/* Runs and waits; cancelled with the call. audience may be NULL. The result's descriptors are the caller's. */
 bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__work *work, int image_fd,
-                  uint64_t image_bytes,
-                  bs_status (*progress)(struct bs_call *call, int done, int total, struct bs_err *err),
-                  struct bs_engine_result *result, struct bs_err *err) BS_NODISCARD;
+                  uint64_t image_bytes, const struct bs__audience *audience, struct bs_engine_result *result,
+                  struct bs_err *err) BS_NODISCARD;
 
 /* ---- outbox.c: results that leave ---- */
 

@@ -26,7 +26,7 @@ static const struct {
     uint32_t bytes;
     int min_fds, max_fds;
 } shape[BS_WORKER_TYPES] = {
-    [BS_WORKER_SEGMENT] = {sizeof(struct bs_worker_segment), 2, 2},
+    [BS_WORKER_SEGMENT] = {sizeof(struct bs_worker_segment), 2, 3},
     [BS_WORKER_LOAD] = {sizeof(struct bs_worker_model), 1, 1},
     [BS_WORKER_UNLOAD] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_PLAN] = {sizeof(struct bs_worker_plan), 1, 1},

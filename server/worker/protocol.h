@@ -7,6 +7,7 @@
 
 #include "kernels/executable.h"
 #include "model/card.h"
+#include "model/predict/preview.h"
 #include "model/predict/segment.h"
 
 #define BS_WORKER_PROTOCOL  3u
@@ -18,7 +19,7 @@
 
 enum bs_worker_type {
     /* daemon to worker */
-    BS_WORKER_SEGMENT = 1, /* fds: model, image */
+    BS_WORKER_SEGMENT = 1, /* fds: model, image; preview if wanted */
     BS_WORKER_LOAD,        /* fds: model */
     BS_WORKER_UNLOAD,
     BS_WORKER_PLAN, /* fds: model */
@@ -48,6 +49,8 @@ struct bs_worker_segment {
     uint64_t dim[BS_IMAGE_MAX_DIM];
     double pixel_size;
     uint32_t want_maps, want_objects, interactive;
+    uint32_t preview_side; /* 0: nobody looks; else the third descriptor is a file to paint into, of that many
+                              bytes squared */
     struct bs_segment_params params;
 };
 
@@ -81,6 +84,7 @@ struct bs_worker_failure {
 
 struct bs_worker_progress {
     int32_t done, total;
+    struct bs_preview_part preview; /* what has been painted since the message before; may be empty */
 };
 
 struct bs_worker_pong {

@@ -133,11 +133,41 @@ static bs_status seal(void *data, size_t bytes, int *out, struct bs_err *err)
     return BS_OK;
 }
 
+/* Tells how far the work is, and where the preview, memory that the daemon sees, has changed. */
 struct reporter {
     int sock;
     uint64_t task;
     double last;
+    struct bs_preview preview; /* pixels NULL: nobody looks */
 };
+
+static bs_status open_preview(struct reporter *r, const struct bs_worker_message *m, struct bs_err *err)
+{
+    const uint32_t side = m->body.segment.preview_side;
+    struct stat st;
+    if (side == 0)
+        return BS_OK;
+    if (side < BS_PREVIEW_MIN_SIDE || side > BS_PREVIEW_MAX_SIDE || m->nfd < 3 || fstat(m->fd[2], &st) != 0 ||
+        (size_t)st.st_size != (size_t)side * side)
+        return BS_FAIL(err, BS_EINVAL, "the file for a preview of %u pixels a side is none", side);
+    void *pixels = mmap(NULL, (size_t)side * side, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[2], 0);
+    if (pixels == MAP_FAILED)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a preview: %s", strerror(errno));
+    r->preview = (struct bs_preview){.max_side = side, .pixels = pixels};
+    return BS_OK;
+}
+
+static void close_preview(struct reporter *r)
+{
+    if (r->preview.pixels)
+        munmap(r->preview.pixels, (size_t)r->preview.max_side * r->preview.max_side);
+}
+
+static void paint_core(void *ctx, const struct bs_segment_core *core)
+{
+    struct reporter *r = ctx;
+    bs_preview_add(&r->preview, core);
+}
 
 static void report_tile(void *ctx, int done, int total)
 {
@@ -149,6 +179,8 @@ static void report_tile(void *ctx, int done, int total)
     struct bs_worker_message m = {.type = BS_WORKER_PROGRESS, .task = r->task};
     m.body.progress.done = done;
     m.body.progress.total = total;
+    if (r->preview.pixels)
+        m.body.progress.preview = bs_preview_take(&r->preview);
     bs__tell(r->sock, &m);
 }
 
@@ -202,10 +234,13 @@ static bs_status segment(struct bs__models *models, int sock, struct bs_worker_m
     struct bs_model *model = NULL;
     struct bs_segment_result result = {0};
     struct reporter reporter = {.sock = sock, .task = m->task};
-    struct bs_segment_progress progress = {&reporter, report_tile};
+    struct bs_segment_progress progress = {.ctx = &reporter, .tile = report_tile};
     bs_status rc;
-    if ((rc = bs__models_get(models, s->model_key, m->fd[0], &model, err)) != BS_OK)
+    if ((rc = open_preview(&reporter, m, err)) != BS_OK ||
+        (rc = bs__models_get(models, s->model_key, m->fd[0], &model, err)) != BS_OK)
         goto cleanup;
+    if (reporter.preview.pixels)
+        progress.core = paint_core;
     rc = s->raw ? read_raw(s, m->fd[1], &image, err) : decode(s, m->fd[1], &image, err);
     if (rc != BS_OK)
         goto cleanup;
@@ -222,6 +257,7 @@ static bs_status segment(struct bs__models *models, int sock, struct bs_worker_m
         rc = fill_done(done, s, &result, err);
     bs__models_settle(models, s->model_key);
 cleanup:
+    close_preview(&reporter);
     bs_segment_result_free(&result);
     bs_image_unref(image);
     return rc;

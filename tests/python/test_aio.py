@@ -26,6 +26,19 @@ def test_many_at_once_give_what_the_blocking_client_gives(daemon, client, blobs)
         assert (result.labels == client.segment(image, model="nuclei").labels).all()
 
 
+def test_a_preview_comes_in_the_event_loop(daemon, blobs):
+    async def story():
+        import threading
+
+        seen = []
+        async with bioseg.aio.Client(daemon.address()) as c:
+            await c.segment(np.tile(blobs(300, 300), (2, 2)), model="nuclei", tile=64, preview_side=100,
+                            preview=lambda p: seen.append((threading.current_thread(), p.pixels.shape)))
+        assert seen and set(seen) == {(threading.main_thread(), (100, 100))}
+
+    run(story())
+
+
 def test_jobs_models_and_refusals(daemon, blobs):
     async def story():
         async with bioseg.aio.Client(daemon.address()) as c:

@@ -31,6 +31,25 @@ def test_a_stream_and_one_message_give_the_same_bytes(client, blobs):
     assert tiles[-1].done == tiles[-1].total >= 1 and seen[-1].phase == "download" and seen[-1].done == seen[-1].total
 
 
+def test_a_preview_grows_into_the_foreground_map_and_changes_no_label(client, blobs):
+    image = np.tile(blobs(400, 400), (2, 2))
+    plain = client.segment(image, model="nuclei", tile=128, outputs=("labels", "maps"))
+    shown = []
+    result = client.segment(image, model="nuclei", tile=128, preview=shown.append, preview_side=200)
+    assert (result.labels == plain.labels).all() and shown
+    last = shown[-1]
+    assert last.pixels.shape == (200, 200) and last.pixel == (4, 4) and last.pixels.dtype == np.uint8
+    expected = np.rint(255 * plain.maps[0][2::4, 2::4])
+    assert np.abs(last.pixels[last.part] - expected[last.part]).max() <= 1
+    assert all(a.pixels is not b.pixels for a, b in zip(shown, shown[1:]))
+    shown.clear()
+    for step in client.start(image, model="nuclei", tile=128, preview=shown.append):
+        assert isinstance(step, bioseg.Progress)
+    assert shown
+    with pytest.raises(bioseg.errors.InvalidRequest, match="16 to 1024"):
+        client.segment(image, model="nuclei", preview=shown.append, preview_side=5000)
+
+
 def test_a_file_its_bytes_and_its_path_give_the_same_labels(client):
     results = [client.segment(x, model="nuclei") for x in (SAMPLE, str(SAMPLE), SAMPLE.read_bytes())]
     assert results[0].object_count > 100

@@ -147,6 +147,15 @@ static void on_progress(void *ctx, int done, int total)
     pthread_mutex_unlock(&t->mu);
 }
 
+static void on_preview(void *ctx, const struct bs_preview_part *part)
+{
+    struct task *t = ctx;
+    pthread_mutex_lock(&t->mu);
+    t->previews++;
+    bs_preview_join(&t->preview, part);
+    pthread_mutex_unlock(&t->mu);
+}
+
 static void on_done(void *ctx, bs_status status, const struct bs_err *err,
                     const struct bs_engine_result *result)
 {
@@ -165,7 +174,8 @@ static void on_done(void *ctx, bs_status status, const struct bs_err *err,
 
 void submit(struct bs_engine *e, struct task *t, const struct bs_engine_request *r)
 {
-    struct bs_engine_callbacks cb = {t, on_started, on_progress, on_done};
+    struct bs_engine_callbacks cb = {
+        .ctx = t, .started = on_started, .progress = on_progress, .preview = on_preview, .done = on_done};
     struct bs_err err = {.msg = ""};
     memset(t, 0, sizeof *t);
     t->result = (struct bs_engine_result){.labels_fd = -1, .maps_fd = -1, .objects_fd = -1};

@@ -47,6 +47,8 @@ struct task {
     pthread_cond_t changed;
     struct bs_engine_task *handle;
     int started, progressed, last_done, total, ended;
+    int previews;
+    struct bs_preview_part preview; /* all parts together */
     bs_status status;
     struct bs_err err;
     struct bs_engine_result result;

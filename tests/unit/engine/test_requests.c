@@ -2,6 +2,7 @@
 #include "engine_support.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -241,6 +242,71 @@ static void destroying_the_engine_ends_every_task_once_and_soon(void **state)
     close(image);
 }
 
+/* The first map of a result, as the preview shows it. */
+static void expect_preview(const struct task *t, int preview, size_t side, size_t preview_side)
+{
+    const size_t factor = (side + preview_side - 1) / preview_side, n = (side + factor - 1) / factor;
+    const uint8_t *shown = mmap(NULL, preview_side * preview_side, PROT_READ, MAP_SHARED, preview, 0);
+    const float *map = mmap(NULL, 3 * side * side * 4, PROT_READ, MAP_PRIVATE, t->result.maps_fd, 0);
+    assert_true(shown != MAP_FAILED && map != MAP_FAILED);
+    assert_int_equal(t->preview.height, n);
+    assert_int_equal(t->preview.width, n);
+    assert_true(t->preview.top == 0 && t->preview.left == 0);
+    assert_true(t->preview.bottom == n && t->preview.right == n);
+    assert_true(t->preview.pixel_height == (double)factor && t->preview.pixel_width == (double)factor);
+    int bright = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < n; k++) {
+            size_t y = i * factor + factor / 2, x = k * factor + factor / 2;
+            float v = map[(y < side ? y : side - 1) * side + (x < side ? x : side - 1)];
+            assert_true(fabs((double)shown[i * n + k] - 255.0 * v) <= 0.51);
+            bright += shown[i * n + k] > 0;
+        }
+    assert_true(bright > 0);
+    munmap((void *)(uintptr_t)shown, preview_side * preview_side);
+    munmap((void *)(uintptr_t)map, 3 * side * side * 4);
+}
+
+static void a_preview_shows_the_foreground_map_reduced(void **state)
+{
+    struct lab *lab = *state;
+    int image = image_file(250);
+    static const uint32_t sides[] = {64, 300, 16};
+    for (int i = 0; i < 6; i++) { /* in tiles, and the whole image at once */
+        struct task t;
+        struct bs_engine_request r = raw_request(lab, image, 250, i < 3 ? 32 : 0);
+        int preview = memfd_create("preview", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        r.preview_side = sides[i % 3];
+        assert_int_equal(ftruncate(preview, (off_t)r.preview_side * r.preview_side), 0);
+        r.preview_fd = preview;
+        r.want_maps = true;
+        submit(lab->engine, &t, &r);
+        if (wait_end(&t) != BS_OK)
+            fail_msg("%s", t.err.msg);
+        assert_true(t.previews >= 1 && t.previews <= t.progressed);
+        expect_preview(&t, preview, 250, r.preview_side);
+        forget(&t);
+        close(preview);
+    }
+    close(image);
+}
+
+static void a_preview_into_a_file_of_another_size_is_refused(void **state)
+{
+    struct lab *lab = *state;
+    struct task t;
+    int image = image_file(64), preview = memory_file("abc", 3);
+    struct bs_engine_request r = raw_request(lab, image, 64, 0);
+    r.preview_side = 64;
+    r.preview_fd = preview;
+    submit(lab->engine, &t, &r);
+    assert_int_equal(wait_end(&t), BS_EINVAL);
+    forget(&t);
+    expect_service(lab, 64);
+    close(preview);
+    close(image);
+}
+
 static void planned_memory_is_known_before_the_work(void **state)
 {
     struct lab *lab = *state;
@@ -265,6 +331,8 @@ int main(void)
         T(a_waiting_task_can_be_cancelled_too),
         T(interactive_work_goes_before_batch_and_owners_take_turns),
         T(destroying_the_engine_ends_every_task_once_and_soon),
+        T(a_preview_shows_the_foreground_map_reduced),
+        T(a_preview_into_a_file_of_another_size_is_refused),
         T(planned_memory_is_known_before_the_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -277,7 +277,7 @@ static void progress_counts_tiles_and_cancel_stops_between_them(void **state)
     struct bs_segment_result r;
     struct bs_err err = {0};
     struct seen seen = {0};
-    struct bs_segment_progress progress = {&seen, on_tile};
+    struct bs_segment_progress progress = {.ctx = &seen, .tile = on_tile};
     struct bs_cancel cancel = {.requested = false};
     params.tile = 64;
     assert_int_equal(bs_segment(model, im, &params, false, &progress, &cancel, &r, &err), BS_OK);

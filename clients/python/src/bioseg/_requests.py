@@ -122,8 +122,10 @@ def segment_spec(model: Any, outputs: frozenset[int], *, parameters: Mapping[str
     return spec
 
 
-def stream_messages(spec: seg.SegmentSpec, source: ImageSource, sent: Any) -> Any:
+def stream_messages(spec: seg.SegmentSpec, source: ImageSource, sent: Any, preview_side: int | None = None) -> Any:
     start = seg.SegmentStart(spec=spec, image=source.description, total_bytes=source.total_bytes)
+    if preview_side is not None:
+        start.preview.max_side_px = preview_side
     return message_parts(seg.SegmentStreamRequest, start, source, sent)
 
 

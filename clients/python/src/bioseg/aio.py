@@ -17,7 +17,7 @@ from typing import Any
 
 from . import client as blocking
 from ._progress import Report, finish, reporter
-from .results import Job, Model, Plan, Progress, Result, ServerInfo
+from .results import Job, Model, Plan, Preview, Progress, Result, ServerInfo
 
 __all__ = ["Client", "JobHandle"]
 
@@ -108,9 +108,12 @@ class Client:
     async def info(self) -> ServerInfo:
         return await self._run(self._client.info)
 
-    async def segment(self, image: Any, *, model: Any, progress: Report = None, **options: Any) -> Result:
+    async def segment(self, image: Any, *, model: Any, progress: Report = None, preview: Callable[[Preview], None] | None = None,
+                      **options: Any) -> Result:
         """Segments an image; arguments as bioseg.Client.segment."""
-        running = await self._run(functools.partial(self._client.start, image, model=model, **options))
+        loop = asyncio.get_running_loop()
+        show = None if preview is None else functools.partial(loop.call_soon_threadsafe, preview)
+        running = await self._run(functools.partial(self._client.start, image, model=model, preview=show, **options))
         report, end = _in_loop(progress)
         try:
             return await self._run(running.result, report)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ._connection import Settings
 from ._images import ImageSource, PixelSize, describe, message_parts
 from ._progress import Report, finish, reporter
 from .errors import BiosegError, Cancelled, ConnectionLost, DamagedResult, InvalidRequest, JobFailed, NotReachable, Refused, from_rpc
-from .results import Job, Model, Plan, Progress, Result, ServerInfo, StreamedResult, from_unary
+from .results import Job, Model, Plan, Preview, PreviewPainter, Progress, Result, ServerInfo, StreamedResult, from_unary
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 from .v1 import segmentation_pb2 as seg
@@ -35,8 +35,10 @@ IMAGE_FILES = (".png", ".tif", ".tiff")
 class Segmentation:
     """A segmentation under way. Iterate over it for progress, ask `result()` for the end of it, `cancel()` it from any thread."""
 
-    def __init__(self, client: Client, spec: seg.SegmentSpec, source: ImageSource, outputs: frozenset[int], timeout: float | None):
+    def __init__(self, client: Client, spec: seg.SegmentSpec, source: ImageSource, outputs: frozenset[int], timeout: float | None,
+                 preview: Callable[[Preview], None] | None = None, preview_side: int = 0):
         self._client = client
+        self._preview, self._painter = preview, PreviewPainter()
         self._assembled = StreamedResult(outputs)
         self._uploaded = 0
         self._total = source.total_bytes
@@ -48,7 +50,7 @@ class Segmentation:
 
         def messages() -> Iterator[Any]:
             try:
-                yield from req.stream_messages(spec, source, sent)
+                yield from req.stream_messages(spec, source, sent, preview_side if preview else None)
             except BiosegError as error:  # gRPC would hide it behind a status of its own
                 self._failure = error
                 self._call.cancel()
@@ -70,6 +72,10 @@ class Segmentation:
     def __iter__(self) -> Iterator[Progress]:
         try:
             for event in self._call:
+                if event.WhichOneof("event") == "preview":
+                    if self._preview is not None:
+                        self._preview(self._painter.take(event.preview))
+                    continue
                 progress = self._assembled.take(event)
                 if progress is not None:
                     yield progress
@@ -262,15 +268,17 @@ class Client:
 
     def start(self, image: Any, *, model: Any, axes: str | None = None, pixel_size: PixelSize = None,
               channel_names: Iterable[str] | None = None, outputs: Iterable[str] = ("labels", "objects"),
-              timeout: float | None = None, **options: Any) -> Segmentation:
+              timeout: float | None = None, preview: Callable[[Preview], None] | None = None, preview_side: int = 0,
+              **options: Any) -> Segmentation:
         """Like `segment`, without waiting: a Segmentation to follow, cancel, or ask for its result."""
         wanted = req.output_set(outputs)
         source = describe(image, axes, pixel_size, list(channel_names or []))
-        return Segmentation(self, req.segment_spec(model, wanted, **options), source, wanted, timeout)
+        return Segmentation(self, req.segment_spec(model, wanted, **options), source, wanted, timeout, preview, preview_side)
 
     def segment(self, image: Any, *, model: Any, axes: str | None = None, pixel_size: PixelSize = None,
                 channel_names: Iterable[str] | None = None, outputs: Iterable[str] = ("labels", "objects"),
-                progress: Report = None, timeout: float | None = None, **options: Any) -> Result:
+                progress: Report = None, timeout: float | None = None, preview: Callable[[Preview], None] | None = None,
+                preview_side: int = 0, **options: Any) -> Result:
         """Segments an image and waits.
 
         image: an array (numpy, dask, zarr, ...), the path of a PNG or TIFF file, or the bytes of one.
@@ -280,14 +288,15 @@ class Client:
         outputs: of "labels", "objects", "maps".
         progress: True for tqdm bars, or a function that is called with Progress.
         timeout: seconds after which DeadlineExceeded is raised.
+        preview: a function that is called with Preview as tiles finish, ten times a second at most; preview_side: its longest side (1024).
         Further options: parameters (a dict; Client.model lists a model's), channel (index or name), no_data, scale,
         target_pixel_size_um, statistics ("image", "block"), planes, tile, halo, precision ("fp32", "bf16"), min_size_um2.
         """
         wanted = req.output_set(outputs)
         source = describe(image, axes, pixel_size, list(channel_names or []))
         spec = req.segment_spec(model, wanted, **options)
-        if progress or source.total_bytes > self._unary_limit():
-            return Segmentation(self, spec, source, wanted, timeout).result(progress)
+        if progress or preview or source.total_bytes > self._unary_limit():
+            return Segmentation(self, spec, source, wanted, timeout, preview, preview_side).result(progress)
         request = seg.SegmentRequest(spec=spec, image=source.description, pixels=source.all_bytes())
         try:
             answer, call = self._calls["Segmentation/Segment"].with_call(request, timeout=timeout, metadata=self._metadata)

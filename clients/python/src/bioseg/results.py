@@ -14,7 +14,7 @@ from .v1 import common_pb2 as common
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 
-__all__ = ["Job", "Model", "ObjectTable", "Parameter", "Plan", "Progress", "Result", "ServerInfo", "ServerWarning"]
+__all__ = ["Job", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Result", "ServerInfo", "ServerWarning"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,33 @@ class Progress:
     phase: str
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The foreground map as far as it is known, reduced, for the eye only. `pixels`: uint8 (y, x), 0 is background (or not known yet), 255
+    foreground; yours to keep. `part`: the rows and columns that are new. `pixel`: rows and columns of the image that one pixel stands for."""
+
+    pixels: np.ndarray
+    part: tuple[slice, slice]
+    pixel: tuple[float, float]
+
+
+class PreviewPainter:
+    """Puts the parts of a preview together."""
+
+    def __init__(self) -> None:
+        self._pixels = np.zeros((0, 0), np.uint8)
+
+    def take(self, p: Any) -> Preview:
+        """A PreviewPart."""
+        if not (p.top < p.bottom <= p.height and p.left < p.right <= p.width and len(p.pixels) == (p.bottom - p.top) * (p.right - p.left)):
+            raise DamagedResult("a part of the preview is out of place")
+        if self._pixels.shape != (p.height, p.width):
+            self._pixels = np.zeros((p.height, p.width), np.uint8)
+        part = (slice(p.top, p.bottom), slice(p.left, p.right))
+        self._pixels[part] = np.frombuffer(p.pixels, np.uint8).reshape(p.bottom - p.top, p.right - p.left)
+        return Preview(self._pixels.copy(), part, (p.pixel_height, p.pixel_width))
 
 
 _COLUMNS = {"id": np.uint32, "area_px": np.uint64, "centroid_y_px": np.float64, "centroid_x_px": np.float64, "top": np.uint32,

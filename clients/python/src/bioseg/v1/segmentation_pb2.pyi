@@ -16,6 +16,36 @@ STATISTICS_SCOPE_BLOCK: StatisticsScope
 STATISTICS_SCOPE_IMAGE: StatisticsScope
 STATISTICS_SCOPE_UNSPECIFIED: StatisticsScope
 
+class PreviewPart(_message.Message):
+    __slots__ = ["bottom", "height", "left", "pixel_height", "pixel_width", "pixels", "right", "top", "width"]
+    BOTTOM_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    PIXELS_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PIXEL_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    RIGHT_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    bottom: int
+    height: int
+    left: int
+    pixel_height: float
+    pixel_width: float
+    pixels: bytes
+    right: int
+    top: int
+    width: int
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_height: _Optional[float] = ..., pixel_width: _Optional[float] = ..., top: _Optional[int] = ..., left: _Optional[int] = ..., bottom: _Optional[int] = ..., right: _Optional[int] = ..., pixels: _Optional[bytes] = ...) -> None: ...
+
+class PreviewRequest(_message.Message):
+    __slots__ = ["interval_ms", "max_side_px"]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SIDE_PX_FIELD_NUMBER: _ClassVar[int]
+    interval_ms: int
+    max_side_px: int
+    def __init__(self, max_side_px: _Optional[int] = ..., interval_ms: _Optional[int] = ...) -> None: ...
+
 class Region(_message.Message):
     __slots__ = ["depth", "height", "width", "x", "y", "z"]
     DEPTH_FIELD_NUMBER: _ClassVar[int]
@@ -106,14 +136,16 @@ class SegmentSpec(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., parameters: _Optional[_Mapping[str, _common_pb2.ParameterValue]] = ..., channel_index: _Optional[int] = ..., channel_name: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., no_data: _Optional[float] = ..., scale: _Optional[float] = ..., target_pixel_size_um: _Optional[float] = ..., plane_mode: _Optional[_Union[PlaneMode, str]] = ..., statistics_scope: _Optional[_Union[StatisticsScope, str]] = ..., tiling: _Optional[_Union[Tiling, _Mapping]] = ..., precision: _Optional[_Union[Precision, str]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.Output, str]]] = ..., min_size_um2: _Optional[float] = ..., separate_planes: bool = ...) -> None: ...
 
 class SegmentStart(_message.Message):
-    __slots__ = ["image", "spec", "total_bytes"]
+    __slots__ = ["image", "preview", "spec", "total_bytes"]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     image: _common_pb2.ImageDescription
+    preview: PreviewRequest
     spec: SegmentSpec
     total_bytes: int
-    def __init__(self, spec: _Optional[_Union[SegmentSpec, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[SegmentSpec, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., total_bytes: _Optional[int] = ..., preview: _Optional[_Union[PreviewRequest, _Mapping]] = ...) -> None: ...
 
 class SegmentStreamRequest(_message.Message):
     __slots__ = ["chunk", "end", "start"]
@@ -126,20 +158,22 @@ class SegmentStreamRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[SegmentStart, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.ChunkEnd, _Mapping]] = ...) -> None: ...
 
 class SegmentStreamResponse(_message.Message):
-    __slots__ = ["accepted", "chunk", "end", "objects", "progress", "start"]
+    __slots__ = ["accepted", "chunk", "end", "objects", "preview", "progress", "start"]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     CHUNK_FIELD_NUMBER: _ClassVar[int]
     END_FIELD_NUMBER: _ClassVar[int]
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
     accepted: SegmentAccepted
     chunk: _common_pb2.Chunk
     end: _common_pb2.ChunkEnd
     objects: _common_pb2.ObjectTable
+    preview: PreviewPart
     progress: _common_pb2.Progress
     start: _common_pb2.ResultStart
-    def __init__(self, accepted: _Optional[_Union[SegmentAccepted, _Mapping]] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., start: _Optional[_Union[_common_pb2.ResultStart, _Mapping]] = ..., objects: _Optional[_Union[_common_pb2.ObjectTable, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.ChunkEnd, _Mapping]] = ...) -> None: ...
+    def __init__(self, accepted: _Optional[_Union[SegmentAccepted, _Mapping]] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., preview: _Optional[_Union[PreviewPart, _Mapping]] = ..., start: _Optional[_Union[_common_pb2.ResultStart, _Mapping]] = ..., objects: _Optional[_Union[_common_pb2.ObjectTable, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.ChunkEnd, _Mapping]] = ...) -> None: ...
 
 class Tiling(_message.Message):
     __slots__ = ["allow_smaller", "batch", "halo_px", "tile_px"]
