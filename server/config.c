@@ -26,6 +26,8 @@ enum key {
     KEY_MAX_IMAGE,
     KEY_MODEL_BUDGET,
     KEY_RESULT_DAYS,
+    KEY_KEPT_MAPS,
+    KEY_KEPT_MINUTES,
     KEY_NO_WINOGRAD
 };
 
@@ -55,6 +57,9 @@ static const struct argp_option options[] = {
      "never)",
      4},
     {"result-days", KEY_RESULT_DAYS, "N", 0, "How long results of jobs are kept (14; 0: for ever)", 4},
+    {"kept-maps", KEY_KEPT_MAPS, "SIZE", 0,
+     "Disk that network maps may take which are kept for new labels with other thresholds (4G; 0: none)", 4},
+    {"kept-minutes", KEY_KEPT_MINUTES, "N", 0, "How long they are kept after their last use (60)", 4},
     {"disk-cap", KEY_DISK_CAP, "SIZE", 0, "Most that stored images, results and models may take (0: no cap)",
      4},
     {"disk-reserve", KEY_DISK_RESERVE, "SIZE", 0, "Space that stays free on the file system (1G)", 4},
@@ -164,6 +169,10 @@ static bs_status one(int key, char *arg, struct bs_config *c, struct bs_err *err
         return integer("hang-seconds", arg, 0, 86400, &c->hang_seconds, err);
     case KEY_RESULT_DAYS:
         return integer("result-days", arg, 0, 36500, &c->result_days, err);
+    case KEY_KEPT_MAPS:
+        return size("kept-maps", arg, &c->kept_maps, err);
+    case KEY_KEPT_MINUTES:
+        return integer("kept-minutes", arg, 1, 525600, &c->kept_minutes, err);
     case KEY_DISK_CAP:
         return size("disk-cap", arg, &c->disk_cap, err);
     case KEY_DISK_RESERVE:
@@ -230,6 +239,8 @@ bs_status bs_config_parse(int argc, char **argv, struct bs_config *c, struct bs_
         .disk_reserve = (uint64_t)1 << 30,
         .max_image = (uint64_t)8 << 30,
         .result_days = 14,
+        .kept_maps = (uint64_t)4 << 30,
+        .kept_minutes = 60,
     };
     struct parse p = {c, err, BS_OK};
     if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0)

@@ -22,7 +22,9 @@ struct bs_config {
     enum bs_log_level log_level;
     uint64_t disk_cap, disk_reserve;  /* bytes; cap 0: none */
     uint64_t max_image, model_budget; /* bytes; budget 0: automatic */
-    int result_days;                  /* 0: results are kept for ever */
+    uint64_t kept_maps;               /* bytes; 0: none are kept */
+    int kept_minutes;
+    int result_days; /* 0: results are kept for ever */
 };
 
 /* Exits with help or usage as argp does. BS_EINVAL names what is wrong and what is accepted. */

@@ -178,6 +178,11 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
     s->want_maps = req->want_maps;
     s->want_objects = req->want_objects;
     s->preview_side = req->preview_side;
+    if (req->kept) {
+        s->kept = req->kept->made ? BS_WORKER_KEPT_MADE : BS_WORKER_KEPT_MAKE;
+        s->kept_max_bytes = req->kept->max_bytes;
+        s->network = req->kept->network;
+    }
     s->interactive = req->interactive;
     t->interactive = req->interactive;
     t->report_death = req->report_death;
@@ -187,7 +192,7 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
     if ((rc = duplicate(t, req->model_fd, err)) != BS_OK ||
         (rc = duplicate(t, req->image_fd, err)) != BS_OK ||
         (req->preview_side && (rc = duplicate(t, req->preview_fd, err)) != BS_OK) ||
-        (rc = enqueue(e, t, err)) != BS_OK)
+        (req->kept && (rc = duplicate(t, req->kept->fd, err)) != BS_OK) || (rc = enqueue(e, t, err)) != BS_OK)
         goto cleanup;
     *task = t;
     t = NULL;

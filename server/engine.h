@@ -46,6 +46,8 @@ struct bs_engine_request {
        is a sealed memfd of preview_side * preview_side zeros that the worker paints into. */
     uint32_t preview_side;
     int preview_fd;
+    /* Maps that outlive the request (model/predict/segment.h); NULL: none. The descriptor is duplicated. */
+    const struct bs_segment_maps *kept;
     bool interactive; /* goes before batch work */
     const char
         *owner; /* who asked: interactive requests take turns between owners; NULL: nobody in particular */
@@ -56,10 +58,11 @@ struct bs_engine_request {
 
 /* What comes back. Descriptors are sealed memfds that the receiver of the callback owns. */
 struct bs_engine_result {
-    int labels_fd;                 /* uint32 (h, w) */
-    int maps_fd;                   /* float32 (channels, h, w) or -1 */
-    int objects_fd;                /* struct bs_object[count] or -1 */
-    struct bs_segment_result info; /* pointers inside are NULL */
+    int labels_fd;                     /* uint32 (h, w) */
+    int maps_fd;                       /* float32 (channels, h, w) or -1 */
+    int objects_fd;                    /* struct bs_object[count] or -1 */
+    struct bs_segment_result info;     /* pointers inside are NULL */
+    struct bs_segment_network network; /* of maps that were written to be kept; map_h 0: none were */
 };
 
 struct bs_engine_callbacks {

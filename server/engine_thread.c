@@ -224,6 +224,8 @@ static void task_done(struct bs_engine *e, struct bs_engine_task *t, struct bs_w
         r.info.seconds_instances = d->seconds_instances;
         r.info.plan_hash = d->plan_hash;
         memcpy(r.info.algorithms, d->algorithms, sizeof r.info.algorithms);
+        r.info.kept_maps = d->kept_maps != 0;
+        r.network = d->network;
         int next = 0;
         r.labels_fd = m->fd[next++];
         if (d->has_maps)

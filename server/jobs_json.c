@@ -263,6 +263,7 @@ bs_status bs_job_result_to_json(const struct bs_job_provenance *p, char **json, 
     bs_json_write_bool(&w, "tiled", r->tiled);
     bs_json_write_int(&w, "tile", r->tile);
     bs_json_write_int(&w, "halo", r->halo);
+    bs_json_write_bool(&w, "kept_maps", r->kept_maps);
     write_number(&w, "seconds_network", r->seconds_network);
     write_number(&w, "seconds_instances", r->seconds_instances);
     bs_json_write_open(&w, "warnings", '[');

@@ -27,6 +27,7 @@
 #define MAX_LASTING     128
 #define MAX_STREAMS     100
 #define SILENCE_SECONDS 120
+#define MAX_KEPT        64 /* two descriptors each */
 #define MAX_PEM         (1 << 20)
 #define DAY_MS          ((int64_t)24 * 3600 * 1000)
 #define SETTLE_MS       300 /* after NOT_SERVING, so that watchers hear of it before refusals begin to come */
@@ -40,6 +41,7 @@ struct daemon {
     struct bs_blobs *blobs;
     struct bs_engine *engine;
     struct bs_jobs *jobs;
+    struct bs_kept *kept;
     struct bs_health *health;
     struct bs_services services;
     bool registered;
@@ -85,7 +87,15 @@ static bs_status open_stores(struct daemon *d, struct bs_err *err)
     bs_store_set_lifetime(d->store, d->config.result_days * DAY_MS);
     snprintf(path, sizeof path, "%s/blobs", d->config.data_dir);
     const struct bs_blob_limits limits = {d->config.disk_cap, d->config.disk_reserve};
-    return bs_blobs_open(path, &limits, &d->blobs, err);
+    if ((rc = bs_blobs_open(path, &limits, &d->blobs, err)) != BS_OK)
+        return rc;
+    snprintf(path, sizeof path, "%s/kept", d->config.data_dir);
+    const struct bs_kept_options kept = {.dir = path,
+                                         .max_bytes = d->config.kept_maps,
+                                         .reserve_bytes = d->config.disk_reserve,
+                                         .lifetime_ms = (int64_t)d->config.kept_minutes * 60000,
+                                         .max_entries = MAX_KEPT};
+    return bs_kept_create(&kept, &d->kept, err);
 }
 
 static bs_status start_engine(struct daemon *d, struct bs_err *err)
@@ -142,6 +152,7 @@ static bs_status create_server(struct daemon *d, struct bs_err *err)
     s->blobs = d->blobs;
     s->engine = d->engine;
     s->jobs = d->jobs;
+    s->kept = d->kept;
     s->health = d->health;
     s->started_ms = (int64_t)now.tv_sec * 1000;
     s->limits = (struct bs_service_limits){
@@ -294,6 +305,7 @@ static void take_apart(struct daemon *d)
     bs_health_destroy(d->health);
     bs_jobs_destroy(d->jobs);
     bs_engine_destroy(d->engine);
+    bs_kept_destroy(d->kept);
     bs_blobs_close(d->blobs);
     bs_store_close(d->store);
     bs_auth_destroy(d->auth);

@@ -15,7 +15,7 @@ enum field {
     THRESHOLD1,
     THRESHOLD2,
     MIN_SIZE,
-    MIN_SIZE_UM2,
+    MIN_SIZE_UM2, /* the last one that is done with the maps: see after_the_network */
     CHANNEL,
     SCALE,
     NO_DATA,
@@ -305,6 +305,12 @@ static bs_status check(const struct row *r, double v, struct bs_err *err)
     return BS_OK;
 }
 
+/* What is done with the maps when they are there; everything else goes into them. */
+static bool after_the_network(enum field field)
+{
+    return field <= MIN_SIZE_UM2;
+}
+
 int bs_segment_param_specs(const struct bs_model_info *info, struct bs_param_spec *out, int cap)
 {
     struct bs_segment_params defaults = bs_segment_params_default(info);
@@ -342,6 +348,40 @@ bs_status bs_segment_params_set(const struct bs_model_info *info, struct bs_segm
             n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", table[i].spec.name);
     }
     return BS_FAIL(err, BS_EINVAL, "this model has no parameter \"%.64s\"; it has %s", name, known);
+}
+
+bool bs_segment_param_of_network(const char *name)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (strcmp(table[i].spec.name, name) == 0)
+            return !after_the_network(table[i].field);
+    return true;
+}
+
+const char *bs_segment_params_network_differs(const struct bs_segment_params *a,
+                                              const struct bs_segment_params *b)
+{
+    if (a->instances.recipe != b->instances.recipe)
+        return "recipe";
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        if (after_the_network(table[i].field))
+            continue;
+        double va = get(a, table[i].field), vb = get(b, table[i].field);
+        if (table[i].field == NO_DATA && a->has_no_data != b->has_no_data)
+            return table[i].spec.name;
+        if (va != vb && !(isnan(va) && isnan(vb)))
+            return table[i].spec.name;
+    }
+    return NULL;
+}
+
+struct bs_segment_params bs_segment_params_join(const struct bs_segment_params *network,
+                                                const struct bs_segment_params *others)
+{
+    struct bs_segment_params p = *network;
+    p.instances = others->instances;
+    p.min_size_um2 = others->min_size_um2;
+    return p;
 }
 
 bs_status bs__params_validate(const struct bs_model_info *info, const struct bs_segment_params *p,

@@ -9,6 +9,7 @@
        network.c   runs the executable over the windows and stitches their cores
        norm_statistics.c   for tiles: the statistics that instance and group norms would have seen in the whole image
        maps.c      the stitched maps, in memory or in a file without a name
+       kept.c      those of an earlier run, instead of the network
        preview.c   what a viewer is shown of the maps meanwhile
        segment.c   all of it, then model/instances */
 #ifndef BS_MODEL_PREDICT_INTERNAL_H
@@ -145,6 +146,21 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
                           struct bs__maps *maps, const struct bs_segment_progress *progress,
                           const struct bs_cancel *cancel, struct bs__network_run *run,
                           struct bs_err *err) BS_NODISCARD;
+
+/* Maps in a caller's file instead of a run of the network. (kept.c) */
+void bs__kept_network(const struct bs__layout *l, const struct bs__network_run *run, const struct bs__maps *m,
+                      struct bs_segment_network *out);
+/* What the result and its warnings say of the run that made the maps. */
+void bs__kept_layout(const struct bs_segment_network *n, struct bs__layout *l, struct bs__network_run *run);
+/* Into m, whose channels and size are set: into memory, or the file itself under another descriptor. */
+bs_status bs__kept_read(const struct bs_segment_maps *kept, struct bs__maps *m, bool in_memory,
+                        struct bs_err *err) BS_NODISCARD;
+/* The caller's file as the place where m, not in memory, is stitched. BS_ELIMIT, BS_EIO: there is no room. */
+bs_status bs__kept_begin(const struct bs_segment_maps *kept, struct bs__maps *m,
+                         struct bs_err *err) BS_NODISCARD;
+/* A copy of m, which is in memory. */
+bs_status bs__kept_write(const struct bs_segment_maps *kept, const struct bs__maps *m,
+                         struct bs_err *err) BS_NODISCARD;
 
 /* An executable whose instance and group norms use statistics of the whole image. Owns it with its parameters.
    (norm_statistics.c) */

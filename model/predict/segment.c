@@ -278,10 +278,66 @@ cleanup:
     return rc;
 }
 
+/* The maps of the image: from the network, or as they were kept. */
+struct prediction {
+    struct bs_model *model;
+    const struct bs_segment_params *params;
+    struct bs_segment_maps *kept; /* NULL: none */
+    bool in_memory;
+    const struct bs_segment_progress *progress;
+    const struct bs_cancel *cancel;
+};
+
+/* Keeping is a favour: what stands against it is a warning. */
+static void not_kept(struct bs_segment_result *r, const struct bs_err *why)
+{
+    bs__warn(r, "maps_not_kept", "The network's maps are not kept: %.150s.", why->msg);
+}
+
+static bs_status predict(const struct prediction *p, struct bs__plane *plane,
+                         const struct bs__statistics *stats, struct bs__layout *layout,
+                         struct bs__network_run *run, struct bs__maps *maps, struct bs_segment_result *r,
+                         struct bs_err *err)
+{
+    struct bs_segment_maps *kept = p->kept;
+    struct bs_err why;
+    bs_status rc;
+    *maps = (struct bs__maps){.channels = r->channels, .h = plane->h, .w = plane->w, .fd = -1};
+    if (kept && kept->made) {
+        bs__kept_layout(&kept->network, layout, run);
+        r->kept_maps = true;
+        return bs__kept_read(kept, maps, p->in_memory, err);
+    }
+    if ((rc = bs__layout_choose(p->model, plane->h, plane->w, p->params, layout, err)) != BS_OK)
+        return rc;
+    bool stored = kept && !p->in_memory && bs__kept_begin(kept, maps, &why) == BS_OK;
+    if (!stored && (rc = bs__maps_create(maps, r->channels, plane->h, plane->w, p->in_memory, err)) != BS_OK)
+        return rc;
+    if ((rc = bs__network_run(p->model, plane, layout, p->params->precision, stats, maps, p->progress,
+                              p->cancel, run, err)) != BS_OK)
+        return rc;
+    if (kept && p->in_memory)
+        stored = bs__kept_write(kept, maps, &why) == BS_OK;
+    if (stored)
+        bs__kept_network(layout, run, maps, &kept->network);
+    else if (kept)
+        not_kept(r, &why);
+    return BS_OK;
+}
+
 bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
                      const struct bs_segment_params *params, bool want_maps,
                      const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
                      struct bs_segment_result *result, struct bs_err *err)
+{
+    return bs_segment_keeping(model, image, params, want_maps, NULL, progress, cancel, result, err);
+}
+
+bs_status bs_segment_keeping(struct bs_model *model, const struct bs_image *image,
+                             const struct bs_segment_params *params, bool want_maps,
+                             struct bs_segment_maps *kept, const struct bs_segment_progress *progress,
+                             const struct bs_cancel *cancel, struct bs_segment_result *result,
+                             struct bs_err *err)
 {
     const struct bs_model_info *info = bs_model_info_get(model);
     struct bs_instance_params instances = params->instances;
@@ -309,13 +365,17 @@ bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
     r.width = plane.source_w;
 
     double start = now();
-    bool in_memory = want_maps || map_bytes(r.channels, plane.h, plane.w) <= MAPS_IN_MEMORY;
+    const struct prediction prediction = {
+        .model = model,
+        .params = params,
+        .kept = kept && kept->fd >= 0 ? kept : NULL,
+        .in_memory = want_maps || map_bytes(r.channels, plane.h, plane.w) <= MAPS_IN_MEMORY,
+        .progress = progress,
+        .cancel = cancel,
+    };
     if ((rc = bs__plane_statistics(&plane, cancel, &stats, err)) != BS_OK ||
         (rc = check_range(info, &stats, err)) != BS_OK ||
-        (rc = bs__layout_choose(model, plane.h, plane.w, params, &layout, err)) != BS_OK ||
-        (rc = bs__maps_create(&maps, r.channels, plane.h, plane.w, in_memory, err)) != BS_OK ||
-        (rc = bs__network_run(model, &plane, &layout, params->precision, &stats, &maps, progress, cancel,
-                              &run, err)) != BS_OK)
+        (rc = predict(&prediction, &plane, &stats, &layout, &run, &maps, &r, err)) != BS_OK)
         goto cleanup;
     r.tiled = layout.tiled;
     r.tile = layout.tiled ? layout.window_h - 2 * layout.halo_h : 0;
@@ -323,9 +383,9 @@ bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
     r.magnification = layout.magnification;
     r.plan_hash = run.plan_hash;
     memcpy(r.algorithms, run.algorithms, sizeof r.algorithms);
-    if (plane.h * plane.w > LARGE_IMAGE)
+    if (plane.h * plane.w > LARGE_IMAGE && !r.kept_maps)
         bs_model_trim(model);
-    r.seconds_network = now() - start;
+    r.seconds_network = r.kept_maps ? 0 : now() - start;
 
     start = now();
     r.labels = bs_pages_alloc(r.height * r.width * sizeof *r.labels);

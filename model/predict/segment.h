@@ -71,6 +71,7 @@ struct bs_segment_result {
     int64_t tile, halo; /* as used */
     double
         magnification; /* of objects in the network relative to training, as far as the tile's size decides it; 1: equal */
+    bool kept_maps; /* the network did not run */
     int nwarning;
     struct bs_warning warning[BS_MAX_WARNINGS];
     double seconds_network, seconds_instances;
@@ -78,6 +79,27 @@ struct bs_segment_result {
     char algorithms[256];
 };
 void bs_segment_result_free(struct bs_segment_result *r);
+
+/* What the network made of an image, besides the maps themselves: enough to make labels again without it. Plain data. */
+struct bs_segment_network {
+    uint64_t map_h, map_w; /* of the maps, at the network's scale */
+    int32_t channels;
+    uint32_t tiled, blocks, encoder;
+    int64_t window_h, window_w, halo_h, halo_w, rows, columns; /* of tiles */
+    double magnification;
+    uint64_t plan_hash;
+    char algorithms[256];
+};
+
+/* Maps that outlive the call: float32 (channels, map_h, map_w) in a file, at least once read or written in full. */
+struct bs_segment_maps {
+    int fd;    /* borrowed; -1: none */
+    bool made; /* on entry: fd holds maps of this image, model and network parameters, and network describes
+                          them; the network does not run. Else: maps are to be written there. */
+    uint64_t
+        max_bytes; /* more is not written; then network.map_h stays 0 and a warning says so ("maps_not_kept") */
+    struct bs_segment_network network;
+};
 
 /* A finished part of the foreground map (the first one), at the network's scale. */
 struct bs_segment_core {
@@ -96,11 +118,28 @@ struct bs_segment_progress {
     void (*core)(void *ctx, const struct bs_segment_core *core);
 };
 
+/* Whether the parameter of that name decides what the network makes of an image; else only what is made of its maps. */
+bool bs_segment_param_of_network(const char *name);
+/* The name of a parameter that decides what the network makes of an image and differs between a and b; NULL: none does, and
+   maps made for one serve the other. */
+const char *bs_segment_params_network_differs(const struct bs_segment_params *a,
+                                              const struct bs_segment_params *b);
+/* The parameters of the network from `network`, the others from `others`. */
+struct bs_segment_params bs_segment_params_join(const struct bs_segment_params *network,
+                                                const struct bs_segment_params *others);
+
 /* image must be one plane: axes "yx", or "yxc"/"cyx" of which a channel is chosen. */
 bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
                      const struct bs_segment_params *params, bool keep_maps,
                      const struct bs_segment_progress *progress, const struct bs_cancel *cancel,
                      struct bs_segment_result *result, struct bs_err *err) BS_NODISCARD;
+/* The same with maps that are kept (NULL: none). Labels from kept maps are those of a run with the network, byte by byte.
+   BS_ECORRUPT when what is kept does not fit the image. */
+bs_status bs_segment_keeping(struct bs_model *model, const struct bs_image *image,
+                             const struct bs_segment_params *params, bool keep_maps,
+                             struct bs_segment_maps *maps, const struct bs_segment_progress *progress,
+                             const struct bs_cancel *cancel, struct bs_segment_result *result,
+                             struct bs_err *err) BS_NODISCARD;
 
 /* Admission: bytes bs_segment will need at its peak for an image of this size with these parameters. */
 bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t width,

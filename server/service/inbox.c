@@ -224,7 +224,7 @@ bs_status bs__inbox_receive_unary(struct bs__inbox *b, struct bs_services *s, st
     if (!*message)
         return BS_FAIL(err, BS_EINVAL, "the request has no message");
     if (b->fd < 0)
-        return BS_FAIL(err, BS_EINVAL, "pixels is empty; an image has at least 1 byte");
+        return BS_OK;
     b->books.received = b->piece;
     return finish(b, err);
 }

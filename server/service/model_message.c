@@ -59,6 +59,7 @@ static bool parameters(struct bs_arena *arena, const struct bs_model_info *info,
         p->title = keep(arena, s->title);
         p->help = keep(arena, s->help);
         p->type = parameter_type(s->type);
+        p->network = bs_segment_param_of_network(s->name);
         p->minimum = s->min;
         p->maximum = s->max;
         p->step = s->step;

@@ -114,6 +114,9 @@ static bs_status provenance(struct bs_arena *arena, const struct bs_json_value *
     bool tiled = false;
     if (bs_json_as_bool(bs_json_get(root, "tiled"), &tiled))
         p->tiled = tiled;
+    bool kept = false;
+    if (bs_json_as_bool(bs_json_get(root, "kept_maps"), &kept))
+        p->kept_maps = kept;
     p->tile_px = (uint32_t)int_of(bs_json_get(root, "tile"));
     p->halo_px = (uint32_t)int_of(bs_json_get(root, "halo"));
     p->network_seconds = double_of(bs_json_get(root, "seconds_network"));

@@ -158,8 +158,8 @@ static bs_status wait_for_end(struct run *r, struct bs_call *call, const struct 
 }
 
 bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__work *work, int image_fd,
-                  uint64_t image_bytes, const struct bs__audience *audience, struct bs_engine_result *result,
-                  struct bs_err *err)
+                  uint64_t image_bytes, const struct bs_segment_maps *kept,
+                  const struct bs__audience *audience, struct bs_engine_result *result, struct bs_err *err)
 {
     const struct bs_job_request *w = &work->request;
     struct run r = {
@@ -192,6 +192,7 @@ bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__
         .want_objects = w->want_objects,
         .preview_side = preview_side,
         .preview_fd = r.preview_fd,
+        .kept = kept,
         .interactive = true,
         .owner = bs_call_caller(call)->name,
     };

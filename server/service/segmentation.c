@@ -20,9 +20,18 @@
 struct outcome {
     char *json;
     Bioseg__V1__SegmentResult *result;
+    Bioseg__V1__KeptMaps kept; /* result may point here */
     struct bs_mapping *labels, *maps, *objects;
     uint32_t map_channels;
 };
+
+/* An image, or maps that are kept instead of it. */
+static bs_status one_of_both(bool has_image, const char *kept_maps_id, struct bs_err *err)
+{
+    if (has_image && kept_maps_id[0])
+        return BS_FAIL(err, BS_EINVAL, "both an image and kept_maps_id are given; one of them is accepted");
+    return BS_OK;
+}
 
 static void outcome_free(struct outcome *o)
 {
@@ -49,6 +58,27 @@ static bs_status take_outcome(struct bs_services *s, struct bs_call *call, const
     if ((rc = bs_job_result_to_json(&p, &o->json, err)) != BS_OK)
         return rc;
     return bs__result_message(bs_call_arena(call), o->json, &o->result, &o->map_channels, err);
+}
+
+/* The work itself, on the image that has come or the one that was kept. */
+static bs_status perform(struct bs_services *s, struct bs_call *call, const struct bs__work *work,
+                         const struct bs__inbox *inbox, struct bs__keeping *keeping,
+                         const struct bs__audience *audience, struct outcome *o, struct bs_err *err)
+{
+    const bool sent = inbox->fd >= 0;
+    const int image = sent ? inbox->fd : keeping->entry.image_fd;
+    const uint64_t bytes = sent ? bs__inbox_bytes(inbox) : keeping->entry.image_bytes;
+    struct bs_engine_result result;
+    bs_status rc = bs__run(s, call, work, image, bytes, bs__keeping_maps(keeping), audience, &result, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__keeping_end(keeping, s, image, bytes, &result);
+    if ((rc = take_outcome(s, call, work, sent ? inbox->hash : keeping->entry.input_hash, &result, o, err)) !=
+        BS_OK)
+        return rc;
+    if (bs__keeping_message(keeping, &o->kept))
+        o->result->kept_maps = &o->kept;
+    return BS_OK;
 }
 
 static size_t object_count(const struct outcome *o, const struct bs__work *work)
@@ -93,7 +123,7 @@ static bs_status segment(void *service, struct bs_call *call, const ProtobufCMes
     struct bs_services *s = service;
     struct bs__inbox inbox = {.fd = -1};
     struct bs__work work = {.want_labels = false};
-    struct bs_engine_result result;
+    struct bs__keeping keeping = BS__KEEPING_NONE;
     struct outcome outcome = {.json = NULL};
     ProtobufCMessage *message;
     bs_status rc;
@@ -102,15 +132,23 @@ static bs_status segment(void *service, struct bs_call *call, const ProtobufCMes
                                       &message, err)) != BS_OK)
         goto cleanup;
     const Bioseg__V1__SegmentRequest *request = (const Bioseg__V1__SegmentRequest *)message;
-    if ((rc = bs__work_decode(s, request->spec, request->image, bs__inbox_bytes(&inbox), &work, err)) !=
-            BS_OK ||
-        (rc = bs__run(s, call, &work, inbox.fd, bs__inbox_bytes(&inbox), NULL, &result, err)) != BS_OK ||
-        (rc = take_outcome(s, call, &work, inbox.hash, &result, &outcome, err)) != BS_OK)
+    if ((rc = one_of_both(inbox.fd >= 0 || request->image, request->kept_maps_id, err)) != BS_OK)
+        goto cleanup;
+    if (request->kept_maps_id[0])
+        rc = bs__keeping_by_id(&keeping, s, call, request->kept_maps_id, request->spec, &work, err);
+    else if (inbox.fd < 0)
+        rc = BS_FAIL(err, BS_EINVAL, "pixels is empty; an image has at least 1 byte");
+    else
+        rc = bs__work_decode(s, request->spec, request->image, bs__inbox_bytes(&inbox), &work, err);
+    if (rc == BS_OK && request->keep_maps && inbox.fd >= 0)
+        bs__keeping_begin(&keeping, s, call, &work, inbox.hash);
+    if (rc != BS_OK || (rc = perform(s, call, &work, &inbox, &keeping, NULL, &outcome, err)) != BS_OK)
         goto cleanup;
     rc = answer(call, &outcome, &work, err);
 
 cleanup:
     outcome_free(&outcome);
+    bs__keeping_close(&keeping);
     bs__work_free(&work);
     bs__inbox_close(&inbox);
     return rc;
@@ -202,7 +240,7 @@ static bs_status segment_stream(void *service, struct bs_call *call, const Proto
     struct bs_services *s = service;
     struct bs__inbox inbox = {.fd = -1};
     struct bs__work work = {.want_labels = false};
-    struct bs_engine_result result;
+    struct bs__keeping keeping = BS__KEEPING_NONE;
     struct outcome outcome = {.json = NULL};
     struct bs__audience audience = {.progress = tell_progress};
     ProtobufCMessage *message;
@@ -217,17 +255,29 @@ static bs_status segment_stream(void *service, struct bs_call *call, const Proto
     }
     const Bioseg__V1__SegmentStart *start = request->start;
     if ((rc = preview(start->preview, &audience, err)) != BS_OK ||
-        (rc = bs__inbox_open_memory(&inbox, s, start->total_bytes, err)) != BS_OK ||
-        (rc = bs__work_decode(s, start->spec, start->image, start->total_bytes, &work, err)) != BS_OK ||
-        (rc = tell_accepted(call, &work, err)) != BS_OK ||
-        (rc = bs__inbox_receive(&inbox, call, part, err)) != BS_OK ||
-        (rc = bs__run(s, call, &work, inbox.fd, bs__inbox_bytes(&inbox), &audience, &result, err)) != BS_OK ||
-        (rc = take_outcome(s, call, &work, inbox.hash, &result, &outcome, err)) != BS_OK)
+        (rc = one_of_both(start->image || start->total_bytes, start->kept_maps_id, err)) != BS_OK)
+        goto cleanup;
+    if (start->kept_maps_id[0]) {
+        if ((rc = bs__keeping_by_id(&keeping, s, call, start->kept_maps_id, start->spec, &work, err)) !=
+                BS_OK ||
+            (rc = tell_accepted(call, &work, err)) != BS_OK)
+            goto cleanup;
+    } else if ((rc = bs__inbox_open_memory(&inbox, s, start->total_bytes, err)) != BS_OK ||
+               (rc = bs__work_decode(s, start->spec, start->image, start->total_bytes, &work, err)) !=
+                   BS_OK ||
+               (rc = tell_accepted(call, &work, err)) != BS_OK ||
+               (rc = bs__inbox_receive(&inbox, call, part, err)) != BS_OK) {
+        goto cleanup;
+    } else if (start->keep_maps) {
+        bs__keeping_begin(&keeping, s, call, &work, inbox.hash);
+    }
+    if ((rc = perform(s, call, &work, &inbox, &keeping, &audience, &outcome, err)) != BS_OK)
         goto cleanup;
     rc = stream_answer(call, &outcome, &work, err);
 
 cleanup:
     outcome_free(&outcome);
+    bs__keeping_close(&keeping);
     bs__work_free(&work);
     bs__inbox_close(&inbox);
     return rc;

@@ -6,17 +6,19 @@
 static bs_status get_info(void *service, struct bs_call *call, const ProtobufCMessage *message,
                           struct bs_err *err)
 {
-    static const char *const features[] = {"segment",      "segment-stream", "jobs",
-                                           "jobs-dry-run", "models-import",  "models-export",
-                                           "model-cards",  "segment-preview"};
+    static const char *const features[] = {"segment",      "segment-stream",  "jobs",
+                                           "jobs-dry-run", "models-import",   "models-export",
+                                           "model-cards",  "segment-preview", "kept-maps"};
     struct bs_services *s = service;
     Bioseg__V1__GetInfoResponse answer = BIOSEG__V1__GET_INFO_RESPONSE__INIT;
     Bioseg__V1__Limits limits = BIOSEG__V1__LIMITS__INIT;
     Bioseg__V1__Device device = BIOSEG__V1__DEVICE__INIT, *devices[] = {&device};
     struct bs_engine_state state;
+    struct bs_kept_state kept;
     (void)message;
 
     bs_engine_state_get(s->engine, &state);
+    bs_kept_state_get(s->kept, &kept);
     device.name = state.device.name;
     device.backend = state.device.backend;
     device.libraries = state.device.libraries;
@@ -38,6 +40,8 @@ static bs_status get_info(void *service, struct bs_call *call, const ProtobufCMe
     limits.max_page_size = s->limits.max_page_size;
     limits.max_concurrent_streams = s->limits.max_streams;
     limits.max_message_bytes = s->limits.max_message_bytes;
+    limits.max_kept_bytes = kept.max_bytes;
+    limits.kept_ms = kept.lifetime_ms;
 
     answer.version = (char *)(uintptr_t)BS_VERSION;
     answer.api_level = BS_API_LEVEL;

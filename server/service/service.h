@@ -5,6 +5,7 @@
 
 #include "server/engine.h"
 #include "server/jobs.h"
+#include "server/kept.h"
 #include "server/log.h"
 #include "server/rpc/rpc.h"
 #include "server/store/blobs.h"
@@ -33,6 +34,7 @@ struct bs_services {
     struct bs_blobs *blobs;
     struct bs_engine *engine;
     struct bs_jobs *jobs;
+    struct bs_kept *kept;
     struct bs_health *health;
     struct bs_service_limits limits;
     int64_t started_ms;

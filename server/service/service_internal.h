@@ -76,7 +76,7 @@ typedef void bs__part_fn(const ProtobufCMessage *message, const Bioseg__V1__Chun
 /* Reads chunks to the end, checks them, seals the memfd. The pixels of a chunk are field 3 of field 2. */
 bs_status bs__inbox_receive(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part,
                             struct bs_err *err) BS_NODISCARD;
-/* A unary request whose field `field` holds the image, at most `limit` bytes. */
+/* A unary request whose field `field` holds the image, at most `limit` bytes; fd stays -1 when it holds none. */
 bs_status bs__inbox_receive_unary(struct bs__inbox *b, struct bs_services *s, struct bs_call *call,
                                   uint32_t field, uint64_t limit, ProtobufCMessage **message,
                                   struct bs_err *err) BS_NODISCARD;
@@ -94,6 +94,10 @@ struct bs__work {
 bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
                           const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
                           struct bs__work *out, struct bs_err *err) BS_NODISCARD;
+/* The same for an image that is kept, as `kept` describes it; parameters of the network that spec leaves out are its. */
+bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+                               const struct bs_job_request *kept, struct bs__work *out,
+                               struct bs_err *err) BS_NODISCARD;
 void bs__work_free(struct bs__work *w);
 /* A model by reference. */
 bs_status bs__model_find(struct bs_services *s, const Bioseg__V1__ModelRef *ref,
@@ -116,8 +120,37 @@ struct bs__audience {
 
 /* Runs and waits; cancelled with the call. audience may be NULL. The result's descriptors are the caller's. */
 bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__work *work, int image_fd,
-                  uint64_t image_bytes, const struct bs__audience *audience, struct bs_engine_result *result,
+                  uint64_t image_bytes, const struct bs_segment_maps *kept,
+                  const struct bs__audience *audience, struct bs_engine_result *result,
                   struct bs_err *err) BS_NODISCARD;
+
+/* ---- keeping.c: maps that outlive their request ---- */
+
+struct bs__keeping {
+    struct bs_kept_entry entry; /* descriptors -1 at first */
+    struct bs_segment_maps maps;
+    bool found;        /* entry is kept: from before, or since now */
+    bool wanted;       /* the request asked to keep what the network makes */
+    struct bs_err why; /* it could not */
+};
+#define BS__KEEPING_NONE                                                                                     \
+    {                                                                                                        \
+        .entry = {.maps_fd = -1, .image_fd = -1}, .maps = {.fd = -1 }                                        \
+    }
+/* Maps by their id; fills work for the image that was kept with them. */
+bs_status bs__keeping_by_id(struct bs__keeping *k, struct bs_services *s, struct bs_call *call,
+                            const char *id, const Bioseg__V1__SegmentSpec *spec, struct bs__work *work,
+                            struct bs_err *err) BS_NODISCARD;
+/* Maps of the same work that are kept, or a place for those to come. */
+void bs__keeping_begin(struct bs__keeping *k, struct bs_services *s, struct bs_call *call,
+                       const struct bs__work *work, const char *input_hash);
+const struct bs_segment_maps *bs__keeping_maps(const struct bs__keeping *k); /* for bs__run; NULL: none */
+/* After the run: what was made is kept, or the result gets a warning that says why not. */
+void bs__keeping_end(struct bs__keeping *k, struct bs_services *s, int image_fd, uint64_t image_bytes,
+                     struct bs_engine_result *result);
+/* False: nothing is kept. Borrows from k. */
+bool bs__keeping_message(const struct bs__keeping *k, Bioseg__V1__KeptMaps *message);
+void bs__keeping_close(struct bs__keeping *k);
 
 /* ---- outbox.c: results that leave ---- */
 

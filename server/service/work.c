@@ -417,6 +417,33 @@ static bs_status outputs(const Bioseg__V1__SegmentSpec *spec, struct bs__work *w
     return BS_OK;
 }
 
+bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+                               const struct bs_job_request *kept, struct bs__work *out, struct bs_err *err)
+{
+    bs_status rc;
+    *out = (struct bs__work){.want_labels = false};
+    struct bs_job_request *q = &out->request;
+    if (!spec)
+        return BS_FAIL(err, BS_EINVAL, "spec is missing: it names the model");
+    if ((rc = bs__model_find(s, spec->model, &out->model, err)) != BS_OK ||
+        (rc = bs__model_info(&out->model, &out->info, err)) != BS_OK)
+        return rc;
+    const struct bs_segment_params defaults = bs_segment_params_default(&out->info);
+    *q = *kept;
+    snprintf(q->model, sizeof q->model, "%s", out->model.name);
+    q->model_version = out->model.version;
+    q->want_maps = q->want_objects = false;
+    q->params = bs_segment_params_join(&kept->params, &defaults);
+    struct setter setter = {.info = &out->info, .params = &q->params};
+    const Bioseg__V1__ImageDescription nameless = BIOSEG__V1__IMAGE_DESCRIPTION__INIT;
+    if ((rc = refuse_later(spec, err)) != BS_OK ||
+        (rc = channel(spec, &nameless, q, &setter, err)) != BS_OK ||
+        (rc = scaling(spec, q, &setter, err)) != BS_OK || (rc = tiling(spec, &setter, err)) != BS_OK ||
+        (rc = numbers(spec, &setter, err)) != BS_OK || (rc = parameters(spec, &setter, err)) != BS_OK)
+        return rc;
+    return outputs(spec, out, err);
+}
+
 bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
                           const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
                           struct bs__work *out, struct bs_err *err)

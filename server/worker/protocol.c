@@ -26,7 +26,7 @@ static const struct {
     uint32_t bytes;
     int min_fds, max_fds;
 } shape[BS_WORKER_TYPES] = {
-    [BS_WORKER_SEGMENT] = {sizeof(struct bs_worker_segment), 2, 3},
+    [BS_WORKER_SEGMENT] = {sizeof(struct bs_worker_segment), 2, 4},
     [BS_WORKER_LOAD] = {sizeof(struct bs_worker_model), 1, 1},
     [BS_WORKER_UNLOAD] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_PLAN] = {sizeof(struct bs_worker_plan), 1, 1},
@@ -40,7 +40,7 @@ static const struct {
     [BS_WORKER_REFUSED] = {sizeof(struct bs_worker_failure), 0, 0},
     [BS_WORKER_STARTED] = {0, 0, 0},
     [BS_WORKER_PROGRESS] = {sizeof(struct bs_worker_progress), 0, 0},
-    [BS_WORKER_DONE] = {sizeof(struct bs_worker_done), 0, BS_WORKER_MAX_FDS},
+    [BS_WORKER_DONE] = {sizeof(struct bs_worker_done), 0, 3},
     [BS_WORKER_LOADED] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_DROPPED] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_INSPECTED] = {sizeof(struct bs_worker_inspected), 0, 0},
@@ -86,6 +86,7 @@ static void end_strings(struct bs_worker_message *m)
     case BS_WORKER_SEGMENT:
         END(m->body.segment.model_key);
         END(m->body.segment.axes);
+        END(m->body.segment.network.algorithms);
         break;
     case BS_WORKER_LOAD:
     case BS_WORKER_UNLOAD:
@@ -109,6 +110,7 @@ static void end_strings(struct bs_worker_message *m)
     case BS_WORKER_DONE:
         END(m->body.done.failure.text);
         END(m->body.done.algorithms);
+        END(m->body.done.network.algorithms);
         END(m->body.done.card.algorithms);
         for (int i = 0; i < BS_MAX_WARNINGS; i++) {
             END(m->body.done.warning[i].code);

@@ -12,14 +12,14 @@
 
 #define BS_WORKER_PROTOCOL  3u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
-#define BS_WORKER_MAX_FDS   3
+#define BS_WORKER_MAX_FDS   4
 #define BS_WORKER_KEY_LEN   64
 #define BS_WORKER_INFO_LEN  16384 /* JSON of a model's description */
 #define BS_WORKER_LOST      86    /* exit status: the device failed for good, a new process gets it back */
 
 enum bs_worker_type {
     /* daemon to worker */
-    BS_WORKER_SEGMENT = 1, /* fds: model, image; preview if wanted */
+    BS_WORKER_SEGMENT = 1, /* fds: model, image; preview and kept maps if wanted */
     BS_WORKER_LOAD,        /* fds: model */
     BS_WORKER_UNLOAD,
     BS_WORKER_PLAN, /* fds: model */
@@ -41,6 +41,8 @@ enum bs_worker_type {
     BS_WORKER_TYPES
 };
 
+enum bs_worker_kept { BS_WORKER_KEPT_NONE, BS_WORKER_KEPT_MAKE, BS_WORKER_KEPT_MADE };
+
 struct bs_worker_segment {
     char model_key[BS_WORKER_KEY_LEN + 1];
     uint64_t image_bytes;
@@ -51,6 +53,9 @@ struct bs_worker_segment {
     uint32_t want_maps, want_objects, interactive;
     uint32_t preview_side; /* 0: nobody looks; else the third descriptor is a file to paint into, of that many
                               bytes squared */
+    uint32_t kept;         /* enum bs_worker_kept: the last descriptor is their file */
+    uint64_t kept_max_bytes;
+    struct bs_segment_network network; /* of BS_WORKER_KEPT_MADE */
     struct bs_segment_params params;
 };
 
@@ -106,6 +111,8 @@ struct bs_worker_done {
     double seconds_network, seconds_instances;
     uint64_t plan_hash;
     char algorithms[256];
+    uint32_t kept_maps;                /* the network did not run */
+    struct bs_segment_network network; /* of maps that were written to be kept; map_h 0: none were */
 };
 
 struct bs_worker_inspected {

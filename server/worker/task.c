@@ -214,6 +214,7 @@ static bs_status fill_done(struct bs_worker_message *m, const struct bs_worker_s
     d->seconds_instances = r->seconds_instances;
     d->plan_hash = r->plan_hash;
     memcpy(d->algorithms, r->algorithms, sizeof d->algorithms);
+    d->kept_maps = r->kept_maps;
     bs_status rc = attach(m, r->labels, pixels, sizeof *r->labels, err);
     if (rc == BS_OK && s->want_maps && r->maps) {
         d->has_maps = 1;
@@ -234,6 +235,10 @@ static bs_status segment(struct bs__models *models, int sock, struct bs_worker_m
     struct bs_model *model = NULL;
     struct bs_segment_result result = {0};
     struct reporter reporter = {.sock = sock, .task = m->task};
+    struct bs_segment_maps maps = {.fd = s->kept ? m->fd[m->nfd - 1] : -1,
+                                   .made = s->kept == BS_WORKER_KEPT_MADE,
+                                   .max_bytes = s->kept_max_bytes,
+                                   .network = s->network};
     struct bs_segment_progress progress = {.ctx = &reporter, .tile = report_tile};
     bs_status rc;
     if ((rc = open_preview(&reporter, m, err)) != BS_OK ||
@@ -246,15 +251,19 @@ static bs_status segment(struct bs__models *models, int sock, struct bs_worker_m
         goto cleanup;
     if (s->pixel_size > 0)
         set_pixel_size(image, s->pixel_size);
-    rc = bs_segment(model, image, &s->params, s->want_maps != 0, &progress, cancel, &result, err);
+    rc = bs_segment_keeping(model, image, &s->params, s->want_maps != 0, &maps, &progress, cancel, &result,
+                            err);
     if (rc == BS_ENOMEM && bs__models_make_room(models, s->model_key, 0, 0)) {
         /* Other models stood in the way. */
         bs_segment_result_free(&result);
         memset(&result, 0, sizeof result);
-        rc = bs_segment(model, image, &s->params, s->want_maps != 0, &progress, cancel, &result, err);
+        rc = bs_segment_keeping(model, image, &s->params, s->want_maps != 0, &maps, &progress, cancel,
+                                &result, err);
     }
     if (rc == BS_OK)
         rc = fill_done(done, s, &result, err);
+    if (rc == BS_OK && s->kept == BS_WORKER_KEPT_MAKE)
+        done->body.done.network = maps.network;
     bs__models_settle(models, s->model_key);
 cleanup:
     close_preview(&reporter);

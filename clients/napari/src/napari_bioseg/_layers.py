@@ -69,6 +69,25 @@ def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], pl
     return Order(layer.name, level_0(layer.data, layer.multiscale), selection, place, model, parameters, pixel_size, linked)
 
 
+def is_preview(layer: Any) -> bool:
+    found = layer.metadata.get("bioseg")
+    return isinstance(found, dict) and bool(found.get("preview"))
+
+
+def make(kind: Any, data: Any, place: dict[str, Any], **options: Any) -> Any:
+    """A layer that no viewer knows yet; any thread. place: Place.options()."""
+    place = dict(place)
+    while True:
+        try:
+            return kind(data, **place, **options)
+        except TypeError as error:  # older napari knows neither units nor names of axes
+            unknown = [k for k in ("units", "axis_labels") if k in place and k in str(error)]
+            if not unknown:
+                raise
+            for k in unknown:
+                del place[k]
+
+
 def model_name(path: str) -> str:
     """A name that a server takes, from that of a file."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(path).stem).lstrip("._-")[:64] or "model"

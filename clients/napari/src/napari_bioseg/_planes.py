@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,15 @@ class Place:
 
     def options(self) -> dict[str, Any]:
         return {k: v for k, v in asdict(self).items() if v is not None}
+
+    def reduced(self, position: Sequence[int], pixel: tuple[float, float]) -> Place:
+        """Where a reduced picture of one plane lies. position: of the plane; pixel: what one of its pixels stands for."""
+        from napari.utils.transforms import Affine
+
+        own = Affine(scale=self.scale, translate=self.translate, rotate=self.rotate, shear=self.shear, ndim=len(self.scale))
+        middle = np.array([*map(float, position), *((p - 1) / 2 for p in pixel)])
+        steps = [1.0] * len(position) + list(pixel)
+        return replace(self, scale=[s * p for s, p in zip(self.scale, steps)], translate=[float(t) for t in np.asarray(own(middle)).ravel()])
 
 
 @dataclass(frozen=True)

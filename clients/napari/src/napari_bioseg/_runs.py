@@ -17,7 +17,9 @@ from bioseg.errors import Cancelled, NotFound
 from qtpy.QtCore import QObject, Signal
 
 from . import _threads, _work
+from ._layers import make
 from ._planes import Ticket
+from ._preview import Preview
 from ._sentences import sentence
 from ._session import session
 from ._work import Cancel, Finished, Order
@@ -37,6 +39,7 @@ class Run(QObject):
         self.title, self.as_job = title, as_job
         self.state = "running"  # then "done", "failed" or "cancelled"
         self.text, self.share = "", -1.0
+        self.preview: Preview | None = None
         self._cancel = Cancel()
 
     def cancel(self) -> None:
@@ -94,10 +97,14 @@ class Runs(QObject):
         assert client is not None
         order = replace(order, batch=uuid.uuid4().hex)
         run = Run(order.name, as_job)
+        info, viewer = session().info, self._viewer()
+        if not as_job and info is not None and "segment-preview" in info.features and viewer is not None:
+            run.preview = Preview(viewer, order.name, order.place, len(order.selection.leading))
+            run.ended.connect(run.preview.end)
 
         def work(report: _work.Report) -> Finished:
             if not as_job:
-                return _work.segment(client, order, run._cancel, report)
+                return _work.segment(client, order, run._cancel, report, run.preview.show if run.preview else None)
             handles = _work.submit(client, order, run._cancel, report)
             mail(self.jobs_changed.emit)
             jobs = list(zip(handles, _work.positions(order.selection.shape, len(handles))))
@@ -234,18 +241,9 @@ def make_layer(finished: Finished) -> Any:
     """For threads: no viewer knows the layer yet."""
     from napari.layers import Labels
 
-    options = finished.place.options() if finished.place else {}
-    options["metadata"] = {"bioseg": {"provenance": finished.provenance, "warnings": finished.warnings, "objects": finished.table}}
-    options["features"] = {("index" if name == "id" else name): column for name, column in finished.table.items()}
-    while True:
-        try:
-            return Labels(finished.labels, name=f"{finished.name} labels", **options)
-        except TypeError as error:  # older napari knows neither units nor names of axes
-            unknown = [k for k in ("units", "axis_labels") if k in options and k in str(error)]
-            if not unknown:
-                raise
-            for k in unknown:
-                del options[k]
+    return make(Labels, finished.labels, finished.place.options() if finished.place else {}, name=f"{finished.name} labels",
+                metadata={"bioseg": {"provenance": finished.provenance, "warnings": finished.warnings, "objects": finished.table}},
+                features={("index" if name == "id" else name): column for name, column in finished.table.items()})
 
 
 _runs: dict[int, tuple[Any, Runs]] = {}

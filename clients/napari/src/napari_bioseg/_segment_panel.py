@@ -247,7 +247,7 @@ class SegmentPanel(QWidget):
     # What is to be segmented.
 
     def _show_layers(self, *_: Any) -> None:
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and not _layers.is_preview(layer)]
         shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
         before = self.layer.currentData()
         fill_combo(self.layer, [(image.name, image) for image in images])

@@ -17,6 +17,9 @@ from bioseg.errors import Cancelled, InvalidRequest
 from ._planes import Place, Selection, Ticket
 
 Report = Callable[[str, float], None]  # what is going on, and the share that is done (0 to 1; below 0: not known)
+Show = Callable[[bioseg.Preview, tuple[int, ...]], None]  # a preview, and the position of its plane in the labels
+
+_PREVIEW_SIDE = 1024
 
 
 @dataclass(frozen=True)
@@ -147,14 +150,15 @@ def _requests(order: Order) -> tuple[list[tuple[tuple[int, ...], Any]], dict[str
     return [(place, lambda index=index: order.selection.read(order.data, index)) for place, index in order.selection.planes()], options
 
 
-def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report) -> Finished:
+def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report, preview: Show | None = None) -> Finished:
     """While this program waits; lost if the connection breaks."""
     requests, options = _requests(order)
     assembly = _Assembly(order.selection.shape, len(requests))
     for n, (position, read) in enumerate(requests):
         cancel.check()
         report(f"{_plane_text(n, len(requests))}reading the image", n / len(requests) if n else -1)
-        running = client.start(read(), **options)
+        show = functools.partial(_show, preview, position) if preview else None
+        running = client.start(read(), preview=show, preview_side=_PREVIEW_SIDE, **options)
         cancel.stops(running.cancel)
         tell = functools.partial(_progress, report, n=n, count=len(requests))
         answered = threading.Event()
@@ -173,6 +177,10 @@ def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report)
         assembly.add(position, result)
     cancel.check()
     return assembly.finished(order.name, order.place)
+
+
+def _show(preview: Show, position: tuple[int, ...], shown: bioseg.Preview) -> None:
+    preview(shown, position)
 
 
 def _tell_upload(running: bioseg.Segmentation, tell: Callable[[bioseg.Progress], None], answered: threading.Event) -> None:

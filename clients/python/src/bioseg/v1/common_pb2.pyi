@@ -83,6 +83,16 @@ class ImageDescription(_message.Message):
     sample_type: SampleType
     def __init__(self, encoding: _Optional[_Union[ImageEncoding, str]] = ..., axes: _Optional[_Iterable[_Union[Axis, _Mapping]]] = ..., sample_type: _Optional[_Union[SampleType, str]] = ..., channel_names: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class KeptMaps(_message.Message):
+    __slots__ = ["bytes", "expires_ms", "id"]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    bytes: int
+    expires_ms: int
+    id: str
+    def __init__(self, id: _Optional[str] = ..., expires_ms: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
+
 class ModelRef(_message.Message):
     __slots__ = ["alias", "name", "version"]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
@@ -130,7 +140,7 @@ class Page(_message.Message):
     def __init__(self, size: _Optional[int] = ..., token: _Optional[str] = ...) -> None: ...
 
 class ParameterSpec(_message.Message):
-    __slots__ = ["advanced", "choices", "default_value", "help", "maximum", "minimum", "name", "step", "title", "type", "unit"]
+    __slots__ = ["advanced", "choices", "default_value", "help", "maximum", "minimum", "name", "network", "step", "title", "type", "unit"]
     ADVANCED_FIELD_NUMBER: _ClassVar[int]
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     DEFAULT_VALUE_FIELD_NUMBER: _ClassVar[int]
@@ -138,6 +148,7 @@ class ParameterSpec(_message.Message):
     MAXIMUM_FIELD_NUMBER: _ClassVar[int]
     MINIMUM_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    NETWORK_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     TYPE_FIELD_NUMBER: _ClassVar[int]
@@ -149,11 +160,12 @@ class ParameterSpec(_message.Message):
     maximum: float
     minimum: float
     name: str
+    network: bool
     step: float
     title: str
     type: ParameterType
     unit: str
-    def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., help: _Optional[str] = ..., type: _Optional[_Union[ParameterType, str]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., step: _Optional[float] = ..., default_value: _Optional[float] = ..., unit: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., advanced: bool = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., title: _Optional[str] = ..., help: _Optional[str] = ..., type: _Optional[_Union[ParameterType, str]] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., step: _Optional[float] = ..., default_value: _Optional[float] = ..., unit: _Optional[str] = ..., choices: _Optional[_Iterable[str]] = ..., advanced: bool = ..., network: bool = ...) -> None: ...
 
 class ParameterValue(_message.Message):
     __slots__ = ["choice", "flag", "number"]
@@ -182,7 +194,7 @@ class Progress(_message.Message):
     def __init__(self, tiles_done: _Optional[int] = ..., tiles_total: _Optional[int] = ...) -> None: ...
 
 class Provenance(_message.Message):
-    __slots__ = ["algorithms", "device", "halo_px", "input_sha256", "model_name", "model_sha256", "model_version", "network_seconds", "parameters", "plan_hash", "postprocessing_seconds", "software_version", "tile_px", "tiled"]
+    __slots__ = ["algorithms", "device", "halo_px", "input_sha256", "kept_maps", "model_name", "model_sha256", "model_version", "network_seconds", "parameters", "plan_hash", "postprocessing_seconds", "software_version", "tile_px", "tiled"]
     class ParametersEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +206,7 @@ class Provenance(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     HALO_PX_FIELD_NUMBER: _ClassVar[int]
     INPUT_SHA256_FIELD_NUMBER: _ClassVar[int]
+    KEPT_MAPS_FIELD_NUMBER: _ClassVar[int]
     MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_SHA256_FIELD_NUMBER: _ClassVar[int]
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -208,6 +221,7 @@ class Provenance(_message.Message):
     device: str
     halo_px: int
     input_sha256: str
+    kept_maps: bool
     model_name: str
     model_sha256: str
     model_version: int
@@ -218,7 +232,7 @@ class Provenance(_message.Message):
     software_version: str
     tile_px: int
     tiled: bool
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., input_sha256: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., software_version: _Optional[str] = ..., plan_hash: _Optional[str] = ..., algorithms: _Optional[str] = ..., device: _Optional[str] = ..., tiled: bool = ..., tile_px: _Optional[int] = ..., halo_px: _Optional[int] = ..., network_seconds: _Optional[float] = ..., postprocessing_seconds: _Optional[float] = ...) -> None: ...
+    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., input_sha256: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., software_version: _Optional[str] = ..., plan_hash: _Optional[str] = ..., algorithms: _Optional[str] = ..., device: _Optional[str] = ..., tiled: bool = ..., tile_px: _Optional[int] = ..., halo_px: _Optional[int] = ..., network_seconds: _Optional[float] = ..., postprocessing_seconds: _Optional[float] = ..., kept_maps: bool = ...) -> None: ...
 
 class ResultStart(_message.Message):
     __slots__ = ["artifacts", "result"]
@@ -229,20 +243,22 @@ class ResultStart(_message.Message):
     def __init__(self, result: _Optional[_Union[SegmentResult, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ...) -> None: ...
 
 class SegmentResult(_message.Message):
-    __slots__ = ["height", "object_count", "pixel_size_um", "provenance", "warnings", "width"]
+    __slots__ = ["height", "kept_maps", "object_count", "pixel_size_um", "provenance", "warnings", "width"]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    KEPT_MAPS_FIELD_NUMBER: _ClassVar[int]
     OBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
     PIXEL_SIZE_UM_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     height: int
+    kept_maps: KeptMaps
     object_count: int
     pixel_size_um: float
     provenance: Provenance
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     width: int
-    def __init__(self, object_count: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_size_um: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ...) -> None: ...
+    def __init__(self, object_count: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_size_um: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., kept_maps: _Optional[_Union[KeptMaps, _Mapping]] = ...) -> None: ...
 
 class Warning(_message.Message):
     __slots__ = ["code", "text"]

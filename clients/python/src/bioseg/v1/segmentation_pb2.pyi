@@ -71,14 +71,18 @@ class SegmentAccepted(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
 
 class SegmentRequest(_message.Message):
-    __slots__ = ["image", "pixels", "spec"]
+    __slots__ = ["image", "keep_maps", "kept_maps_id", "pixels", "spec"]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_MAPS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_MAPS_ID_FIELD_NUMBER: _ClassVar[int]
     PIXELS_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     image: _common_pb2.ImageDescription
+    keep_maps: bool
+    kept_maps_id: str
     pixels: bytes
     spec: SegmentSpec
-    def __init__(self, spec: _Optional[_Union[SegmentSpec, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., pixels: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[SegmentSpec, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., pixels: _Optional[bytes] = ..., keep_maps: bool = ..., kept_maps_id: _Optional[str] = ...) -> None: ...
 
 class SegmentResponse(_message.Message):
     __slots__ = ["labels", "map_channels", "maps", "objects", "result"]
@@ -136,16 +140,20 @@ class SegmentSpec(_message.Message):
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., parameters: _Optional[_Mapping[str, _common_pb2.ParameterValue]] = ..., channel_index: _Optional[int] = ..., channel_name: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., no_data: _Optional[float] = ..., scale: _Optional[float] = ..., target_pixel_size_um: _Optional[float] = ..., plane_mode: _Optional[_Union[PlaneMode, str]] = ..., statistics_scope: _Optional[_Union[StatisticsScope, str]] = ..., tiling: _Optional[_Union[Tiling, _Mapping]] = ..., precision: _Optional[_Union[Precision, str]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.Output, str]]] = ..., min_size_um2: _Optional[float] = ..., separate_planes: bool = ...) -> None: ...
 
 class SegmentStart(_message.Message):
-    __slots__ = ["image", "preview", "spec", "total_bytes"]
+    __slots__ = ["image", "keep_maps", "kept_maps_id", "preview", "spec", "total_bytes"]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
+    KEEP_MAPS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_MAPS_ID_FIELD_NUMBER: _ClassVar[int]
     PREVIEW_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     image: _common_pb2.ImageDescription
+    keep_maps: bool
+    kept_maps_id: str
     preview: PreviewRequest
     spec: SegmentSpec
     total_bytes: int
-    def __init__(self, spec: _Optional[_Union[SegmentSpec, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., total_bytes: _Optional[int] = ..., preview: _Optional[_Union[PreviewRequest, _Mapping]] = ...) -> None: ...
+    def __init__(self, spec: _Optional[_Union[SegmentSpec, _Mapping]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., total_bytes: _Optional[int] = ..., preview: _Optional[_Union[PreviewRequest, _Mapping]] = ..., keep_maps: bool = ..., kept_maps_id: _Optional[str] = ...) -> None: ...
 
 class SegmentStreamRequest(_message.Message):
     __slots__ = ["chunk", "end", "start"]

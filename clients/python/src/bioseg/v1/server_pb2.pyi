@@ -58,19 +58,23 @@ class GetInfoResponse(_message.Message):
     def __init__(self, version: _Optional[str] = ..., api_level: _Optional[int] = ..., features: _Optional[_Iterable[str]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., caller: _Optional[str] = ..., started_ms: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
-    __slots__ = ["max_chunk_bytes", "max_concurrent_streams", "max_image_bytes", "max_message_bytes", "max_model_bytes", "max_page_size", "max_unary_image_bytes"]
+    __slots__ = ["kept_ms", "max_chunk_bytes", "max_concurrent_streams", "max_image_bytes", "max_kept_bytes", "max_message_bytes", "max_model_bytes", "max_page_size", "max_unary_image_bytes"]
+    KEPT_MS_FIELD_NUMBER: _ClassVar[int]
     MAX_CHUNK_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_CONCURRENT_STREAMS_FIELD_NUMBER: _ClassVar[int]
     MAX_IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_KEPT_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MESSAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_MODEL_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     MAX_UNARY_IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    kept_ms: int
     max_chunk_bytes: int
     max_concurrent_streams: int
     max_image_bytes: int
+    max_kept_bytes: int
     max_message_bytes: int
     max_model_bytes: int
     max_page_size: int
     max_unary_image_bytes: int
-    def __init__(self, max_chunk_bytes: _Optional[int] = ..., max_unary_image_bytes: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_model_bytes: _Optional[int] = ..., max_page_size: _Optional[int] = ..., max_concurrent_streams: _Optional[int] = ..., max_message_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, max_chunk_bytes: _Optional[int] = ..., max_unary_image_bytes: _Optional[int] = ..., max_image_bytes: _Optional[int] = ..., max_model_bytes: _Optional[int] = ..., max_page_size: _Optional[int] = ..., max_concurrent_streams: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., max_kept_bytes: _Optional[int] = ..., kept_ms: _Optional[int] = ...) -> None: ...
