@@ -26,6 +26,16 @@ def test_many_at_once_give_what_the_blocking_client_gives(daemon, client, blobs)
         assert (result.labels == client.segment(image, model="nuclei").labels).all()
 
 
+def test_other_thresholds_without_the_network(daemon, blobs):
+    async def story():
+        async with bioseg.aio.Client(daemon.address()) as c:
+            result = await c.segment(blobs(200, 200), model="nuclei", keep_maps=True)
+            other = await c.relabel(result, parameters={"min_size": 200})
+            assert other.provenance["kept_maps"] and other.object_count < result.object_count
+
+    run(story())
+
+
 def test_a_preview_comes_in_the_event_loop(daemon, blobs):
     async def story():
         import threading

@@ -31,6 +31,29 @@ def test_a_stream_and_one_message_give_the_same_bytes(client, blobs):
     assert tiles[-1].done == tiles[-1].total >= 1 and seen[-1].phase == "download" and seen[-1].done == seen[-1].total
 
 
+def test_other_thresholds_need_neither_image_nor_network(client, blobs):
+    image = blobs(300, 260)
+    result = client.segment(image, model="nuclei", keep_maps=True)
+    assert result.kept and result.kept.bytes > image.nbytes and result.kept.expires and not result.provenance["kept_maps"]
+    changed = {"foreground_threshold": 0.7, "min_size": 5}
+    fresh = client.segment(image, model="nuclei", parameters=changed)
+    for other in (client.relabel(result, parameters=changed), client.relabel(result.kept, model="nuclei", parameters=changed)):
+        assert (other.labels == fresh.labels).all() and other.provenance["kept_maps"] and other.kept.id == result.kept.id
+        assert other.objects["area_px"].tolist() == fresh.objects["area_px"].tolist()
+    streamed = client.segment(image, model="nuclei", keep_maps=True, progress=lambda p: None)
+    assert streamed.provenance["kept_maps"] and streamed.kept.id == result.kept.id
+    with pytest.raises(errors.Refused, match="scale"):
+        client.relabel(result, scale=2)
+    with pytest.raises(errors.NotFound, match="Send the image again"):
+        client.relabel(bioseg.KeptMaps("0" * 32, None, 0), model="nuclei")
+    with pytest.raises(errors.InvalidRequest, match="keep_maps=True"):
+        client.relabel(fresh)
+    with pytest.raises(errors.InvalidRequest, match="which model"):
+        client.relabel(result.kept)
+    network = {p.name for p in client.model("nuclei").parameters if p.network}
+    assert {"scale", "tile"} <= network and not {"min_size", "foreground_threshold"} & network
+
+
 def test_a_preview_grows_into_the_foreground_map_and_changes_no_label(client, blobs):
     image = np.tile(blobs(400, 400), (2, 2))
     plain = client.segment(image, model="nuclei", tile=128, outputs=("labels", "maps"))

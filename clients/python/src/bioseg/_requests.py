@@ -122,11 +122,16 @@ def segment_spec(model: Any, outputs: frozenset[int], *, parameters: Mapping[str
     return spec
 
 
-def stream_messages(spec: seg.SegmentSpec, source: ImageSource, sent: Any, preview_side: int | None = None) -> Any:
-    start = seg.SegmentStart(spec=spec, image=source.description, total_bytes=source.total_bytes)
+def stream_messages(spec: seg.SegmentSpec, source: ImageSource, sent: Any, preview_side: int | None = None, keep_maps: bool = False) -> Any:
+    start = seg.SegmentStart(spec=spec, image=source.description, total_bytes=source.total_bytes, keep_maps=keep_maps)
     if preview_side is not None:
         start.preview.max_side_px = preview_side
     return message_parts(seg.SegmentStreamRequest, start, source, sent)
+
+
+def kept_messages(spec: seg.SegmentSpec, kept_id: str) -> Any:
+    """New labels from kept maps: nothing but a start."""
+    return iter([seg.SegmentStreamRequest(start=seg.SegmentStart(spec=spec, kept_maps_id=kept_id))])
 
 
 def new_key() -> str:

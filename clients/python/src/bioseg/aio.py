@@ -17,7 +17,7 @@ from typing import Any
 
 from . import client as blocking
 from ._progress import Report, finish, reporter
-from .results import Job, Model, Plan, Preview, Progress, Result, ServerInfo
+from .results import Job, KeptMaps, Model, Plan, Preview, Progress, Result, ServerInfo
 
 __all__ = ["Client", "JobHandle"]
 
@@ -122,6 +122,15 @@ class Client:
             raise
         finally:
             end()
+
+    async def relabel(self, kept: KeptMaps | Result, **options: Any) -> Result:
+        """New labels from maps that the server keeps; arguments as bioseg.Client.relabel."""
+        running = await self._run(functools.partial(self._client.start_relabel, kept, **options))
+        try:
+            return await self._run(running.result)
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
 
     async def submit(self, image: Any, *, model: Any, progress: Report = None, **options: Any) -> JobHandle:
         """Hands in a job; arguments as bioseg.Client.submit."""

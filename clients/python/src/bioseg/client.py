@@ -21,7 +21,7 @@ from ._connection import Settings
 from ._images import ImageSource, PixelSize, describe, message_parts
 from ._progress import Report, finish, reporter
 from .errors import BiosegError, Cancelled, ConnectionLost, DamagedResult, InvalidRequest, JobFailed, NotReachable, Refused, from_rpc
-from .results import Job, Model, Plan, Preview, PreviewPainter, Progress, Result, ServerInfo, StreamedResult, from_unary
+from .results import Job, KeptMaps, Model, Plan, Preview, PreviewPainter, Progress, Result, ServerInfo, StreamedResult, from_unary
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 from .v1 import segmentation_pb2 as seg
@@ -35,13 +35,13 @@ IMAGE_FILES = (".png", ".tif", ".tiff")
 class Segmentation:
     """A segmentation under way. Iterate over it for progress, ask `result()` for the end of it, `cancel()` it from any thread."""
 
-    def __init__(self, client: Client, spec: seg.SegmentSpec, source: ImageSource, outputs: frozenset[int], timeout: float | None,
-                 preview: Callable[[Preview], None] | None = None, preview_side: int = 0):
+    def __init__(self, client: Client, outputs: frozenset[int], total_bytes: int, make_messages: Callable[[Callable[[int], None]], Any],
+                 timeout: float | None, preview: Callable[[Preview], None] | None = None):
         self._client = client
         self._preview, self._painter = preview, PreviewPainter()
         self._assembled = StreamedResult(outputs)
         self._uploaded = 0
-        self._total = source.total_bytes
+        self._total = total_bytes
         self._cancelled = threading.Event()
         self._failure: BiosegError | None = None
 
@@ -50,7 +50,7 @@ class Segmentation:
 
         def messages() -> Iterator[Any]:
             try:
-                yield from req.stream_messages(spec, source, sent, preview_side if preview else None)
+                yield from make_messages(sent)
             except BiosegError as error:  # gRPC would hide it behind a status of its own
                 self._failure = error
                 self._call.cancel()
@@ -269,16 +269,19 @@ class Client:
     def start(self, image: Any, *, model: Any, axes: str | None = None, pixel_size: PixelSize = None,
               channel_names: Iterable[str] | None = None, outputs: Iterable[str] = ("labels", "objects"),
               timeout: float | None = None, preview: Callable[[Preview], None] | None = None, preview_side: int = 0,
-              **options: Any) -> Segmentation:
+              keep_maps: bool = False, **options: Any) -> Segmentation:
         """Like `segment`, without waiting: a Segmentation to follow, cancel, or ask for its result."""
         wanted = req.output_set(outputs)
         source = describe(image, axes, pixel_size, list(channel_names or []))
-        return Segmentation(self, req.segment_spec(model, wanted, **options), source, wanted, timeout, preview, preview_side)
+        spec = req.segment_spec(model, wanted, **options)
+        side = preview_side if preview else None
+        return Segmentation(self, wanted, source.total_bytes, lambda sent: req.stream_messages(spec, source, sent, side, keep_maps), timeout,
+                            preview)
 
     def segment(self, image: Any, *, model: Any, axes: str | None = None, pixel_size: PixelSize = None,
                 channel_names: Iterable[str] | None = None, outputs: Iterable[str] = ("labels", "objects"),
                 progress: Report = None, timeout: float | None = None, preview: Callable[[Preview], None] | None = None,
-                preview_side: int = 0, **options: Any) -> Result:
+                preview_side: int = 0, keep_maps: bool = False, **options: Any) -> Result:
         """Segments an image and waits.
 
         image: an array (numpy, dask, zarr, ...), the path of a PNG or TIFF file, or the bytes of one.
@@ -289,15 +292,43 @@ class Client:
         progress: True for tqdm bars, or a function that is called with Progress.
         timeout: seconds after which DeadlineExceeded is raised.
         preview: a function that is called with Preview as tiles finish, ten times a second at most; preview_side: its longest side (1024).
+        keep_maps: the server keeps the network's maps for a while (Result.kept), so that `relabel` needs no network; it also uses maps that
+        it has kept of the same image, model and parameters of the network.
         Further options: parameters (a dict; Client.model lists a model's), channel (index or name), no_data, scale,
         target_pixel_size_um, statistics ("image", "block"), planes, tile, halo, precision ("fp32", "bf16"), min_size_um2.
         """
         wanted = req.output_set(outputs)
         source = describe(image, axes, pixel_size, list(channel_names or []))
-        spec = req.segment_spec(model, wanted, **options)
         if progress or preview or source.total_bytes > self._unary_limit():
-            return Segmentation(self, spec, source, wanted, timeout, preview, preview_side).result(progress)
-        request = seg.SegmentRequest(spec=spec, image=source.description, pixels=source.all_bytes())
+            return self.start(image, model=model, axes=axes, pixel_size=pixel_size, channel_names=channel_names, outputs=outputs,
+                              timeout=timeout, preview=preview, preview_side=preview_side, keep_maps=keep_maps, **options).result(progress)
+        spec = req.segment_spec(model, wanted, **options)
+        return self._segment(seg.SegmentRequest(spec=spec, image=source.description, pixels=source.all_bytes(), keep_maps=keep_maps), wanted,
+                             timeout)
+
+    def relabel(self, kept: KeptMaps | Result, *, model: Any = None, outputs: Iterable[str] = ("labels", "objects"),
+                timeout: float | None = None, **options: Any) -> Result:
+        """New labels from maps that the server keeps (`segment(..., keep_maps=True)`), without the image and without the network.
+
+        kept: the result of before, or its `kept`, which does not know the model. options: parameters, min_size_um2; those of the network are as
+        they were before, and Refused if they are given and differ. NotFound: the server does not keep them any more; segment the image again.
+        """
+        return self.start_relabel(kept, model=model, outputs=outputs, timeout=timeout, **options).result()
+
+    def start_relabel(self, kept: KeptMaps | Result, *, model: Any = None, outputs: Iterable[str] = ("labels", "objects"),
+                      timeout: float | None = None, **options: Any) -> Segmentation:
+        """Like `relabel`, without waiting."""
+        if isinstance(kept, Result):
+            if kept.kept is None:
+                raise InvalidRequest("the server was not asked to keep the maps of this result: segment(..., keep_maps=True)")
+            model, kept = model or kept.provenance["model"], kept.kept
+        if model is None:
+            raise InvalidRequest("which model made the maps? Give model=, or the result instead of its maps")
+        wanted = req.output_set(outputs)
+        spec, kept_id = req.segment_spec(model, wanted, **options), kept.id
+        return Segmentation(self, wanted, 0, lambda _: req.kept_messages(spec, kept_id), timeout)
+
+    def _segment(self, request: seg.SegmentRequest, wanted: frozenset[int], timeout: float | None) -> Result:
         try:
             answer, call = self._calls["Segmentation/Segment"].with_call(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as error:

@@ -14,7 +14,7 @@ from .v1 import common_pb2 as common
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 
-__all__ = ["Job", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Result", "ServerInfo", "ServerWarning"]
+__all__ = ["Job", "KeptMaps", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Result", "ServerInfo", "ServerWarning"]
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,19 @@ class ObjectTable(Mapping[str, np.ndarray]):
 
 
 @dataclass(frozen=True)
+class KeptMaps:
+    """The network's maps of an image, kept on the server with the image: `Client.relabel` makes labels of them with other thresholds."""
+
+    id: str
+    expires: datetime | None
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Result:
     """A segmentation. `labels`: uint32 (y, x), 0 is background, objects are 1, 2, ...; None if not asked for. `maps`: float32 (c, y, x), what
-    the network said; None unless asked for."""
+    the network said; None unless asked for. `kept`: the maps that the server keeps; None unless asked to. provenance["kept_maps"]: whether the
+    labels were made of kept maps, without the network."""
 
     labels: np.ndarray | None
     objects: ObjectTable | None
@@ -112,6 +122,7 @@ class Result:
     warnings: tuple[ServerWarning, ...]
     provenance: dict[str, Any]
     request_id: str | None = None
+    kept: KeptMaps | None = None
 
     def __repr__(self) -> str:
         size = "" if self.labels is None else " x ".join(map(str, self.labels.shape)) + ", "
@@ -124,14 +135,15 @@ def _provenance(p: common.Provenance) -> dict[str, Any]:
         "model_sha256": p.model_sha256, "input_sha256": p.input_sha256, "parameters": dict(p.parameters),
         "software_version": p.software_version, "plan_hash": p.plan_hash, "algorithms": p.algorithms, "device": p.device,
         "tiled": p.tiled, "tile_px": p.tile_px, "halo_px": p.halo_px, "network_seconds": p.network_seconds,
-        "postprocessing_seconds": p.postprocessing_seconds,
+        "postprocessing_seconds": p.postprocessing_seconds, "kept_maps": p.kept_maps,
     }
 
 
 def _result(found: common.SegmentResult, labels: np.ndarray | None, objects: ObjectTable | None, maps: np.ndarray | None,
             request_id: str | None) -> Result:
     return Result(labels, objects, maps, found.object_count, found.pixel_size_um or None,
-                  tuple(ServerWarning(w.code, w.text) for w in found.warnings), _provenance(found.provenance), request_id)
+                  tuple(ServerWarning(w.code, w.text) for w in found.warnings), _provenance(found.provenance), request_id,
+                  KeptMaps(found.kept_maps.id, _time(found.kept_maps.expires_ms), found.kept_maps.bytes) if found.kept_maps.id else None)
 
 
 def from_unary(answer: Any, outputs: frozenset[int], request_id: str | None) -> Result:
@@ -222,6 +234,7 @@ class Parameter:
     unit: str
     choices: tuple[str, ...]
     advanced: bool
+    network: bool = True  # another value needs the network to run again; False: kept maps will do
 
     @classmethod
     def from_message(cls, p: common.ParameterSpec) -> Parameter:
@@ -235,7 +248,7 @@ class Parameter:
             default = bool(default)
         elif kind == "choice":
             default = p.choices[int(default)] if int(default) < len(p.choices) else ""
-        return cls(p.name, p.title or p.name, p.help, kind, p.minimum, p.maximum, p.step, default, p.unit, tuple(p.choices), p.advanced)
+        return cls(p.name, p.title or p.name, p.help, kind, p.minimum, p.maximum, p.step, default, p.unit, tuple(p.choices), p.advanced, p.network)
 
     def value(self, given: Any) -> common.ParameterValue:
         if self.kind == "bool":
