@@ -88,8 +88,23 @@ def main():
         let(1)
         save(window, "segment")
 
-        # A stack, with a run under way.
+        # The preview of a larger image.
         image = viewer.layers["nuclei"].data
+        viewer.layers.clear()
+        let(0.3)
+        viewer.add_image(np.tile(image, (2, 2)), name="section", contrast_limits=(0, 90))
+        segment.form.fields["tile"].set(192)
+        segment.message.say("information", "")
+        run = segment.segment()
+        let(until=lambda: run.share > 0.5 or run.state != "running", most=400)
+        assert "section (preview)" in viewer.layers
+        viewer.reset_view()
+        let(0.5)
+        save(window, "preview")
+        run.cancel()
+        segment.form.reset()
+
+        # A stack, with a run under way.
         viewer.layers.clear()
         let(0.3)
         viewer.add_image(np.stack([image[:, 12 * n:12 * n + 600] for n in range(8)]), name="time series", contrast_limits=(0, 90))

@@ -40,12 +40,15 @@ class Run(QObject):
         self.state = "running"  # then "done", "failed" or "cancelled"
         self.text, self.share = "", -1.0
         self.preview: Preview | None = None
+        self.order: Order | None = None
+        self.superseded = False
         self._cancel = Cancel()
 
-    def cancel(self) -> None:
-        """Seen at once; the server is told from a thread."""
+    def cancel(self, quietly: bool = False) -> None:
+        """Seen at once; the server is told from a thread. quietly: something newer takes its place."""
         if self.state != "running":
             return
+        self.superseded = quietly
         _threads.start(self._cancel.set)
         if self.as_job:
             self._tell("cancelling", -1)
@@ -67,12 +70,25 @@ class Run(QObject):
 
 @dataclass
 class _Step:
-    """What one result changed in the viewer."""
+    """What one result changed in the viewer: a layer that came, or the contents of one."""
 
     new: Any
     old: Any = None   # the layer that it replaced
     index: int = 0
     was_visible: bool = True
+    contents: dict[str, Any] | None = None  # those before, of a layer that stayed
+    origin: _Origin | None = None
+
+
+@dataclass
+class _Origin:
+    """How the labels of a layer were made, to make them again with other thresholds."""
+
+    order: Order
+    kept: tuple[bioseg.KeptMaps, ...]
+    source: weakref.ref  # the image's layer
+    number: int          # later ones are larger
+    key: Any = None      # of Runs._latest
 
 
 class Runs(QObject):
@@ -88,6 +104,16 @@ class Runs(QObject):
         self._steps: list[_Step] = []
         self._latest: dict[Any, weakref.ref] = {}                  # source layer and part of it -> its labels
         self._edited: weakref.WeakSet = weakref.WeakSet()          # labels that were changed by hand
+        self._origins: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # labels -> _Origin
+        self._adjusting: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # labels -> the run that makes new ones of them
+        self._count = 0
+        viewer.layers.events.removed.connect(self._forget)
+
+    def _forget(self, event: Any) -> None:
+        """The pixels of an image that was removed are not held for the sake of its labels."""
+        for labels, origin in list(self._origins.items()):
+            if origin.source() is event.value:
+                del self._origins[labels]
 
     # Starting.
 
@@ -95,12 +121,9 @@ class Runs(QObject):
         """source: the layer, to say so if it is gone when the labels come."""
         client = session().client
         assert client is not None
-        order = replace(order, batch=uuid.uuid4().hex)
+        order = replace(order, batch=uuid.uuid4().hex, keep_maps=not as_job and order.planes == "independent" and _offers("kept-maps"))
         run = Run(order.name, as_job)
-        info, viewer = session().info, self._viewer()
-        if not as_job and info is not None and "segment-preview" in info.features and viewer is not None:
-            run.preview = Preview(viewer, order.name, order.place, len(order.selection.leading))
-            run.ended.connect(run.preview.end)
+        self._give_preview(run, order)
 
         def work(report: _work.Report) -> Finished:
             if not as_job:
@@ -112,8 +135,83 @@ class Runs(QObject):
 
         mail = _threads.Mail()
         key = (weakref.ref(source), repr(order.selection.leading), order.selection.rows, order.selection.columns)
-        self._begin(run, client, work, lambda f, layer: self._show(f, layer, source, key if replace_previous else None))
+        key = key if replace_previous else None
+        self._begin(run, client, work, lambda f, layer: self._show(f, layer, source, key, order))
         return run
+
+    def _give_preview(self, run: Run, order: Order) -> None:
+        viewer = self._viewer()
+        if not run.as_job and run.state == "running" and viewer is not None and _offers("segment-preview"):
+            run.preview = Preview(viewer, order.name, order.place, len(order.selection.leading))
+            run.ended.connect(run.preview.end)
+
+    # Other thresholds.
+
+    def adjustable(self, source: Any, model: str) -> Any:
+        """The newest labels of an image that new ones can be made of with other thresholds; None: there are none."""
+        viewer = self._viewer()
+        found = [(origin.number, layer) for layer, origin in self._origins.items()
+                 if origin.source() is source and origin.order.model == model and origin.kept and viewer is not None and layer in viewer.layers]
+        return max(found, key=lambda f: f[0])[1] if found else None
+
+    def parameters_of(self, labels: Any) -> dict[str, Any]:
+        """Those that the labels were made with, or will be in a moment."""
+        run = self._adjusting.get(labels)
+        return run.order.parameters if run is not None else self._origins[labels].order.parameters
+
+    def adjust(self, labels: Any, parameters: dict[str, Any]) -> Run | None:
+        """New labels in the same layer, from the maps that the server has kept; with the network where it has not, which is said."""
+        client, origin = session().client, self._origins[labels]
+        if client is None or parameters == self.parameters_of(labels):
+            return None
+        if (before := self._adjusting.pop(labels, None)) is not None:
+            before.cancel(quietly=True)
+        if parameters == origin.order.parameters:  # back where they are
+            return None
+        order = replace(origin.order, parameters=parameters)
+        run = Run(order.name, False)
+        run.order = order
+        self._adjusting[labels] = run
+        mine, mail = weakref.ref(labels), _threads.Mail()
+
+        def work(report: _work.Report) -> Finished:
+            try:
+                return _work.relabel(client, order, origin.kept, run._cancel, report)
+            except NotFound as gone:
+                if "not kept" not in gone.message:
+                    raise
+                mail(self._give_preview, run, order)
+                finished = _work.segment(client, order, run._cancel, report, lambda *shown: run.preview and run.preview.show(*shown))
+                finished.warnings.insert(0, "The server did not have the network's maps any more, so the network ran again.")
+                return finished
+
+        def show(finished: Finished, made: Any) -> None:
+            layer = mine()
+            if layer is not None and self._adjusting.get(layer) is run:
+                del self._adjusting[layer]
+            viewer = self._viewer()
+            if layer is None or viewer is None or layer not in viewer.layers or layer in self._edited:
+                self._show(finished, made, origin.source(), origin.key, order)
+            else:
+                self._change(layer, finished, made, order)
+
+        def ended() -> None:
+            layer = mine()
+            if layer is not None and run.state != "done" and self._adjusting.get(layer) is run:
+                del self._adjusting[layer]
+
+        run.ended.connect(ended)
+        self._begin(run, client, work, show)
+        return run
+
+    def _change(self, layer: Any, finished: Finished, made: Any, order: Order) -> None:
+        """Puts the labels of `made` into the layer."""
+        step = _Step(layer, contents=_contents(layer), origin=self._origins.get(layer))
+        _put(layer, _contents(made))
+        if step.origin is not None:
+            self._origins[layer] = replace(step.origin, order=order, kept=finished.kept or step.origin.kept)
+        self._remember(step)
+        self._say(finished, None)
 
     def open(self, client: bioseg.Client, job: bioseg.Job) -> Run:
         """The labels of a job and the others of its order, handed in before; waits for those that have not finished."""
@@ -168,7 +266,7 @@ class Runs(QObject):
         def ended() -> None:
             if run.state != "done" and run in self.running:
                 self.running.remove(run)
-            if run.state == "cancelled":
+            if run.state == "cancelled" and not run.superseded:
                 self.said.emit("information", f"{run.title}: cancelled.")
 
         run.ended.connect(ended)
@@ -178,7 +276,7 @@ class Runs(QObject):
 
     # What comes of them.
 
-    def _show(self, finished: Finished, layer: Any, source: Any, key: Any) -> None:
+    def _show(self, finished: Finished, layer: Any, source: Any, key: Any, order: Order | None = None) -> None:
         viewer = self._viewer()
         if viewer is None:
             return
@@ -196,11 +294,22 @@ class Runs(QObject):
         self._watch_edits(layer)
         if key is not None:
             self._latest[key] = weakref.ref(layer)
+        if order is not None and source is not None:
+            self._count += 1
+            self._origins[layer] = _Origin(order, finished.kept, weakref.ref(source), self._count, key)
+        self._remember(step)
+        self._say(finished, source)
+
+    def _remember(self, step: _Step) -> None:
         self._steps = [*self._steps, step][-_UNDO_STEPS:]
         self.undo_changed.emit()
+
+    def _say(self, finished: Finished, source: Any) -> None:
+        viewer = self._viewer()
         count = finished.object_count
-        text = f"{finished.name}: {count} object{'' if count == 1 else 's'}."
-        if source is not None and source not in viewer.layers:
+        without = " (the network did not run)" if finished.provenance.get("kept_maps") else ""
+        text = f"{finished.name}: {count} object{'' if count == 1 else 's'}{without}."
+        if source is not None and viewer is not None and source not in viewer.layers:
             text += " The image has been removed meanwhile; its labels are there all the same."
         self.said.emit("warning" if finished.warnings else "information", "\n".join([text, *finished.warnings]))
 
@@ -223,6 +332,10 @@ class Runs(QObject):
         if viewer is None or not self._steps:
             return
         step = self._steps.pop()
+        if step.contents is not None:
+            self._undo_change(step)
+            self.undo_changed.emit()
+            return
         if step.new in viewer.layers:
             viewer.layers.remove(step.new)
         if step.old is not None and step.old not in viewer.layers:
@@ -235,6 +348,31 @@ class Runs(QObject):
                 else:
                     self._latest[key] = weakref.ref(step.old)
         self.undo_changed.emit()
+
+
+    def _undo_change(self, step: _Step) -> None:
+        if step.new in self._edited:
+            self.said.emit("information", f"{step.new.name} has been painted in since: what it held before is not brought back over that.")
+            return
+        if (run := self._adjusting.pop(step.new, None)) is not None:
+            run.cancel(quietly=True)
+        _put(step.new, step.contents)
+        if step.origin is not None:
+            self._origins[step.new] = step.origin
+
+
+def _offers(feature: str) -> bool:
+    info = session().info
+    return info is not None and feature in info.features
+
+
+def _contents(layer: Any) -> dict[str, Any]:
+    return {"data": layer.data, "features": layer.features, "metadata": layer.metadata}
+
+
+def _put(layer: Any, contents: dict[str, Any]) -> None:
+    for name, value in contents.items():
+        setattr(layer, name, value)
 
 
 def make_layer(finished: Finished) -> Any:

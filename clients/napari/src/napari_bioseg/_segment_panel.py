@@ -23,6 +23,7 @@ from ._work import Order
 
 SHORTCUT = "Control-Alt-B"
 _REFRESH_MS = 5000
+_SETTLE_MS = 300  # a spin box that is turned changes often
 _ELSEWHERE = ("channel",)  # the panel asks for it by name, with the layer's own axes
 _FIRST = ("scale",)        # wanted often enough to stand outside of the fold
 
@@ -84,6 +85,11 @@ class SegmentPanel(QWidget):
         self.replace = QCheckBox("replace earlier labels of this image")
         self.replace.setChecked(bool(remembered.get("replace", True)))
         self.replace.setToolTip("Undo brings them back. Labels that you painted in are never replaced.")
+        self.live = QCheckBox("new labels when a threshold changes")
+        self.live.setChecked(bool(remembered.get("live", True)))
+        self.live.setToolTip("Of the last labels of this image, from what the server has kept: the network does not run again. Undo brings "
+                             "those before back.")
+        self.live.toggled.connect(lambda on: _settings.remember(live=on))
         self.segment_button = QPushButton("Segment")
         self.segment_button.setToolTip(f"{SHORTCUT} in the viewer")
         self.segment_button.clicked.connect(self.segment)
@@ -103,6 +109,9 @@ class SegmentPanel(QWidget):
         for emitter in (events.inserted, events.removed, events.reordered):
             _layers.while_alive(self, emitter, self._show_layers)
         _layers.while_alive(self, self._viewer.layers.selection.events.active, self._follow_selection)
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.timeout.connect(self.adjust)
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
         self._timer.start(_REFRESH_MS)
@@ -141,6 +150,7 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.defaults_button, 0, Qt.AlignmentFlag.AlignRight)
         layout.addWidget(self.as_job)
         layout.addWidget(self.replace)
+        layout.addWidget(self.live)
         layout.addWidget(_row(self.segment_button, self.undo_button))
         layout.addLayout(self._rows)
         layout.addWidget(self.message)
@@ -222,6 +232,7 @@ class SegmentPanel(QWidget):
         self.form.hide()
         self.form.deleteLater()
         self.form = form
+        form.changed.connect(lambda: self._settle.start(_SETTLE_MS))
         self.defaults_button.setVisible(bool(form.fields))
 
     def _choose_model_file(self) -> None:
@@ -348,12 +359,33 @@ class SegmentPanel(QWidget):
         except ValueError as error:
             self.message.say("error", sentence(error) if isinstance(error, InvalidRequest) else str(error))
             return None
-        remembered = _settings.load().get("parameters", {})
-        name = order.model.partition("@")[0]
-        _settings.remember(model=order.model, as_job=self.as_job.isChecked(), replace=self.replace.isChecked(),
-                           parameters={**remembered, name: order.parameters})
+        _settings.remember(model=order.model, as_job=self.as_job.isChecked(), replace=self.replace.isChecked())
+        self._remember_parameters(order.model, order.parameters)
         self.message.say("information", "")
         return self.runs.segment(order, self.layer.currentData(), self.as_job.isChecked(), self.replace.isChecked())
+
+    def _remember_parameters(self, model: str, values: dict[str, Any]) -> None:
+        _settings.remember(parameters={**_settings.load().get("parameters", {}), model.partition("@")[0]: values})
+
+    def adjust(self) -> Run | None:
+        """New labels with what the form says now, in the layer of the last ones of this image, if nothing but thresholds has changed."""
+        layer, model = self.layer.currentData(), self.model.currentData()
+        labels = self.runs.adjustable(layer, model) if self.live.isChecked() and layer is not None and model == self._form_of else None
+        if labels is None:
+            return None
+        try:
+            wanted = self.form.values()
+        except ValueError as error:
+            self.message.say("error", str(error))
+            return None
+        before = self.runs.parameters_of(labels)
+        changed = {name for name in {*wanted, *before} if wanted.get(name) != before.get(name)}
+        needed = [p.title for p in self._described[model].parameters if p.name in changed and p.network]
+        if needed:
+            self.message.say("information", f"{' and '.join(needed)}: this needs the network again. Press Segment.")
+            return None
+        self._remember_parameters(model, wanted)
+        return self.runs.adjust(labels, wanted)
 
     def _add_row(self, run: Run) -> None:
         if run.state == "running":

@@ -122,31 +122,37 @@ class ParameterField:
     def __init__(self, parameter: Parameter):
         self.parameter = p = parameter
         self.widget: QWidget
+        self.changed: Any  # the signal of the widget
         self._read: Callable[[], Any]
         self._write: Callable[[Any], None]
         unit = {"um^2": "µm²", "um": "µm"}.get(p.unit, p.unit)
         if p.kind == "bool":
             self.widget = check = QCheckBox()
             self._read, self._write = check.isChecked, lambda v: check.setChecked(bool(v))
+            self.changed = check.toggled
         elif p.kind == "choice":
             self.widget = combo = Combo()
             combo.addItems(list(p.choices))
             self._read, self._write = combo.currentText, lambda v: combo.setCurrentText(str(v))
+            self.changed = combo.currentTextChanged
         elif p.kind == "int" and max(abs(p.minimum), abs(p.maximum)) <= _LARGEST_INT:
             self.widget = whole = QSpinBox()
             whole.setRange(int(p.minimum), int(p.maximum))
             whole.setSingleStep(max(1, int(p.step)))
             self._read, self._write = whole.value, lambda v: whole.setValue(int(v))
+            self.changed = whole.valueChanged
         elif math.isfinite(p.default) and p.maximum - p.minimum < _SMALLEST_RANGE_WITHOUT_BOX:
             self.widget = number = QDoubleSpinBox()
             number.setDecimals(0 if p.kind == "int" else _decimals(p.step, p.default, p.minimum))
             number.setRange(p.minimum, p.maximum)
             number.setSingleStep(p.step or 0.1)
             self._read, self._write = number.value, lambda v: number.setValue(float(v))
+            self.changed = number.valueChanged
         else:
             self.widget = typed = QLineEdit()
             typed.setPlaceholderText("not set" if math.isnan(p.default) else f"{p.default:g}")
             self._read, self._write = lambda: self._number(typed.text()), lambda v: typed.setText("" if _same(v, p.default) else f"{v:g}")
+            self.changed = typed.editingFinished
         if unit and isinstance(self.widget, (QSpinBox, QDoubleSpinBox)):
             self.widget.setSuffix(f" {unit}")
         self.widget.setMinimumWidth(96)
@@ -183,6 +189,8 @@ def _same(a: Any, b: Any) -> bool:
 class ParameterForm(QWidget):
     """Built from a model's description; nothing in it knows a model or a parameter by name, except those that `without` and `first` say."""
 
+    changed = Signal()  # someone or something has set a value
+
     def __init__(self, parameters: Sequence[Parameter], without: Sequence[str] = (), first: Sequence[str] = ()):
         super().__init__()
         self.fields = {p.name: ParameterField(p) for p in parameters if p.name not in without}
@@ -197,6 +205,7 @@ class ParameterForm(QWidget):
         for name, field in self.fields.items():
             label = QLabel(field.parameter.title)
             label.setToolTip(field.widget.toolTip())
+            field.changed.connect(self._tell)
             (folded if field.parameter.advanced and name not in first else plain).addRow(label, field.widget)
         layout.addLayout(plain)
         self.fold = Fold("Advanced", advanced)
@@ -206,6 +215,9 @@ class ParameterForm(QWidget):
     def values(self) -> dict[str, Any]:
         """What differs from the server's defaults."""
         return {name: value for name, field in self.fields.items() if (value := field.value()) is not None}
+
+    def _tell(self, *_: Any) -> None:
+        self.changed.emit()
 
     def set_values(self, values: dict[str, Any]) -> None:
         for name, field in self.fields.items():

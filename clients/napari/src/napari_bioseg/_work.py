@@ -35,6 +35,7 @@ class Order:
     pixel_size: float | None = None
     planes: str = "independent"
     batch: str = ""
+    keep_maps: bool = False  # on the server, for other thresholds
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Finished:
     warnings: list[str]
     table: dict[str, np.ndarray]
     provenance: dict[str, Any]
+    kept: tuple[bioseg.KeptMaps, ...] = ()  # of every plane; none where one is missing
 
 
 class Cancel:
@@ -87,6 +89,7 @@ class _Assembly:
         self._tables: list[dict[str, np.ndarray]] = []
         self._warnings: dict[str, list[int]] = {}
         self._provenance: dict[str, Any] = {}
+        self._kept: list[bioseg.KeptMaps] = []
 
     def add(self, position: tuple[int, ...], result: bioseg.Result) -> None:
         assert result.labels is not None and result.objects is not None
@@ -107,6 +110,8 @@ class _Assembly:
         for warning in result.warnings:
             self._warnings.setdefault(warning.text, []).append(self._done)
         self._provenance = dict(result.provenance)
+        if result.kept is not None:
+            self._kept.append(result.kept)
         self._done += 1
         self._objects += count
 
@@ -117,7 +122,7 @@ class _Assembly:
         columns = set(self._tables[0]).intersection(*self._tables[1:])
         table = {c: np.concatenate([t[c] for t in self._tables]) for c in self._tables[0] if c in columns}
         return Finished(name, self._labels, place, self._objects, [self._said(t, p) for t, p in self._warnings.items()], table,
-                        self._provenance)
+                        self._provenance, tuple(self._kept) if len(self._kept) == self._planes else ())
 
     def _said(self, text: str, planes: list[int]) -> str:
         if self._planes == 1 or len(planes) == self._planes:
@@ -158,7 +163,7 @@ def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report,
         cancel.check()
         report(f"{_plane_text(n, len(requests))}reading the image", n / len(requests) if n else -1)
         show = functools.partial(_show, preview, position) if preview else None
-        running = client.start(read(), preview=show, preview_side=_PREVIEW_SIDE, **options)
+        running = client.start(read(), preview=show, preview_side=_PREVIEW_SIDE, keep_maps=order.keep_maps, **options)
         cancel.stops(running.cancel)
         tell = functools.partial(_progress, report, n=n, count=len(requests))
         answered = threading.Event()
@@ -173,6 +178,21 @@ def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report,
             result = running.result(step)
         finally:
             answered.set()
+        cancel.stops(None)
+        assembly.add(position, result)
+    cancel.check()
+    return assembly.finished(order.name, order.place)
+
+
+def relabel(client: bioseg.Client, order: Order, kept: tuple[bioseg.KeptMaps, ...], cancel: Cancel, report: Report) -> Finished:
+    """New labels of the order from the maps that the server keeps of its planes. NotFound when they are gone."""
+    assembly = _Assembly(order.selection.shape, len(kept))
+    for n, ((position, _), maps) in enumerate(zip(order.selection.planes(), kept)):
+        cancel.check()
+        report(f"{_plane_text(n, len(kept))}new labels", n / len(kept) if n else -1)
+        running = client.start_relabel(maps, model=order.model, parameters=order.parameters)
+        cancel.stops(running.cancel)
+        result = running.result()
         cancel.stops(None)
         assembly.add(position, result)
     cancel.check()
