@@ -139,7 +139,7 @@ static bs_status wait_for_end(struct run *r, struct bs_call *call, const struct 
         struct bs_preview_part part = r->unseen;
         int done = r->done, total = r->total;
         bool tell = r->progressed && audience && rc == BS_OK;
-        bool show = !r->ended && !bs_preview_empty(&part) && now_ms() >= r->preview_next_ms;
+        bool show = audience && !r->ended && !bs_preview_empty(&part) && now_ms() >= r->preview_next_ms;
         r->progressed = false;
         if (show)
             r->unseen = (struct bs_preview_part){.height = 0};
