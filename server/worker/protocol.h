@@ -10,7 +10,7 @@
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
 
-#define BS_WORKER_PROTOCOL  3u
+#define BS_WORKER_PROTOCOL  4u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   4
 #define BS_WORKER_KEY_LEN   64

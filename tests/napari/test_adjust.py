@@ -74,6 +74,19 @@ def test_turned_off_nothing_happens_until_the_button_which_then_needs_no_network
     assert labels_of(viewer)[0].metadata["bioseg"]["provenance"]["kept_maps"] and "did not run" in segment.message.text()
 
 
+def test_a_turn_while_labels_are_under_way_waits_for_them(viewer, panel, finish, qtbot, client, blobs):
+    pixels = np.tile(blobs(300, 300), (2, 2))
+    segment, layer = segmented(viewer, panel, finish, pixels)
+    segment.form.fields["tile"].set(192)
+    run = segment.segment()
+    segment.form.fields["min_size"].set(130)
+    assert finish(run, WAIT) == "done"
+    qtbot.waitUntil(lambda: "did not run" in segment.message.text(), timeout=WAIT)
+    new = labels_of(viewer)
+    assert len(new) == 1 and new[0] is not layer
+    assert (new[0].data == client.segment(pixels, model="nuclei", parameters={"tile": 192, "min_size": 130}).labels).all()
+
+
 def test_the_last_of_many_turns_wins(viewer, panel, finish, qtbot, client, blobs):
     pixels = blobs(200, 200)
     segment, layer = segmented(viewer, panel, finish, pixels)

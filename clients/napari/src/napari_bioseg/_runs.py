@@ -41,6 +41,7 @@ class Run(QObject):
         self.text, self.share = "", -1.0
         self.preview: Preview | None = None
         self.order: Order | None = None
+        self.source: Callable[[], Any] = lambda: None  # the image whose labels will be new ones
         self.superseded = False
         self._cancel = Cancel()
 
@@ -123,6 +124,7 @@ class Runs(QObject):
         assert client is not None
         order = replace(order, batch=uuid.uuid4().hex, keep_maps=not as_job and order.planes == "independent" and _offers("kept-maps"))
         run = Run(order.name, as_job)
+        run.source = weakref.ref(source)
         self._give_preview(run, order)
 
         def work(report: _work.Report) -> Finished:
@@ -153,6 +155,10 @@ class Runs(QObject):
         found = [(origin.number, layer) for layer, origin in self._origins.items()
                  if origin.source() is source and origin.order.model == model and origin.kept and viewer is not None and layer in viewer.layers]
         return max(found, key=lambda f: f[0])[1] if found else None
+
+    def busy(self, source: Any) -> bool:
+        """Whether labels of the image are being made that will replace the ones there are."""
+        return any(run.source() is source for run in self.running)
 
     def parameters_of(self, labels: Any) -> dict[str, Any]:
         """Those that the labels were made with, or will be in a moment."""
@@ -190,7 +196,9 @@ class Runs(QObject):
             if layer is not None and self._adjusting.get(layer) is run:
                 del self._adjusting[layer]
             viewer = self._viewer()
-            if layer is None or viewer is None or layer not in viewer.layers or layer in self._edited:
+            if layer is None or viewer is None or layer not in viewer.layers:
+                return  # taken away or replaced meanwhile: nobody waits for these
+            if layer in self._edited:
                 self._show(finished, made, origin.source(), origin.key, order)
             else:
                 self._change(layer, finished, made, order)

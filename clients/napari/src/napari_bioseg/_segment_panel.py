@@ -354,6 +354,7 @@ class SegmentPanel(QWidget):
                              region=self.region.currentData(), pixel_size=self.pixel_size.value() or None)
 
     def segment(self) -> Run | None:
+        self._settle.stop()
         try:
             order = self.order()
         except ValueError as error:
@@ -370,6 +371,9 @@ class SegmentPanel(QWidget):
     def adjust(self) -> Run | None:
         """New labels with what the form says now, in the layer of the last ones of this image, if nothing but thresholds has changed."""
         layer, model = self.layer.currentData(), self.model.currentData()
+        if layer is not None and self.runs.busy(layer):
+            self._settle.start(_SETTLE_MS)  # what is under way first
+            return None
         labels = self.runs.adjustable(layer, model) if self.live.isChecked() and layer is not None and model == self._form_of else None
         if labels is None:
             return None
