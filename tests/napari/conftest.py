@@ -14,7 +14,7 @@ from daemon import MODEL, Daemon  # noqa: E402
 import bioseg  # noqa: E402
 from napari_bioseg import _session  # noqa: E402
 
-WAIT = 60000  # milliseconds that anything may take on a loaded machine
+WAIT = 200000  # milliseconds that anything may take on a loaded machine
 
 
 @pytest.fixture(autouse=True)

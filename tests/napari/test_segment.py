@@ -261,7 +261,7 @@ def test_cancel_is_seen_at_once_and_frees_the_server(viewer, panel, finish, qtbo
     segment = panel()
     segment.form.fields["tile"].set(256)
     run = segment.segment()
-    qtbot.waitUntil(lambda: run.share > 0, timeout=60000)
+    qtbot.waitUntil(lambda: run.share > 0, timeout=200000)
     began = time.monotonic()
     run.cancel()
     assert run.state == "cancelled" and "cancelled" in segment.message.text()
