@@ -31,6 +31,9 @@ fiber::fiber() : entry_(nullptr), context_(nullptr)
     if (p == MAP_FAILED || mprotect(p, guard_bytes, PROT_NONE) != 0)
         throw std::bad_alloc();
     stack_ = static_cast<char *>(p) + guard_bytes;
+    // Not all stacks begin at the same place of a page: they would share the same few lines of the cache.
+    static size_t made = 0;
+    size_ = stack_bytes - made++ * 320 % 4096;
 }
 
 fiber::~fiber()
@@ -90,9 +93,9 @@ void fiber::begin(void (*entry)(void *), void *context)
     context_ = context;
     fake_ = nullptr;
 #ifdef BS_ADDRESS_SANITIZER
-    __asan_unpoison_memory_region(stack_, stack_bytes); // frames abandoned there
+    __asan_unpoison_memory_region(stack_, size_); // frames abandoned there
 #endif
-    void **top = reinterpret_cast<void **>(stack_ + stack_bytes);
+    void **top = reinterpret_cast<void **>(stack_ + size_);
     *--top = nullptr;
     *--top = nullptr; // what bs_fiber_start runs on: 16-byte aligned, as a call wants it
     *--top = reinterpret_cast<void *>(bs_fiber_start);
@@ -125,11 +128,11 @@ void fiber::begin(void (*entry)(void *), void *context)
     context_ = context;
     fake_ = nullptr;
 #ifdef BS_ADDRESS_SANITIZER
-    __asan_unpoison_memory_region(stack_, stack_bytes);
+    __asan_unpoison_memory_region(stack_, size_);
 #endif
     getcontext(&here_);
     here_.uc_stack.ss_sp = stack_;
-    here_.uc_stack.ss_size = stack_bytes;
+    here_.uc_stack.ss_size = size_;
     here_.uc_link = nullptr;
     uintptr_t self = reinterpret_cast<uintptr_t>(this);
     makecontext(&here_, reinterpret_cast<void (*)()>(start), 2, (unsigned)self, (unsigned)(self >> 16 >> 16));
@@ -142,7 +145,7 @@ void fiber::begin(void (*entry)(void *), void *context)
 void fiber::enter()
 {
 #ifdef BS_ADDRESS_SANITIZER
-    __sanitizer_start_switch_fiber(&scheduler_fake_, stack_, stack_bytes);
+    __sanitizer_start_switch_fiber(&scheduler_fake_, stack_, size_);
 #endif
     SWITCH(scheduler_, here_);
 #ifdef BS_ADDRESS_SANITIZER

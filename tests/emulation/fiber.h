@@ -27,6 +27,7 @@ class fiber
 
   private:
     char *stack_;
+    size_t size_;
     void (*entry_)(void *);
     void *context_;
 #ifdef __x86_64__

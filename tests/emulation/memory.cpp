@@ -195,8 +195,16 @@ static const char *race(const array &a, int64_t offset, const accesses &before, 
     return other_block ? "race between blocks" : "race";
 }
 
-static const char *note(array &a, int64_t offset, trace &t, access how, const actor &who, std::string *text)
+static inline __attribute__((always_inline)) const char *note(array &a, int64_t offset, trace &t, access how,
+                                                              const actor &who, std::string *text)
 {
+    if (how != access::atomic && (!t.writes.any || t.writes.only(who)) && t.reads.only(who)) {
+        if (how == access::write) {
+            t.writes.become(who, false);
+            t.reads = accesses();
+        }
+        return ""; // nobody else was here
+    }
     bool atomics = how == access::atomic && t.writes.any && t.writes.atomic;
     if (!atomics && t.writes.unordered(who))
         return race(a, offset, t.writes, t.writes.atomic ? "added to" : "wrote", how, who, text);
@@ -241,28 +249,34 @@ const char *check(array *memory, int64_t offset, unsigned bytes, unsigned alignm
                        place_in(a, offset).c_str(), alignment);
         return "misaligned";
     }
-    if (const void *busy = memchr(&a.written[(size_t)offset], array::under_way, bytes)) {
-        int64_t at = static_cast<const uint8_t *>(busy) - a.written.get();
-        *text = format("%s %s, which a copy writes that was not waited for", does, place_in(a, at).c_str());
-        return "race";
-    }
-    if (how != access::write)
-        for (unsigned k = 0; k < bytes; k++)
-            if (!a.written[(size_t)offset + k]) {
+    const uint8_t *written = &a.written[(size_t)offset];
+    uint32_t state = 0; // of four bytes, the most common
+    if (bytes == 4)
+        memcpy(&state, written, 4);
+    if (state != 0x01010101 && !(state == 0 && bytes == 4 && how == access::write))
+        for (unsigned k = 0; k < bytes; k++) {
+            if (written[k] == array::under_way) {
+                *text = format("%s %s, which a copy writes that was not waited for", does,
+                               place_in(a, offset + k).c_str());
+                return "race";
+            }
+            if (how != access::write && !written[k]) {
                 *text = format("%s %s, which nothing wrote before", does, place_in(a, offset + k).c_str());
                 return "never written";
             }
+        }
+    // An access is aligned and at most 16 bytes: all of it lies in one page.
     if (a.pages.empty())
         a.pages.resize(a.bytes / array::page_bytes + 1);
+    trace *&page = a.pages[(size_t)offset / array::page_bytes];
+    if (!page) {
+        page = new_page();
+        if (!a.shared && (memory_pool().traced.empty() || memory_pool().traced.back() != &a))
+            memory_pool().traced.push_back(&a);
+    }
+    trace *t = page + (size_t)offset % array::page_bytes / 2;
     for (unsigned k = 0; k < bytes; k += 2) {
-        size_t at = (size_t)offset + k;
-        trace *&page = a.pages[at / array::page_bytes];
-        if (!page) {
-            page = new_page();
-            if (!a.shared && (memory_pool().traced.empty() || memory_pool().traced.back() != &a))
-                memory_pool().traced.push_back(&a);
-        }
-        const char *kind = note(a, (int64_t)at, page[at % array::page_bytes / 2], how, who, text);
+        const char *kind = note(a, offset + k, *t++, how, who, text);
         if (*kind)
             return kind;
     }

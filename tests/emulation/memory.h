@@ -23,10 +23,15 @@ struct actor {
 struct accesses {
     uint32_t block = 0, block_barriers = 0, warp_barriers = 0;
     uint16_t thread = 0;
-    bool any = false, atomic = false;
-    bool many_threads : 1, many_warps : 1, many_blocks : 1;
-    accesses() : many_threads(false), many_warps(false), many_blocks(false)
+    bool any : 1, atomic : 1, many_threads : 1, many_warps : 1, many_blocks : 1;
+    accesses() : any(false), atomic(false), many_threads(false), many_warps(false), many_blocks(false)
     {
+    }
+    // a's own, of the same stretch between barriers, and nobody else's.
+    bool only(const actor &a) const
+    {
+        return block == a.block && block_barriers == a.block_barriers && warp_barriers == a.warp_barriers &&
+               thread == a.thread && any && !many_threads && !many_warps && !many_blocks;
     }
     bool unordered(const actor &a) const; // some of these are neither a's own nor before it
     void add(const actor &a);
