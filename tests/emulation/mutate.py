@@ -287,27 +287,34 @@ def main():
                 sys.exit(f"mutate.py: the tests fail on {file} with every change switched off")
             return library, tests, sites
 
-        libraries = [pool.submit(work_on, f, i, layer) for f in files for i, layer in enumerate(layers(by_file[f]))]
-        runs = {}
-        for library in libraries:
-            at, tests, sites = library.result()
-            for s in sites:
-                runs[pool.submit(build.caught, at, tests, s.number)] = s
         per_file = {f: [0, 0] for f in files}
-        for run in concurrent.futures.as_completed(runs):
-            site = runs[run]
-            count += 1
-            per_file[site.file][1] += 1
-            if run.result():
-                caught += 1
-                per_file[site.file][0] += 1
-            else:
-                survivors.append(site)
+
+        def tell(runs):
+            nonlocal count, caught
+            for run in concurrent.futures.as_completed(runs):
+                site = runs[run]
+                count += 1
+                per_file[site.file][1] += 1
+                if run.result():
+                    caught += 1
+                    per_file[site.file][0] += 1
+                else:
+                    survivors.append(site)
+                    print(f"survived  {site}", flush=True)
+
+        layered = [(f, i, layer) for f in files for i, layer in enumerate(layers(by_file[f]))]
+        ahead = [pool.submit(work_on, *layer) for layer in layered[:1]]
+        for i in range(len(layered)):
+            at, tests, sites = ahead[i].result()
+            runs = {pool.submit(build.caught, at, tests, s.number): s for s in sites}
+            if i + 1 < len(layered):  # is compiled when these are under way
+                ahead.append(pool.submit(work_on, *layered[i + 1]))
+            tell(runs)
+            for leftover in at.glob("*.*o*"):
+                leftover.unlink()
     for f in files:
         if per_file[f][1]:
             print(f"{f}: {per_file[f][0]} of {per_file[f][1]} caught")
-    for s in sorted(survivors, key=lambda s: s.number):
-        print(f"survived  {s}")
     print(f"{caught} of {count} changes caught ({100 * caught / max(count, 1):.1f} %), {equivalent} known to change nothing, "
           f"{time.monotonic() - began:.0f} s")
     if a.sample is not None:
