@@ -128,30 +128,3 @@ void bs__gpu_add_copy(struct bs__gpu_lowering *l, const char *text, const struct
     bs__gpu_bind_rows(l, s, &c->to, to);
     bs__gpu_bind_rows(l, s, &c->from, from);
 }
-
-void bs__gpu_add_product(struct bs__gpu_lowering *l, const struct bs__gpu_product *p, const char *text)
-{
-    static const char *const act[] = {"", " relu", " gelu"};
-    struct bs__gpu_step *s =
-        bs__gpu_add_step(l, BS__GPU_GEMM, p->x->element, "%s %lldx%lld by %lld%s%s", text, (long long)p->rows,
-                         (long long)p->depth, (long long)p->columns, act[p->act], p->residual ? " plus" : "");
-    struct bs__gemm *g = &s->a.gemm;
-    *g = (struct bs__gemm){.element = p->x->element,
-                           .form = BS__GEMM_LINEAR,
-                           .rows = p->rows,
-                           .columns = p->columns,
-                           .depth = p->depth,
-                           .b = p->w,
-                           .a_stride = p->x->stride,
-                           .b_stride = p->depth,
-                           .y_stride = p->y->stride,
-                           .bias = p->bias,
-                           .bias_element = BS__F32,
-                           .act = p->act};
-    bs__gpu_bind(l, s, &g->a, p->x);
-    bs__gpu_bind(l, s, &g->y, p->y);
-    if (p->residual) {
-        g->residual_stride = p->residual->stride;
-        bs__gpu_bind(l, s, &g->residual, p->residual);
-    }
-}

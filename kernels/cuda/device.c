@@ -63,6 +63,7 @@ bs_status bs__gpu_open(const struct bs_device_options *opt, const void *image, s
     atomic_init(&gpu->lost, false);
     gpu->ordinal = opt->ordinal;
     gpu->allow_tf32 = opt->allow_tf32;
+    gpu->allow_winograd = opt->allow_winograd;
     if ((rc = bs__driver_open(NULL, &gpu->driver, err)) != BS_OK || (rc = find_device(gpu, err)) != BS_OK ||
         (rc = bs__gpu_enter(gpu, err)) != BS_OK ||
         (rc = bs__queue_create(&gpu->driver, gpu->device, image, &gpu->queue, err)) != BS_OK)

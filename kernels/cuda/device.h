@@ -18,7 +18,7 @@ struct bs__gpu {
     struct bs__queue *queue;
     struct bs__libraries libraries;
     int ordinal;
-    bool allow_tf32;
+    bool allow_tf32, allow_winograd;
     char name[64];
     size_t memory;    /* bytes of the device */
     void *staging;    /* pinned memory that inputs and outputs pass through; grown when needed */

@@ -1,5 +1,6 @@
 /* NVIDIA's libraries, opened at run time where they are installed: cuBLASLt for products of matrices, cuDNN for convolutions. Without
-   them the own kernels serve, and the device's notice says what would make it faster. Executor thread only. */
+   them the own kernels serve, and the device's notice says what would make it faster. BS_CUDA_LIBRARIES=none in the environment
+   leaves them out. Executor thread only. */
 #ifndef BS_KERNELS_CUDA_LIBRARIES_H
 #define BS_KERNELS_CUDA_LIBRARIES_H
 

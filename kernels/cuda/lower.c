@@ -286,6 +286,13 @@ void bs__gpu_destroy_program(void *dev, struct bs_program *program)
     struct bs__gpu_program *p = program->private;
     if (p) {
         bs__gpu_replay_destroy(dev, p->replay);
+        for (struct bs__library_plan *plan = p->plans; plan;) {
+            struct bs__library_plan *next = plan->next;
+            bs__cublaslt_plan_destroy(plan->product);
+            bs__cudnn_plan_destroy(plan->convolution);
+            free(plan);
+            plan = next;
+        }
         free(p->step);
         free(p->input);
         free(p->output);

@@ -7,6 +7,8 @@
 
 #include "kernels/cuda/program.h"
 
+struct bs__gpu_weight; /* pack.h */
+
 /* Where rows lie: in a buffer of the plan. */
 struct bs__gpu_place {
     int buffer;
@@ -96,10 +98,20 @@ void bs__gpu_make_view(struct bs__gpu_lowering *l, bs_value v, bs_value of, int6
 struct bs__gpu_product {
     const struct bs__gpu_place *x, *y, *residual; /* of one element type; residual NULL: none */
     int64_t rows, columns, depth;
-    bs_address w;    /* (columns, depth) of x's element type */
-    bs_address bias; /* (columns) float; 0: none */
+    bs_address w;                      /* (columns, depth) of x's element type */
+    const struct bs__gpu_weight *bias; /* (columns), packed as who multiplies wants it; NULL: none */
     enum bs__gemm_act act;
 };
+/* build_library.c. By cuBLASLt, else by the own kernel. */
 void bs__gpu_add_product(struct bs__gpu_lowering *l, const struct bs__gpu_product *p, const char *text);
+
+/* A convolution that cuDNN may do; false: it cannot, and nothing was added. x is packed; v becomes a packed image. */
+struct bs__gpu_convolution {
+    struct bs__cudnn_convolution of;
+    const struct bs__gpu_place *x;
+    bs_value v;
+    struct bs__gpu_weight *weight, *bias; /* their forms and element types are set here */
+};
+bool bs__gpu_add_library_convolution(struct bs__gpu_lowering *l, struct bs__gpu_convolution *c);
 
 #endif

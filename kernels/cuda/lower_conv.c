@@ -73,7 +73,7 @@ static void lower_pointwise_conv(struct bs__gpu_lowering *l, struct conv *c)
                                 .depth = c->w[1],
                                 .act = c->relu ? BS__GEMM_RELU : BS__GEMM_NONE};
     p.w = weight_as(l, c, BS__FORM_TAPS, l->element);
-    p.bias = c->has_bias ? bs__gpu_pack(l, &c->bias) : 0;
+    p.bias = c->has_bias ? &c->bias : NULL;
     p.y = bs__gpu_make(l, c->end, l->element);
     bs__gpu_add_product(l, &p, "1x1");
 }
@@ -101,14 +101,43 @@ static void lower_patches(struct bs__gpu_lowering *l, struct conv *c)
                                 .depth = patch,
                                 .act = c->relu ? BS__GEMM_RELU : BS__GEMM_NONE};
     p.w = weight_as(l, c, BS__FORM_TAPS, l->element);
-    p.bias = c->has_bias ? bs__gpu_pack(l, &c->bias) : 0;
+    p.bias = c->has_bias ? &c->bias : NULL;
     p.y = bs__gpu_make(l, c->end, l->element);
     bs__gpu_add_product(l, &p, "patches");
+}
+
+/* By cuDNN; false: by the own kernel, which is the faster one for few channels. */
+static bool lower_by_library(struct bs__gpu_lowering *l, struct conv *c)
+{
+    if (!l->gpu->libraries.cudnn || c->x[1] < FEWEST_COLUMNS || c->w[0] < FEWEST_COLUMNS)
+        return false;
+    const struct bs__gpu_place x = bs__gpu_value_packed(l, c->n->input[0], l->element);
+    struct bs__gpu_convolution k = {.of = {.element = l->element,
+                                           .samples = c->x[0],
+                                           .h = c->x[2],
+                                           .w = c->x[3],
+                                           .in = c->x[1],
+                                           .out = c->w[0],
+                                           .out_h = c->y[2],
+                                           .out_w = c->y[3],
+                                           .kernel_h = (int)c->w[2],
+                                           .kernel_w = (int)c->w[3],
+                                           .stride = c->n->attr.stride,
+                                           .pad = c->n->attr.pad,
+                                           .relu = c->relu,
+                                           .tf32 = l->gpu->allow_tf32,
+                                           .winograd = l->gpu->allow_winograd},
+                                    .x = &x,
+                                    .v = c->end,
+                                    .weight = &c->weight,
+                                    .bias = &c->bias};
+    return bs__gpu_add_library_convolution(l, &k);
 }
 
 static void lower_direct(struct bs__gpu_lowering *l, struct conv *c)
 {
     const struct bs__gpu_place *x = bs__gpu_value_as(l, c->n->input[0], l->element);
+    c->bias.element = BS__F32;
     const bs_address w = weight_as(l, c, BS__FORM_DIRECT, BS__F32),
                      b = c->has_bias ? bs__gpu_pack(l, &c->bias) : 0;
     const struct bs__gpu_place *y = bs__gpu_make(l, c->end, l->element);
@@ -176,7 +205,7 @@ bool bs__gpu_lower_conv_node(struct bs__gpu_lowering *l, bs_value v)
         lower_pointwise_conv(l, &c);
     else if (whole && kernel > 1 && c.w[0] >= FEWEST_COLUMNS)
         lower_patches(l, &c);
-    else
+    else if (!lower_by_library(l, &c))
         lower_direct(l, &c);
     return true;
 }

@@ -38,7 +38,11 @@ static void lower_linear(struct bs__gpu_lowering *l, bs_value v)
         end = sum;
     }
     p.w = bs__gpu_pack_plain(l, n->input[1], l->element);
-    p.bias = n->ninput > 2 ? bs__gpu_pack_plain(l, n->input[2], BS__F32) : 0;
+    struct bs__gpu_weight bias = {.form = BS__FORM_PLAIN, .shape = BS_SHAPE(w->dim[0])};
+    if (n->ninput > 2) {
+        bias.name = bs__gpu_param(l, n->input[2]);
+        p.bias = &bias;
+    }
     if (l->rc != BS_OK)
         return;
     p.y = bs__gpu_make(l, end, l->element);

@@ -193,7 +193,9 @@ bs_address bs__gpu_pack(struct bs__gpu_lowering *l, const struct bs__gpu_weight 
     if (l->rc != BS_OK)
         return 0;
     struct job j = {.gpu = l->gpu, .w = w, .count = bs_shape_count(&w->shape)};
-    if (w->form == BS__FORM_RELATIVE) {
+    if (!w->name) {
+        snprintf(detail, sizeof detail, " of %zu zeros", j.count);
+    } else if (w->form == BS__FORM_RELATIVE) {
         j.count = (size_t)((2 * w->side - 1) * w->shape.dim[1]);
         snprintf(detail, sizeof detail, " for %lld", (long long)w->side);
     } else if (w->form == BS__FORM_POSITIONS) {

@@ -6,6 +6,8 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/conv1d.h"
 #include "kernels/cuda/conv_direct.h"
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/image_norms.h"
@@ -45,9 +47,14 @@ enum bs__gpu_step_kind {
     BS__GPU_STEP_KINDS
 };
 
-/* A product that a library's plan makes; see libraries. */
+/* What a library was asked to do, once for a program: a product or a convolution. */
+struct bs__library_plan {
+    struct bs__library_plan *next;
+    struct bs__cublaslt_plan *product;
+    struct bs__cudnn_plan *convolution;
+};
 struct bs__library_call {
-    struct bs__library_plan *plan; /* owned by the program */
+    const struct bs__library_plan *plan;
     bs_address x, w, y, bias, residual, workspace;
 };
 

@@ -57,7 +57,11 @@ bs_status bs__gpu_queue_step(struct bs__gpu *gpu, const struct bs_program *progr
     case BS__GPU_SCAN:
         return bs__cuda_scan(q, s->element, &a.mixer.scan, NULL, a.mixer.workspace, err);
     case BS__GPU_CUBLASLT:
+        return bs__cublaslt_multiply(a.library.plan->product, a.library.x, a.library.w, a.library.bias,
+                                     a.library.residual, a.library.y, a.library.workspace, err);
     case BS__GPU_CUDNN:
+        return bs__cudnn_convolve(a.library.plan->convolution, a.library.x, a.library.w, a.library.bias,
+                                  a.library.y, a.library.workspace, err);
     case BS__GPU_STEP_KINDS:
         break;
     }

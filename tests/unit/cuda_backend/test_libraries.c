@@ -1,0 +1,156 @@
+/* Products by cuBLASLt and convolutions by cuDNN, on fakes that check what they are told: the same networks give the reference's
+   values, what the libraries have no algorithm for is done by own kernels, and the device says which ones are there. */
+#include "tests/unit/cuda_backend/gpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void near_reference(const struct bs_graph *g, double f32, double half)
+{
+    for (int way = 0; way < 3; way++) {
+        const struct difference d =
+            compare(g, (struct how){.device = "cuda", .bf16 = way == 1, .f16 = way == 2}, 5);
+        const double allowed = (way ? half : f32) * (d.largest > 1 ? d.largest : 1);
+        if (!(d.max <= allowed))
+            fail_msg("way %d: differs by %g, allowed %g", way, d.max, allowed);
+    }
+}
+
+/* What a graph's steps were made of. */
+static void expect_algorithms(const struct bs_graph *g, const char *text)
+{
+    struct bs_device *dev = NULL;
+    struct bs_executable *exe = NULL;
+    struct bs_err err = {.msg = ""};
+    struct filled f;
+    fill_params(&f, g, 1);
+    if (bs_device_open("cuda", NULL, &dev, &err) != BS_OK ||
+        bs_executable_create(dev, g, f.params, BS_PRECISION_F32, &exe, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    if (!strstr(bs_executable_algorithms(exe), text))
+        fail_msg("\"%s\" does not say \"%s\"", bs_executable_algorithms(exe), text);
+    bs_executable_destroy(exe);
+    bs_device_close(dev);
+    free_params(&f);
+}
+
+static bs_value linear(struct bs_graph *g, bs_value x, const char *name, int64_t in, int64_t out, bool bias)
+{
+    char text[2][32] = {"", ""};
+    strcat(strcpy(text[0], name), ".w");
+    strcat(strcpy(text[1], name), ".bias");
+    return bs_graph_linear(g, x, bs_graph_param(g, text[0], BS_SHAPE(out, in)),
+                           bias ? bs_graph_param(g, text[1], BS_SHAPE(out)) : BS_NO_VALUE);
+}
+
+/* Five products: plain, of a slice, with GELU, with a sum, without a bias. */
+static struct bs_graph *tokens(void)
+{
+    struct bs_graph *g = bs_graph_create();
+    struct bs_err err;
+    bs_value x = bs_graph_input(g, "x", BS_SHAPE(2, 7, 24));
+    x = linear(g, x, "a", 24, 32, true);
+    bs_value y = linear(g, bs_graph_slice_last(g, x, 9, 23), "b", 23, 40, true);
+    y = bs_graph_gelu(g, linear(g, y, "c", 40, 48, true));
+    x = bs_graph_add(g, x, linear(g, y, "d", 48, 32, true));
+    bs_graph_output(g, "y", linear(g, x, "e", 32, 5, false));
+    assert_int_equal(bs_graph_finish(g, &err), BS_OK);
+    return g;
+}
+
+static void networks_through_the_libraries_equal_the_reference(void **state)
+{
+    (void)state;
+    static const struct {
+        char norm;
+        bool transposed;
+        const char *algorithms;
+    } net[] = {{'b', false, "convolutions: cuDNN 5, own 2; products: cuBLASLt 1, own 0"},
+               {'i', true, "convolutions: cuDNN 5, own 2; products: cuBLASLt 1, own 0"}};
+    for (size_t i = 0; i < sizeof net / sizeof *net; i++) {
+        struct bs_graph *g = small_unet(2, 1, 2, 8, 1, 10, 12, net[i].norm, net[i].transposed, true);
+        expect_algorithms(g, net[i].algorithms);
+        near_reference(g, 2e-4, 0.06);
+        bs_graph_destroy(g);
+    }
+}
+
+static void products_through_the_library_equal_the_reference(void **state)
+{
+    (void)state;
+    struct bs_graph *g = tokens();
+    expect_algorithms(g, "cuBLASLt 5, own 0");
+    near_reference(g, 2e-5, 0.04);
+    bs_graph_destroy(g);
+}
+
+/* Without an activation; strides and odd sizes. */
+static void convolutions_through_the_library_equal_the_reference(void **state)
+{
+    (void)state;
+    static const struct {
+        int kernel, stride, pad;
+    } conv[] = {{3, 1, 1}, {3, 2, 1}, {5, 1, 0}, {3, 1, 2}};
+    for (size_t i = 0; i < sizeof conv / sizeof *conv; i++) {
+        struct bs_graph *g = bs_graph_create();
+        struct bs_err err;
+        const int k = conv[i].kernel;
+        const bs_value x = bs_graph_input(g, "x", BS_SHAPE(2, 9, 7, 11));
+        bs_graph_output(g, "y",
+                        bs_graph_conv2d(g, x, bs_graph_param(g, "w", BS_SHAPE(13, 9, k, k)), BS_NO_VALUE,
+                                        conv[i].stride, conv[i].pad));
+        assert_int_equal(bs_graph_finish(g, &err), BS_OK);
+        expect_algorithms(g, "cuDNN 1, own 0");
+        near_reference(g, 2e-5, 0.04);
+        bs_graph_destroy(g);
+    }
+}
+
+static void what_the_libraries_cannot_is_done_by_own_kernels(void **state)
+{
+    (void)state;
+    struct bs_graph *g = small_unet(1, 1, 2, 8, 1, 10, 12, 'i', true, false);
+    setenv("BS_FAKE_CUBLASLT_NONE", "1", 1);
+    setenv("BS_FAKE_CUDNN_NONE", "1", 1);
+    expect_algorithms(g, "convolutions: cuDNN 0, own 7; products: cuBLASLt 0, own 1");
+    near_reference(g, 2e-4, 0.06);
+    unsetenv("BS_FAKE_CUBLASLT_NONE");
+    unsetenv("BS_FAKE_CUDNN_NONE");
+    bs_graph_destroy(g);
+}
+
+static void describe(struct bs_device_info *info)
+{
+    struct bs_device *dev = NULL;
+    struct bs_err err = {.msg = ""};
+    if (bs_device_open("cuda", NULL, &dev, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    bs_device_describe(dev, info);
+    bs_device_close(dev);
+}
+
+static void a_device_says_which_libraries_are_there(void **state)
+{
+    (void)state;
+    struct bs_device_info info;
+    describe(&info);
+    assert_non_null(strstr(info.libraries, "cuBLASLt 13.0.0, cuDNN 9.19.0"));
+    assert_string_equal(info.notice, "");
+    setenv("BS_CUDA_LIBRARIES", "none", 1);
+    describe(&info);
+    unsetenv("BS_CUDA_LIBRARIES");
+    assert_non_null(strstr(info.libraries, "own products, own convolutions"));
+    assert_non_null(strstr(info.notice, "BS_CUDA_LIBRARIES"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(networks_through_the_libraries_equal_the_reference, no_findings),
+        cmocka_unit_test_teardown(products_through_the_library_equal_the_reference, no_findings),
+        cmocka_unit_test_teardown(convolutions_through_the_library_equal_the_reference, no_findings),
+        cmocka_unit_test_teardown(what_the_libraries_cannot_is_done_by_own_kernels, no_findings),
+        cmocka_unit_test_teardown(a_device_says_which_libraries_are_there, no_findings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
