@@ -141,7 +141,8 @@ template <class T> BS_DEVICE void block_rows(const struct bs__row_norm &n)
 
 #define KERNELS(type)                                                                                        \
     BS_KERNEL(row_norm_256_##type, BS__NORM_WARPS * 32, (warp_rows<bs_##type, 2>), struct bs__row_norm)      \
-    BS_KERNEL(row_norm_1280_##type, BS__NORM_WARPS * 32, (warp_rows<bs_##type, 10>), struct bs__row_norm)    \
+    BS_KERNEL_OF(row_norm_1280_##type, BS__NORM_WARPS * 32, 6, (warp_rows<bs_##type, 10>),                   \
+                 struct bs__row_norm)                                                                        \
     BS_KERNEL(row_norm_##type, BS__NORM_BLOCK, block_rows<bs_##type>, struct bs__row_norm)
 
 KERNELS(f32)
