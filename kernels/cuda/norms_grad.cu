@@ -213,7 +213,7 @@ template <class T> BS_DEVICE void sums(const struct bs__row_norm_grad &n)
 #define KERNELS(type)                                                                                        \
     BS_KERNEL(row_norm_grad_256_##type, BS__NORM_WARPS * 32, (warp_rows<bs_##type, 2>),                      \
               struct bs__row_norm_grad)                                                                      \
-    BS_KERNEL_OF(row_norm_grad_1280_##type, BS__NORM_WARPS * 32, 4, (warp_rows<bs_##type, 10>),              \
+    BS_KERNEL_OF(row_norm_grad_1280_##type, BS__NORM_WARPS * 32, 3, (warp_rows<bs_##type, 10>),              \
                  struct bs__row_norm_grad)                                                                   \
     BS_KERNEL(row_norm_grad_##type, BS__NORM_BLOCK, block_rows<bs_##type>, struct bs__row_norm_grad)         \
     BS_KERNEL_OF(row_norm_grad_sums_##type, BS__COLUMNS_BLOCK, 2, sums<bs_##type>, struct bs__row_norm_grad)
