@@ -168,7 +168,7 @@ template <class T> BS_DEVICE T bs_lane_of(T v, int lane)
     return __shfl_sync(0xffffffffu, v, lane);
 }
 
-// Fast functions. bs_exp2 is the hardware's (2 ulp); bs_exp, bs_log1p, bs_erf are within 3 ulp of the exact value.
+// Fast functions. bs_exp2 is the hardware's (2 ulp); bs_exp, bs_log, bs_log1p, bs_erf are within 3 ulp of the exact value.
 BS_DEVICE float bs_exp2(float x)
 {
     float y;
@@ -178,6 +178,10 @@ BS_DEVICE float bs_exp2(float x)
 BS_DEVICE float bs_exp(float x)
 {
     return expf(x);
+}
+BS_DEVICE float bs_log(float x)
+{
+    return logf(x);
 }
 BS_DEVICE float bs_log1p(float x)
 {

@@ -79,8 +79,10 @@ template <class T, bool FOURS> BS_DEVICE void rotary_of(const struct bs__rotary 
         BS_UNROLL for (int k = 0; k < 4; k += 2)
         {
             const float even = v.at[k], odd = v.at[k + 1];
-            v.at[k] = bs_fma(even, cosine.at[k], -odd * sine.at[k]);
-            v.at[k + 1] = bs_fma(odd, cosine.at[k + 1], even * sine.at[k + 1]);
+            const float of_odd = r.back ? sine.at[k + 1] : -sine.at[k],
+                        of_even = r.back ? -sine.at[k] : sine.at[k + 1];
+            v.at[k] = bs_fma(even, cosine.at[k], odd * of_odd);
+            v.at[k + 1] = bs_fma(odd, cosine.at[k + 1], even * of_even);
         }
     }
     bs_store_some<FOURS>(bs_at<T>(r.y.at), at.row * r.y.stride + at.feature, at.left, v);

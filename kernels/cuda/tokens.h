@@ -36,6 +36,7 @@ struct bs__rotary {
     struct bs__rows y, x;    /* (samples, tokens, features); an even number of features */
     bs_address cosine, sine; /* (turned, features) float */
     int64_t samples, tokens, features, turned;
+    int32_t back; /* the rotation transposed: BS_OP_ROTARY_GRAD */
     /* set by the launch */
     int32_t in_fours;
     struct bs__divisor by_fours, by_tokens;

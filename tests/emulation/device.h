@@ -307,6 +307,10 @@ BS_DEVICE float bs_exp(float x)
 {
     return expf(x);
 }
+BS_DEVICE float bs_log(float x)
+{
+    return logf(x);
+}
 BS_DEVICE float bs_log1p(float x)
 {
     return log1pf(x);

@@ -90,9 +90,8 @@ static void positions_are_added(void **state)
     }
 }
 
-static void the_last_tokens_are_turned(void **state)
+static void turn(struct cuda_test *t, bool back)
 {
-    struct cuda_test *t = *state;
     for (int e = BS__F32; e <= BS__BF16; e++)
         for (size_t s = 0; s < SHAPES; s++)
             for (int in_place = 0; in_place < 2; in_place++) {
@@ -102,7 +101,7 @@ static void the_last_tokens_are_turned(void **state)
                 float *x = rows_values((enum bs__element)e, count, s, -3, 3), *got = rows_zeros(count);
                 float *cosine = rows_values(BS__F32, turned * d, s + 10, -1, 1);
                 float *sine = rows_values(BS__F32, turned * d, s + 20, -1, 1);
-                float *want = rows_reference(BS_OP_ROTARY, &(struct bs_attr){0},
+                float *want = rows_reference(back ? BS_OP_ROTARY_GRAD : BS_OP_ROTARY, &(struct bs_attr){0},
                                              (struct bs_tensor[]){rows_tensor(x, BS_SHAPE(n, l, d)),
                                                                   rows_tensor(cosine, BS_SHAPE(turned, d)),
                                                                   rows_tensor(sine, BS_SHAPE(turned, d))},
@@ -119,12 +118,23 @@ static void the_last_tokens_are_turned(void **state)
                                          .samples = n,
                                          .tokens = l,
                                          .features = d,
-                                         .turned = turned},
+                                         .turned = turned,
+                                         .back = back},
                     err));
                 rows_get(t, &y, got);
                 cuda_near(got, want, (size_t)count, 1e-6, 1.01 * rows_rounding((enum bs__element)e));
                 free(x), free(got), free(cosine), free(sine), free(want);
             }
+}
+
+static void the_last_tokens_are_turned(void **state)
+{
+    turn(*state, false);
+}
+
+static void gradients_are_turned_back(void **state)
+{
+    turn(*state, true);
 }
 
 int main(void)
@@ -133,6 +143,7 @@ int main(void)
         cmocka_unit_test_teardown(a_token_is_put_anywhere, cuda_test_end),
         cmocka_unit_test_teardown(positions_are_added, cuda_test_end),
         cmocka_unit_test_teardown(the_last_tokens_are_turned, cuda_test_end),
+        cmocka_unit_test_teardown(gradients_are_turned_back, cuda_test_end),
     };
     return cmocka_run_group_tests_name("unit.cuda.tokens", tests, cuda_test_open, cuda_test_close);
 }
