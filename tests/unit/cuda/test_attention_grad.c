@@ -88,11 +88,14 @@ static void compare(struct cuda_test *t, enum bs__element e, const struct attent
     assert_int_equal(cuda_test_end((void **)&t), 0);
 }
 
+/* All in float32; the half types, which differ in loads and stores alone, take turns. */
 static void compare_all(struct cuda_test *t, const struct attention_case *cases, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        for (int e = BS__F32; e <= BS__BF16; e++)
-            compare(t, (enum bs__element)e, &cases[i]);
+    for (size_t i = 0; i < count; i++) {
+        compare(t, BS__F32, &cases[i]);
+        if (i % 2 == 1)
+            compare(t, i % 4 == 1 ? BS__F16 : BS__BF16, &cases[i]);
+    }
 }
 
 static void grids_without_positions(void **state)
@@ -109,10 +112,10 @@ static void grids_without_positions(void **state)
 static void heads_of_any_number_of_features(void **state)
 {
     static const int features[] = {1, 31, 32, 33, 64, 66, 80, 81, 100, 128};
-    for (size_t i = 0; i < sizeof features / sizeof *features; i++) {
-        const struct attention_case c = {1, 3, 3, 2, features[i], 0, false, -1, -1, 0};
-        compare_all(*state, &c, 1);
-    }
+    struct attention_case cases[sizeof features / sizeof *features];
+    for (size_t i = 0; i < sizeof features / sizeof *features; i++)
+        cases[i] = (struct attention_case){1, 3, 3, 2, features[i], 0, false, -1, -1, 0};
+    compare_all(*state, cases, sizeof cases / sizeof *cases);
 }
 
 static void relative_positions_and_windows(void **state)
