@@ -252,7 +252,7 @@ def test_a_worker_killed_under_a_job_costs_one_attempt(own_daemon):
     client = fresh(own_daemon)
     job = client.submit(LARGE, spec=SLOW).job
     for answer in client.jobs.Watch(jobs.WatchJobRequest(id=job.id)):
-        if answer.job.state == jobs.JOB_STATE_RUNNING:
+        if answer.job.progress.tiles_total:  # the worker has it
             break
     pids = own_daemon.worker_pids()
     assert len(pids) == 1

@@ -71,6 +71,8 @@ def test_a_preview_grows_into_the_foreground_map_and_changes_no_label(client, bl
     assert shown
     with pytest.raises(bioseg.errors.InvalidRequest, match="16 to 1024"):
         client.segment(image, model="nuclei", preview=shown.append, preview_side=5000)
+    with pytest.raises(bioseg.errors.InvalidRequest, match="interval_ms is 90000"):
+        client.segment(image, model="nuclei", preview=shown.append, preview_seconds=90)
 
 
 def test_a_file_its_bytes_and_its_path_give_the_same_labels(client):

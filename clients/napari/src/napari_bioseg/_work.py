@@ -20,6 +20,7 @@ Report = Callable[[str, float], None]  # what is going on, and the share that is
 Show = Callable[[bioseg.Preview, tuple[int, ...]], None]  # a preview, and the position of its plane in the labels
 
 _PREVIEW_SIDE = 1024
+_PREVIEW_SECONDS = 0.25  # each costs the viewer 9 ms, whatever its size
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report,
         cancel.check()
         report(f"{_plane_text(n, len(requests))}reading the image", n / len(requests) if n else -1)
         show = functools.partial(_show, preview, position) if preview else None
-        running = client.start(read(), preview=show, preview_side=_PREVIEW_SIDE, keep_maps=order.keep_maps, **options)
+        running = client.start(read(), preview=show, preview_side=_PREVIEW_SIDE, preview_seconds=_PREVIEW_SECONDS, keep_maps=order.keep_maps, **options)
         cancel.stops(running.cancel)
         tell = functools.partial(_progress, report, n=n, count=len(requests))
         answered = threading.Event()

@@ -122,10 +122,11 @@ def segment_spec(model: Any, outputs: frozenset[int], *, parameters: Mapping[str
     return spec
 
 
-def stream_messages(spec: seg.SegmentSpec, source: ImageSource, sent: Any, preview_side: int | None = None, keep_maps: bool = False) -> Any:
+def stream_messages(spec: seg.SegmentSpec, source: ImageSource, sent: Any, preview: tuple[int, float] | None = None, keep_maps: bool = False) -> Any:
+    """preview: longest side and seconds between two parts, 0 for the server's choice."""
     start = seg.SegmentStart(spec=spec, image=source.description, total_bytes=source.total_bytes, keep_maps=keep_maps)
-    if preview_side is not None:
-        start.preview.max_side_px = preview_side
+    if preview is not None:
+        start.preview.max_side_px, start.preview.interval_ms = preview[0], round(1000 * preview[1])
     return message_parts(seg.SegmentStreamRequest, start, source, sent)
 
 

@@ -269,19 +269,19 @@ class Client:
     def start(self, image: Any, *, model: Any, axes: str | None = None, pixel_size: PixelSize = None,
               channel_names: Iterable[str] | None = None, outputs: Iterable[str] = ("labels", "objects"),
               timeout: float | None = None, preview: Callable[[Preview], None] | None = None, preview_side: int = 0,
-              keep_maps: bool = False, **options: Any) -> Segmentation:
+              preview_seconds: float = 0, keep_maps: bool = False, **options: Any) -> Segmentation:
         """Like `segment`, without waiting: a Segmentation to follow, cancel, or ask for its result."""
         wanted = req.output_set(outputs)
         source = describe(image, axes, pixel_size, list(channel_names or []))
         spec = req.segment_spec(model, wanted, **options)
-        side = preview_side if preview else None
-        return Segmentation(self, wanted, source.total_bytes, lambda sent: req.stream_messages(spec, source, sent, side, keep_maps), timeout,
+        shown = (preview_side, preview_seconds) if preview else None
+        return Segmentation(self, wanted, source.total_bytes, lambda sent: req.stream_messages(spec, source, sent, shown, keep_maps), timeout,
                             preview)
 
     def segment(self, image: Any, *, model: Any, axes: str | None = None, pixel_size: PixelSize = None,
                 channel_names: Iterable[str] | None = None, outputs: Iterable[str] = ("labels", "objects"),
                 progress: Report = None, timeout: float | None = None, preview: Callable[[Preview], None] | None = None,
-                preview_side: int = 0, keep_maps: bool = False, **options: Any) -> Result:
+                preview_side: int = 0, preview_seconds: float = 0, keep_maps: bool = False, **options: Any) -> Result:
         """Segments an image and waits.
 
         image: an array (numpy, dask, zarr, ...), the path of a PNG or TIFF file, or the bytes of one.
@@ -291,7 +291,8 @@ class Client:
         outputs: of "labels", "objects", "maps".
         progress: True for tqdm bars, or a function that is called with Progress.
         timeout: seconds after which DeadlineExceeded is raised.
-        preview: a function that is called with Preview as tiles finish, ten times a second at most; preview_side: its longest side (1024).
+        preview: a function that is called with Preview as tiles finish; preview_side: its longest side (1024); preview_seconds: the least time
+        between two (0.1).
         keep_maps: the server keeps the network's maps for a while (Result.kept), so that `relabel` needs no network; it also uses maps that
         it has kept of the same image, model and parameters of the network.
         Further options: parameters (a dict; Client.model lists a model's), channel (index or name), no_data, scale,
@@ -301,7 +302,8 @@ class Client:
         source = describe(image, axes, pixel_size, list(channel_names or []))
         if progress or preview or source.total_bytes > self._unary_limit():
             return self.start(image, model=model, axes=axes, pixel_size=pixel_size, channel_names=channel_names, outputs=outputs,
-                              timeout=timeout, preview=preview, preview_side=preview_side, keep_maps=keep_maps, **options).result(progress)
+                              timeout=timeout, preview=preview, preview_side=preview_side, preview_seconds=preview_seconds,
+                              keep_maps=keep_maps, **options).result(progress)
         spec = req.segment_spec(model, wanted, **options)
         return self._segment(seg.SegmentRequest(spec=spec, image=source.description, pixels=source.all_bytes(), keep_maps=keep_maps), wanted,
                              timeout)
