@@ -61,56 +61,66 @@ float *training_tensor(struct bs_safetensors *st, const struct bs_step_tensor *t
 
 /* golden/README.md: per tensor at most 1e-3 of its largest gradient, and 1e-6; or twice its noise where that is more. Without
    the gradients, the largest of each tensor has to agree with the table of noise. */
-static void check_gradients(const struct training *t, const struct bs_step *step)
+static double gradient_share(const struct training *t, const struct bs_step_tensor *p, const float *have,
+                             const float *want)
 {
-    char name[160];
-    const char *worst_name = "";
-    double worst = 0; /* relative to what is allowed */
-    int compared = 0;
-    struct bs_safetensors *st = NULL;
-    struct bs_err err = {0};
-    const bool whole = golden_has(t->g, t->folder, "grads.safetensors");
-    training_label(t, whole ? "grads.safetensors" : "grad_noise.tsv", name);
-    if (whole && bs_safetensors_open(golden_path(t->g, t->folder, "grads.safetensors"), &st, &err) != BS_OK) {
-        golden_error(t->g, name, &err);
-        return;
+    const size_t count = bs_shape_count(&p->shape);
+    const struct training_noise noise = training_noise_of(t, p->name);
+    double difference = fabs(training_largest(have, count) - noise.largest), largest = noise.largest;
+    if (want) {
+        largest = training_largest(want, count);
+        difference = 0;
+        for (size_t k = 0; k < count; k++) {
+            const double d = fabs((double)have[k] - (double)want[k]);
+            difference = d > difference || isnan(d) ? d : difference; /* a NaN stays */
+        }
     }
-    for (int i = 0; i < bs_step_tensor_count(step); i++) {
+    return difference / fmax(1e-3 * largest + 1e-6, 2 * noise.difference);
+}
+
+bs_status training_compare_gradients(const struct training *t, const struct bs_step *step,
+                                     float *const *gradient, struct training_agreement *a, struct bs_err *err)
+{
+    struct bs_safetensors *st = NULL;
+    bs_status rc = BS_OK;
+    *a = (struct training_agreement){.worst_name = ""};
+    a->whole = golden_has(t->g, t->folder, "grads.safetensors");
+    if (a->whole &&
+        (rc = bs_safetensors_open(golden_path(t->g, t->folder, "grads.safetensors"), &st, err)) != BS_OK)
+        return rc;
+    for (int i = 0; i < bs_step_tensor_count(step) && rc == BS_OK; i++) {
         const struct bs_step_tensor *p = bs_step_tensor_at(step, i);
         if (p->role != BS_ROLE_TRAINED)
             continue;
-        const size_t count = bs_shape_count(&p->shape);
-        const struct training_noise noise = training_noise_of(t, p->name);
-        float *want = whole ? training_tensor(st, p) : NULL;
-        double difference = fabs(training_largest(p->gradient, count) - noise.largest),
-               largest = noise.largest;
-        if (whole && want) {
-            largest = training_largest(want, count);
-            difference = 0;
-            for (size_t k = 0; k < count; k++) {
-                const double d = fabs((double)p->gradient[k] - (double)want[k]);
-                difference = d > difference || isnan(d) ? d : difference; /* a NaN stays */
-            }
-        } else if (whole || noise.largest == 0) {
-            golden_fail(t->g, name, NULL, "%s is not in it", p->name);
-            goto cleanup;
+        float *want = a->whole ? training_tensor(st, p) : NULL;
+        if (!want && (a->whole || training_noise_of(t, p->name).largest == 0)) {
+            rc = BS_FAIL(err, BS_ENOTFOUND, "the reference has no gradient of %s", p->name);
+            break;
         }
-        const double share = difference / fmax(1e-3 * largest + 1e-6, 2 * noise.difference);
-        if (share > worst || isnan(share)) {
-            worst = share;
-            worst_name = p->name;
+        const double share = gradient_share(t, p, gradient[i], want);
+        if (share > a->worst || isnan(share)) {
+            a->worst = share;
+            a->worst_name = p->name;
         }
-        compared++;
+        a->compared++;
         free(want);
     }
-    golden_verdict(t->g, name, compared > 0 && worst <= 1, "1e-3 of a tensor's largest + 1e-6, or its noise",
-                   "%d tensors, worst %s at %.2g of that", compared, worst_name, worst);
-cleanup:
     bs_safetensors_close(st);
+    return rc;
 }
 
-/* The output in training mode. */
-static void check_output(const struct training *t, const struct bs_step *step)
+void training_report_gradients(const struct training *t, const struct training_agreement *a, int nudges)
+{
+    char name[160], how[64] = "";
+    training_label(t, a->whole ? "grads.safetensors" : "grad_noise.tsv", name);
+    if (nudges)
+        (void)snprintf(how, sizeof how, "; image moved by a rounding, try %d", nudges);
+    golden_verdict(t->g, name, a->compared > 0 && a->worst <= 1,
+                   "1e-3 of a tensor's largest + 1e-6, or its noise",
+                   "%d tensors, worst %s at %.2g of that%s", a->compared, a->worst_name, a->worst, how);
+}
+
+void training_check_output(const struct training *t, const struct bs_step *step)
 {
     const char *file = golden_has(t->g, t->folder, "output_train.npy") ? "output_train.npy" : "output.npy";
     struct bs_npy want = {0};
@@ -131,12 +141,6 @@ static void check_output(const struct training *t, const struct bs_step *step)
         golden_verdict(t->g, name, max <= 1e-4, "max 1e-4", "max %.2g", max);
     }
     bs_npy_free(&want);
-}
-
-void training_check_first(const struct training *t, const struct bs_step *step)
-{
-    check_output(t, step);
-    check_gradients(t, step);
 }
 
 /* Every loss of info.json for the reference's output in training mode. */

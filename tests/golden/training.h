@@ -44,8 +44,22 @@ double training_largest(const float *v, size_t count);
 /* What a tensor of a safetensors file holds, new memory; NULL when there is none of that name and shape. */
 float *training_tensor(struct bs_safetensors *st, const struct bs_step_tensor *t);
 
-/* The output and the gradients of the first step. */
-void training_check_first(const struct training *t, const struct bs_step *step);
+/* The output in training mode against the file. */
+void training_check_output(const struct training *t, const struct bs_step *step);
+
+/* How the gradients of the first step agree. */
+struct training_agreement {
+    bool whole;   /* with every gradient, not with the largest of each tensor only */
+    double worst; /* share of what a value may be off by */
+    const char *worst_name;
+    int compared; /* tensors */
+};
+/* gradient: per tensor of the step, NULL for what has none. */
+bs_status training_compare_gradients(const struct training *t, const struct bs_step *step,
+                                     float *const *gradient, struct training_agreement *a,
+                                     struct bs_err *err) BS_NODISCARD;
+/* nudges: how often the image was moved before they agreed. */
+void training_report_gradients(const struct training *t, const struct training_agreement *a, int nudges);
 /* The steps of one optimiser: losses against `key` of info.json and the state against `file`, where there are such. With
    neither, the first step only. (check_three_steps.c) */
 void training_check_steps(const struct training *t, enum bs_optimizer_kind kind, const char *key,
