@@ -1,6 +1,6 @@
 /* The CPU backend's table: opens the device, says what it is. */
 #include "kernels/base/machine.h"
-#include "kernels/cpu/program.h"
+#include "kernels/cpu/training.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ static void cpu_describe_step(void *dev, const struct bs_program *program, int s
 {
     (void)dev;
     const struct bs__cpu_program *p = program->private;
-    snprintf(text, len, "%s", p->step[step].text);
+    snprintf(text, len, "%s", p->training ? p->training->step[step].text : p->step[step].text);
 }
 
 const struct bs_backend_i *bs_backend_cpu(void)

@@ -6,6 +6,7 @@
    - a last sigmoid goes into the store;
    - what convolutions take in: lower_conv.c. */
 #include "kernels/cpu/lower_tokens.h"
+#include "kernels/cpu/training.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,8 +223,7 @@ static void lower_node(struct bs__lowering *l, bs_value v)
         bs__add_resize(b, bs__lower_image(l, n->input[0]), &x->image, x->feeds_norm);
         break;
     default:
-        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend has no backward operators or losses; \"ref\" has",
-                       n);
+        bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend has no such operator for images; \"ref\" has", n);
         return;
     }
     x->made = true;
@@ -314,6 +314,15 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     self->pairs = self->bf16 && cpu->fast_bf16;
     self->element = self->bf16 ? sizeof(uint16_t) : sizeof(float);
     self->type = self->bf16 ? &cpu->simd->bf16 : &cpu->simd->f32;
+    if (bs__is_training(g)) {
+        rc = self->bf16 ? BS_FAIL(err, BS_EUNSUPPORTED, "the CPU backend trains in f32, not in bf16")
+                        : bs__training_lower(cpu, g, params, program, err);
+        if (rc == BS_OK) {
+            *out = program;
+            program = NULL;
+        }
+        goto cleanup;
+    }
     l.build = (struct bs__build){.cpu = cpu, .params = params, .program = program, .self = self, .err = err};
     survey(&l, count);
     for (bs_value v = 0; v < count && l.build.rc == BS_OK; v++)

@@ -1,49 +1,12 @@
 /* oneDNN's direct convolution behind one small interface; see onednn.h. The 2.x and 3.x interfaces differ in how a
    descriptor is held (by value or as an object) and how a primitive is described; both are here and nowhere else. */
-#include "kernels/cpu/onednn.h"
-
-#include <dnnl.h>
+#include "kernels/cpu/onednn_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t desc_t;
-typedef const_dnnl_memory_desc_t const_desc_t;
-#define DESC(d) (d)
-static dnnl_status_t desc_init(desc_t *d, int ndim, const dnnl_dims_t dims, dnnl_data_type_t type,
-                               dnnl_format_tag_t tag)
-{
-    return dnnl_memory_desc_create_with_tag(d, ndim, dims, type, tag);
-}
-static void desc_free(desc_t *d)
-{
-    if (*d)
-        dnnl_memory_desc_destroy(*d);
-    *d = NULL;
-}
-#else
-typedef dnnl_memory_desc_t desc_t;
-typedef const dnnl_memory_desc_t *const_desc_t;
-#define DESC(d) (&(d))
-static dnnl_status_t desc_init(desc_t *d, int ndim, const dnnl_dims_t dims, dnnl_data_type_t type,
-                               dnnl_format_tag_t tag)
-{
-    return dnnl_memory_desc_init_by_tag(d, ndim, dims, type, tag);
-}
-static void desc_free(desc_t *d)
-{
-    (void)d;
-}
-#endif
-
 enum argument { SRC, WEIGHTS, BIAS, DST, SCRATCH, ARGUMENTS };
-
-struct bs__dnnl {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-};
 
 struct bs__dnnl_conv {
     struct bs__dnnl *dnnl;
@@ -56,17 +19,7 @@ struct bs__dnnl_conv {
     char algorithm[48];
 };
 
-/* Every call of the library passes through here, so that a failure names the call. */
-#define CHECK(call)                                                                                          \
-    do {                                                                                                     \
-        dnnl_status_t status_ = (call);                                                                      \
-        if (status_ != dnnl_success) {                                                                       \
-            rc = failed(err, status_, #call);                                                                \
-            goto cleanup;                                                                                    \
-        }                                                                                                    \
-    } while (0)
-
-static bs_status failed(struct bs_err *err, dnnl_status_t status, const char *call)
+bs_status bs__dnnl_failed(struct bs_err *err, dnnl_status_t status, const char *call)
 {
     int len = (int)strcspn(call, "(");
     if (status == dnnl_out_of_memory)
@@ -183,10 +136,10 @@ bs_status bs__dnnl_conv_create(struct bs__dnnl *d, const struct bs__dnnl_conv_sh
     const dnnl_dims_t src_dims = {s->n, s->in, s->h, s->w}, bias_dims = {s->out};
     const dnnl_dims_t weight_dims = {s->out, s->in, s->kernel_h, s->kernel_w};
     const dnnl_dims_t dst_dims = {s->n, s->out, s->out_h, s->out_w};
-    CHECK(desc_init(&src, 4, src_dims, type, blocked));
-    CHECK(desc_init(&weights, 4, weight_dims, type, dnnl_format_tag_any));
-    CHECK(desc_init(&bias, 1, bias_dims, dnnl_f32, dnnl_a));
-    CHECK(desc_init(&dst, 4, dst_dims, type, blocked));
+    CHECK(bs__desc_init(&src, 4, src_dims, type, blocked));
+    CHECK(bs__desc_init(&weights, 4, weight_dims, type, dnnl_format_tag_any));
+    CHECK(bs__desc_init(&bias, 1, bias_dims, dnnl_f32, dnnl_a));
+    CHECK(bs__desc_init(&dst, 4, dst_dims, type, blocked));
     CHECK(dnnl_primitive_attr_create(&attr));
     CHECK(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
     if (s->relu) {
@@ -213,10 +166,10 @@ bs_status bs__dnnl_conv_create(struct bs__dnnl *d, const struct bs__dnnl_conv_sh
     *out = c;
     c = NULL;
 cleanup:
-    desc_free(&src);
-    desc_free(&weights);
-    desc_free(&bias);
-    desc_free(&dst);
+    bs__desc_free(&src);
+    bs__desc_free(&weights);
+    bs__desc_free(&bias);
+    bs__desc_free(&dst);
     if (ops)
         dnnl_post_ops_destroy(ops);
     if (attr)
@@ -269,7 +222,7 @@ bs_status bs__dnnl_conv_pack(struct bs__dnnl_conv *c, float *oihw, void *dst, st
     dnnl_primitive_desc_t desc = NULL;
     dnnl_primitive_t reorder = NULL;
     const_desc_t packed = dnnl_primitive_desc_query_md(c->desc, dnnl_query_weights_md, 0);
-    CHECK(desc_init(&plain, 4, dims, dnnl_f32, dnnl_oihw));
+    CHECK(bs__desc_init(&plain, 4, dims, dnnl_f32, dnnl_oihw));
     CHECK(dnnl_memory_create(&from, DESC(plain), c->dnnl->engine, oihw));
     CHECK(dnnl_memory_create(&to, packed, c->dnnl->engine, dst));
     CHECK(dnnl_reorder_primitive_desc_create(&desc, DESC(plain), c->dnnl->engine, packed, c->dnnl->engine,
@@ -287,7 +240,7 @@ cleanup:
         dnnl_memory_destroy(from);
     if (to)
         dnnl_memory_destroy(to);
-    desc_free(&plain);
+    bs__desc_free(&plain);
     return rc;
 }
 

@@ -91,6 +91,8 @@ struct bs__step {
     char text[112];
 };
 
+struct bs__training;
+
 /* Small constants that live as long as the program: biases, tables. */
 struct bs__owned {
     struct bs__owned *next;
@@ -104,6 +106,7 @@ struct bs__cpu_program {
     bool pairs; /* 1x1 convolutions and those of doubled images by bs__simd_pairs */
     struct bs__step *step;
     struct bs__owned *owned;
+    struct bs__training *training; /* a graph of training, which has steps of its own; NULL: none */
 };
 
 /* Moments of one channel of one sample after all parts are merged; what norms read. */

@@ -1,6 +1,6 @@
 /* Runs the steps of a lowered graph: puts addresses in place of buffer numbers and hands the tasks to the threads.
    Executor thread only. */
-#include "kernels/cpu/program.h"
+#include "kernels/cpu/training.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -128,6 +128,8 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
 {
     const struct bs__cpu *cpu = dev;
     const struct running r = {program, program->private, run};
+    if (r.self->training)
+        return bs__training_run_step(cpu, program, r.self->training, step, run, err);
     const struct bs__step *s = &r.self->step[step];
     const struct bs__simd_type *type = r.self->type, *products = r.self->pairs ? bs__simd_pairs() : type;
     bs_status rc = BS_OK;
@@ -228,7 +230,8 @@ void bs__cpu_destroy_program(void *dev, struct bs_program *program)
         return;
     struct bs__cpu_program *p = program->private;
     if (p) {
-        for (int i = 0; i < program->nstep; i++)
+        bs__training_destroy(p->training);
+        for (int i = 0; p->step && i < program->nstep; i++)
             if (p->step[i].kind == BS__STEP_DIRECT)
                 bs__dnnl_conv_destroy(p->step[i].direct.conv);
         free(p->step);

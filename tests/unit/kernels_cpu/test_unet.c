@@ -109,42 +109,6 @@ static void executables_of_other_shapes_share_the_packed_weights(void **state)
     bs_graph_destroy(large);
 }
 
-static void refused_in_words(struct bs_graph *g)
-{
-    struct bs_err err;
-    assert_int_equal(bs_graph_finish(g, &err), BS_OK);
-    struct filled f;
-    fill_params(&f, g, 1);
-    struct bs_device *dev = NULL;
-    struct bs_executable *exe = NULL;
-    assert_int_equal(bs_device_open("cpu", &(struct bs_device_options){.threads = 1}, &dev, &err), BS_OK);
-    assert_int_equal(bs_executable_create(dev, g, f.params, BS_PRECISION_F32, &exe, &err), BS_EUNSUPPORTED);
-    assert_null(exe);
-    assert_non_null(strstr(err.msg, "ref"));
-    bs_device_close(dev);
-    free_params(&f);
-    bs_graph_destroy(g);
-}
-
-static void operators_it_does_not_have_are_refused_in_words(void **state)
-{
-    (void)state;
-    struct bs_graph *g = bs_graph_create();
-    bs_value x = bs_graph_input(g, "x", BS_SHAPE(1, 4, 8, 8)),
-             y = bs_graph_input(g, "y", BS_SHAPE(1, 4, 8, 8));
-    bs_graph_output(g, "g", bs_graph_apply(g, BS_OP_RELU_GRAD, (bs_value[]){x, y}, 2, (struct bs_attr){0}));
-    refused_in_words(g);
-    g = bs_graph_create();
-    x = bs_graph_input(g, "x", BS_SHAPE(1, 4, 8, 8)), y = bs_graph_input(g, "y", BS_SHAPE(1, 4, 8, 8));
-    bs_graph_output(g, "loss", bs_graph_dice_loss(g, x, y, 4, 1e-7f));
-    refused_in_words(g);
-    g = bs_graph_create();
-    x = bs_graph_input(g, "x", BS_SHAPE(1, 6, 8)), y = bs_graph_input(g, "y", BS_SHAPE(1, 6, 16));
-    bs_graph_output(g, "g",
-                    bs_graph_apply(g, BS_OP_LINEAR_GRAD_W, (bs_value[]){x, y}, 2, (struct bs_attr){0}));
-    refused_in_words(g);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,7 +117,6 @@ int main(void)
         cmocka_unit_test(bf16_stays_within_a_few_roundings),
         cmocka_unit_test(any_number_of_threads_and_any_repetition_gives_the_same_bits),
         cmocka_unit_test(executables_of_other_shapes_share_the_packed_weights),
-        cmocka_unit_test(operators_it_does_not_have_are_refused_in_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

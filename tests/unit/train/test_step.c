@@ -23,6 +23,27 @@ static void the_loss_goes_down(void **state)
         }
 }
 
+/* Until rounding tells them apart. */
+static void the_cpu_takes_the_same_steps(void **state)
+{
+    (void)state;
+#ifdef BS_WITH_ONEDNN
+    for (int norm = BS_NORM_INSTANCE; norm <= BS_NORM_NONE; norm++) {
+        struct fixture f = begin_step((enum bs_norm)norm, BS_LOSS_DICE_DISTANCE),
+                       cpu = begin_step_on("cpu", (enum bs_norm)norm, BS_LOSS_DICE_DISTANCE);
+        for (int i = 0; i < 5; i++) {
+            const double want = train_once(&f, 1e-3), have = train_once(&cpu, 1e-3);
+            if (!(fabs(want - have) < 1e-5))
+                fail_msg("norm %d, step %d: %.9g for %.9g", norm, i, have, want);
+        }
+        end_step(&f);
+        end_step(&cpu);
+    }
+#else
+    skip();
+#endif
+}
+
 /* The gradient that compute leaves is the slope of the loss: moving a parameter along it changes the loss by as much. */
 static void gradients_are_the_slope_of_the_loss(void **state)
 {
@@ -107,12 +128,11 @@ static void assert_same_state(const struct bs_step *a, const struct bs_step *b)
     free(vb);
 }
 
-static void resumed_run_equals_uninterrupted_run(void **state)
+static void resume_on(const char *device)
 {
-    (void)state;
-    struct fixture whole = begin_step(BS_NORM_BATCH, BS_LOSS_DICE_DISTANCE);
-    struct fixture before = begin_step(BS_NORM_BATCH, BS_LOSS_DICE_DISTANCE);
-    struct fixture after = begin_step(BS_NORM_BATCH, BS_LOSS_DICE_DISTANCE);
+    struct fixture whole = begin_step_on(device, BS_NORM_BATCH, BS_LOSS_DICE_DISTANCE);
+    struct fixture before = begin_step_on(device, BS_NORM_BATCH, BS_LOSS_DICE_DISTANCE);
+    struct fixture after = begin_step_on(device, BS_NORM_BATCH, BS_LOSS_DICE_DISTANCE);
     for (int i = 0; i < 6; i++)
         (void)train_once(&whole, 1e-3);
     for (int i = 0; i < 3; i++)
@@ -135,6 +155,15 @@ static void resumed_run_equals_uninterrupted_run(void **state)
     end_step(&whole);
     end_step(&before);
     end_step(&after);
+}
+
+static void resumed_run_equals_uninterrupted_run(void **state)
+{
+    (void)state;
+    resume_on("ref");
+#ifdef BS_WITH_ONEDNN
+    resume_on("cpu");
+#endif
 }
 
 static void a_step_that_fails_changes_nothing(void **state)
@@ -243,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loss_goes_down),
+        cmocka_unit_test(the_cpu_takes_the_same_steps),
         cmocka_unit_test(gradients_are_the_slope_of_the_loss),
         cmocka_unit_test(running_statistics_move_a_tenth_towards_the_batch),
         cmocka_unit_test(resumed_run_equals_uninterrupted_run),

@@ -86,14 +86,21 @@ float *random_values(size_t count, uint64_t seed, double lo, double hi)
 
 struct fixture begin_step(enum bs_norm norm, enum bs_loss_kind loss)
 {
+    return begin_step_on("ref", norm, loss);
+}
+
+struct fixture begin_step_on(const char *device, enum bs_norm norm, enum bs_loss_kind loss)
+{
     struct fixture f = {0};
     struct bs_err err = {.msg = ""};
     const struct bs_arch_config arch = small_unet(norm);
     const struct bs_train_size size = {.samples = 2, .h = SIDE, .w = SIDE};
+    const struct bs_device_options options = {.threads = 2};
     const struct bs_loss how = {.kind = loss, .mask_background = true, .alpha = 1, .beta = 1};
     f.image = random_values(2 * SIDE * SIDE, 1, -2, 2);
     f.target = random_values(2 * 3 * SIDE * SIDE, 2, 0, 1);
-    if (bs_device_open("ref", NULL, &f.dev, &err) != BS_OK || !(f.params = formula_params(&arch, 7, &err)) ||
+    if (bs_device_open(device, &options, &f.dev, &err) != BS_OK ||
+        !(f.params = formula_params(&arch, 7, &err)) ||
         bs_step_create(f.dev, &arch, &size, &how, f.params, &f.step, &err) != BS_OK)
         fail_msg("%s", err.msg);
     return f;

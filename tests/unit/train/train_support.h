@@ -20,7 +20,7 @@ struct bs_params *formula_params(const struct bs_arch_config *arch, uint64_t see
 /* Reproducible values in [lo, hi); free() them. NULL when memory runs out. */
 float *random_values(size_t count, uint64_t seed, double lo, double hi);
 
-/* A step on `ref` with all it needs; end_step frees it. */
+/* A step with all it needs; end_step frees it. */
 struct fixture {
     struct bs_device *dev;
     struct bs_params *params;
@@ -29,7 +29,8 @@ struct fixture {
 };
 #define SIDE 8
 /* Two samples of SIDE x SIDE. */
-struct fixture begin_step(enum bs_norm norm, enum bs_loss_kind loss);
+struct fixture begin_step(enum bs_norm norm, enum bs_loss_kind loss); /* on `ref` */
+struct fixture begin_step_on(const char *device, enum bs_norm norm, enum bs_loss_kind loss);
 void end_step(struct fixture *f);
 /* The tensor of that name; it has to be there. */
 const struct bs_step_tensor *tensor_named(const struct bs_step *step, const char *name);

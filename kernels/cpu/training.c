@@ -1,0 +1,258 @@
+/* Lowering graphs of training; see training.h. */
+#include "kernels/cpu/training.h"
+
+#include "kernels/cpu/parallel.h"
+#include "kernels/op.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The operators that are computed here, but for inputs and parameters. */
+static bool is_conv(enum bs_op op)
+{
+    return op == BS_OP_CONV2D || op == BS_OP_CONV2D_GRAD_X || op == BS_OP_CONV2D_GRAD_W ||
+           op == BS_OP_CONV_TRANSPOSE2D;
+}
+
+static bool is_loops(enum bs_op op, enum bs__spread *spread)
+{
+    switch (op) {
+    case BS_OP_RELU:
+    case BS_OP_RELU_GRAD:
+    case BS_OP_SIGMOID:
+    case BS_OP_SIGMOID_GRAD:
+    case BS_OP_ADD:
+    case BS_OP_MUL:
+    case BS_OP_SCALE:
+        *spread = BS__SPREAD_ELEMENTS;
+        return true;
+    case BS_OP_INSTANCE_NORM:
+    case BS_OP_INSTANCE_NORM_GRAD:
+    case BS_OP_MAX_POOL2D:
+    case BS_OP_MAX_POOL2D_GRAD:
+    case BS_OP_RESIZE_BILINEAR:
+    case BS_OP_RESIZE_BILINEAR_GRAD:
+        *spread = BS__SPREAD_PLANES;
+        return true;
+    case BS_OP_SUM_TO_CHANNEL:
+        *spread = BS__SPREAD_CHANNELS;
+        return true;
+    case BS_OP_CONCAT:
+    case BS_OP_SLICE_CHANNEL:
+    case BS_OP_SLICE_GRAD:
+    case BS_OP_CROP:
+    case BS_OP_GROUP_NORM:
+    case BS_OP_GROUP_NORM_GRAD:
+    case BS_OP_BATCH_NORM:
+    case BS_OP_BATCH_NORM_GRAD:
+    case BS_OP_BATCH_NORM_TRAIN:
+    case BS_OP_BATCH_NORM_TRAIN_GRAD:
+    case BS_OP_BATCH_STATISTICS:
+    case BS_OP_DICE_LOSS:
+    case BS_OP_DICE_LOSS_GRAD:
+    case BS_OP_BCE_LOSS:
+    case BS_OP_BCE_LOSS_GRAD:
+    case BS_OP_MSE_LOSS:
+    case BS_OP_MSE_LOSS_GRAD:
+        *spread = BS__SPREAD_NONE;
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool bs__is_training(const struct bs_graph *g)
+{
+    for (bs_value v = 0; v < bs_graph_node_count(g); v++) {
+        const struct bs_node *n = bs_graph_node(g, v);
+        if (!bs_graph_is_live(g, v))
+            continue;
+        /* everything behind the selective scan belongs to training, but for the slice that networks have, too */
+        if (n->op > BS_OP_SELECTIVE_SCAN && n->op != BS_OP_SLICE_CHANNEL)
+            return true;
+        if ((n->op == BS_OP_CONV2D || n->op == BS_OP_CONV_TRANSPOSE2D) &&
+            bs_graph_node(g, n->input[1])->op != BS_OP_PARAM)
+            return true;
+    }
+    return false;
+}
+
+/* One lowering. */
+struct plain {
+    struct bs__cpu *cpu;
+    struct bs_params *params;
+    struct bs_program *program;
+    struct bs__training *t;
+    int nconv;
+};
+
+static int new_buffer(struct plain *p, size_t bytes, int step)
+{
+    const int id = p->program->nbuffer++;
+    p->program->buffer[id] =
+        (struct bs_plan_buffer){.bytes = bytes, .first = step, .last = step, .parent = BS_NO_PARENT};
+    return id;
+}
+
+static bs_status pack(struct bs_params *params, void *dst, size_t bytes, void *ctx, struct bs_err *err)
+{
+    return bs_params_read(params, ctx, dst, bytes / sizeof(float), err);
+}
+
+static bs_status bind_param(struct plain *p, const struct bs_node *n, struct bs__training_value *v,
+                            struct bs_err *err)
+{
+    struct bs_shape have;
+    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT], key[512];
+    const void *packed = NULL;
+    bs_status rc = bs_params_shape(p->params, n->name, &have, err);
+    if (rc != BS_OK)
+        return rc;
+    if (!bs_shape_equal(&have, &n->shape))
+        return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", n->name,
+                       bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
+    if (snprintf(key, sizeof key, "cpu/plain/%s", n->name) >= (int)sizeof key)
+        return BS_FAIL(err, BS_ELIMIT, "parameter name of %zu bytes", strlen(n->name));
+    rc = bs_params_packed(p->params, key, bs_shape_count(&n->shape) * sizeof(float), pack,
+                          (void *)(uintptr_t)n->name, &packed, err);
+    v->param = packed;
+    return rc;
+}
+
+/* A convolution seen as the forward one: its x, weights and y. */
+static struct bs__conv_sizes sizes_of(const struct bs_node *n, const struct bs_shape *x,
+                                      const struct bs_shape *w, const struct bs_shape *y)
+{
+    return (struct bs__conv_sizes){.n = x->dim[0],
+                                   .in = x->dim[1],
+                                   .h = x->dim[2],
+                                   .w = x->dim[3],
+                                   .out = y->dim[1],
+                                   .out_h = y->dim[2],
+                                   .out_w = y->dim[3],
+                                   .kernel_h = w->dim[2],
+                                   .kernel_w = w->dim[3],
+                                   .stride = n->attr.stride,
+                                   .pad = n->attr.pad};
+}
+
+static bs_status make_conv(struct plain *p, const struct bs_graph *g, const struct bs_node *n,
+                           struct bs__training_step *s, struct bs_err *err)
+{
+    const struct bs_shape *a = &bs_graph_node(g, n->input[0])->shape,
+                          *b = &bs_graph_node(g, n->input[1])->shape;
+    struct bs__conv_sizes sizes;
+    enum bs__conv_result result = BS__CONV_SRC;
+    if (n->op == BS_OP_CONV2D) {
+        sizes = sizes_of(n, a, b, &n->shape);
+        sizes.bias = n->ninput == 3;
+        result = BS__CONV_DST;
+    } else if (n->op == BS_OP_CONV2D_GRAD_W) {
+        sizes = sizes_of(n, a, &n->shape, b);
+        result = BS__CONV_WEIGHTS;
+    } else { /* gradient of x, and the transposed convolution: y and w are given */
+        sizes = sizes_of(n, &n->shape, b, a);
+    }
+    bs_status rc = bs__dnnl_grad_create(p->cpu->dnnl, result, &sizes, &s->conv, err);
+    if (rc != BS_OK)
+        return rc;
+    if (bs__dnnl_grad_scratch(s->conv) > 0)
+        s->scratch = new_buffer(p, bs__dnnl_grad_scratch(s->conv), p->t->nstep);
+    p->nconv++;
+    return BS_OK;
+}
+
+static void use(struct plain *p, const struct bs__training_value *v, int step)
+{
+    if (v->buffer != BS__NO_BUFFER)
+        p->program->buffer[v->buffer].last = step;
+}
+
+static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v, int host, struct bs_err *err)
+{
+    const struct bs_node *n = bs_graph_node(g, v);
+    struct bs__training *t = p->t;
+    struct bs__training_step *s = &t->step[t->nstep];
+    char shape[BS_SHAPE_TEXT];
+    *s = (struct bs__training_step){.kind = BS__TRAINING_LOAD,
+                                    .op = n->op,
+                                    .attr = n->attr,
+                                    .ninput = n->ninput,
+                                    .value = v,
+                                    .host = host,
+                                    .scratch = BS__NO_BUFFER};
+    bs_status rc = BS_OK;
+    if (is_conv(n->op)) {
+        s->kind = BS__TRAINING_CONV;
+        rc = make_conv(p, g, n, s, err);
+    } else if (n->op != BS_OP_INPUT) {
+        s->kind = BS__TRAINING_LOOPS;
+        if (!is_loops(n->op, &s->spread))
+            rc = BS_FAIL(err, BS_EUNSUPPORTED,
+                         "the CPU backend has no %s in training (value of shape %s); \"ref\" has",
+                         bs_op_def(n->op)->name, bs_shape_text(&n->shape, shape, sizeof shape));
+    }
+    snprintf(s->text, sizeof s->text, "%s%s%s -> %s", n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name,
+             s->conv ? " " : "", s->conv ? bs__dnnl_grad_algorithm(s->conv) : "",
+             bs_shape_text(&n->shape, shape, sizeof shape));
+    for (int i = 0; i < n->ninput; i++) {
+        s->input[i] = n->input[i];
+        use(p, &t->value[n->input[i]], t->nstep);
+    }
+    t->value[v].buffer = new_buffer(p, bs_shape_count(&n->shape) * sizeof(float), t->nstep);
+    t->nstep++; /* also after a failure: what the step owns is destroyed with the others */
+    return rc;
+}
+
+static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    int host = 0;
+    for (bs_value v = 0; v < bs_graph_node_count(g) && rc == BS_OK; v++) {
+        const struct bs_node *n = bs_graph_node(g, v);
+        struct bs__training_value *value = &p->t->value[v];
+        *value = (struct bs__training_value){.shape = n->shape, .buffer = BS__NO_BUFFER};
+        const int this_host = n->op == BS_OP_INPUT ? host++ : -1;
+        if (!bs_graph_is_live(g, v))
+            continue;
+        rc = n->op == BS_OP_PARAM ? bind_param(p, n, value, err) : add_step(p, g, v, this_host, err);
+    }
+    for (int i = 0; i < bs_graph_output_count(g) && rc == BS_OK; i++) {
+        const bs_value v = bs_graph_output_value(g, i);
+        struct bs__training_step *s = &p->t->step[p->t->nstep];
+        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE, .value = v, .host = i, .text = "store"};
+        use(p, &p->t->value[v], p->t->nstep++);
+    }
+    return rc;
+}
+
+bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, struct bs_params *params,
+                             struct bs_program *program, struct bs_err *err)
+{
+    const size_t nnode = (size_t)bs_graph_node_count(g), nstep = nnode + (size_t)bs_graph_output_count(g);
+    struct bs__cpu_program *self = program->private;
+    struct plain p = {.cpu = cpu, .params = params, .program = program};
+    if (!(p.t = self->training = calloc(1, sizeof *p.t)) ||
+        !(p.t->value = calloc(nnode, sizeof *p.t->value)) ||
+        !(p.t->step = calloc(nstep, sizeof *p.t->step)) ||
+        !(program->buffer = calloc(2 * nnode + 1, sizeof *program->buffer)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %zu operators", nnode);
+    bs__parallel_set_threads(cpu->threads); /* oneDNN decides how sums are split when a primitive is made */
+    bs_status rc = add_steps(&p, g, err);
+    program->nstep = p.t->nstep;
+    snprintf(program->algorithms, sizeof program->algorithms, "training: %d convolutions by oneDNN, f32",
+             p.nconv);
+    return rc;
+}
+
+void bs__training_destroy(struct bs__training *t)
+{
+    if (!t)
+        return;
+    for (int i = 0; i < t->nstep; i++)
+        bs__dnnl_grad_destroy(t->step[i].conv);
+    free(t->value);
+    free(t->step);
+    free(t);
+}
