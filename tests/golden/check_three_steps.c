@@ -243,7 +243,8 @@ static void report(const struct trial *r, const char *key, const struct bs_json_
                    const char *file)
 {
     char name[160], how[96];
-    (void)snprintf(how, sizeof how, "%s tolerances%s", r->twins ? "by measured noise widened" : "plain",
+    (void)snprintf(how, sizeof how, "%s%s",
+                   r->twins ? "tolerances widened by measured noise" : "plain tolerances",
                    r->image == r->t->image ? "" : ", image moved by a rounding");
     snprintf(name, sizeof name, "%s/info.json %s %s", r->t->folder, key, r->t->way->name);
     golden_verdict(r->t->g, name, bs_json_count(losses) == STEPS + 1 && r->loss_share <= 1, "within 1e-5",
