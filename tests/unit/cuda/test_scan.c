@@ -253,6 +253,11 @@ static void the_cut_fills_the_device(void **state)
     CUDA_MUST(bs__cuda_scan_cut(&big, &tiny, &cut, err));
     assert_true(cut.turns); /* 96 blocks at once instead of 48, and no exponential twice */
     cut = (struct bs__scan_cut){0};
+    tiny.features = 768;
+    CUDA_MUST(bs__cuda_scan_cut(&big, &tiny, &cut, err));
+    assert_true(cut.turns);
+    cut = (struct bs__scan_cut){0};
+    tiny.features = 384;
     tiny.samples = 16; /* blocks enough: every other launch would only cost */
     CUDA_MUST(bs__cuda_scan_cut(&small, &tiny, &cut, err));
     assert_int_equal(cut.segments, 1);
