@@ -1,8 +1,8 @@
-/* golden_check [--device SPEC] [--precision P] [--area NAME] DIR: checks bioseg against a folder of reference values laid
+/* golden_check [--device SPEC [--precision P] [--forward]] [--area NAME] DIR: checks bioseg against a folder of reference values laid
    out like golden/ (see its README). One line per fixture, then how many passed, failed and were skipped. Exit status: 0 all
    well, 1 something failed or nothing was found, 2 wrong usage.
    Networks are computed on `ref` and on the CPU with and without Winograd; --device names one device instead ("cuda:0"), whose
-   tolerances are those of the precision. --area checks one folder only. */
+   tolerances are those of the precision. --forward leaves gradients out. --area checks one folder only. */
 #include "tests/golden/golden.h"
 #include "tests/golden/network.h"
 
@@ -209,11 +209,13 @@ static void skip_unknown_folders(struct golden *g)
 static bool parse(int argc, char **argv, struct golden *g)
 {
     const char *device = NULL, *precision = NULL;
-    bool known_area = false;
+    bool known_area = false, forward = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (argv[i][0] != '-' && !g->dir)
             g->dir = argv[i];
+        else if (!strcmp(argv[i], "--forward"))
+            forward = true;
         else if (value && !strcmp(argv[i], "--device"))
             device = value, i++;
         else if (value && !strcmp(argv[i], "--precision"))
@@ -229,7 +231,8 @@ static bool parse(int argc, char **argv, struct golden *g)
     if (device && !golden_way_parse(device, precision ? precision : "f32", &g->way))
         return false;
     g->way.asked = true;
-    return g->dir && (device || !precision) && (known_area || !g->area);
+    g->way.forward = forward;
+    return g->dir && (device || (!precision && !forward)) && (known_area || !g->area);
 }
 
 int main(int argc, char **argv)
@@ -238,10 +241,10 @@ int main(int argc, char **argv)
     struct stat st;
 
     if (!parse(argc, argv, &g)) {
-        fprintf(stderr,
-                "usage: golden_check [--device SPEC [--precision f32|tf32|bf16|f16]] [--area FOLDER] DIR\n"
-                "Checks bioseg against the reference values in DIR (folders labels/, primitives/, "
-                "small/, ...).\n");
+        fprintf(stderr, "usage: golden_check [--device SPEC [--precision f32|tf32|bf16|f16] [--forward]] "
+                        "[--area FOLDER] DIR\n"
+                        "Checks bioseg against the reference values in DIR (folders labels/, primitives/, "
+                        "small/, ...).\n");
         return 2;
     }
     if (stat(g.dir, &st) != 0 || !S_ISDIR(st.st_mode)) {

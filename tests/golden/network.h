@@ -16,8 +16,9 @@ struct golden_way {
     const char *device;
     bool winograd;
     enum bs_precision precision;
-    bool tf32;  /* float32 products of a GPU may round their factors to 10 bits */
-    bool asked; /* by --device: that it cannot be had is a failure, not a reason to skip */
+    bool tf32;    /* float32 products of a GPU may round their factors to 10 bits */
+    bool asked;   /* by --device: that it cannot be had is a failure, not a reason to skip */
+    bool forward; /* gradients were not asked for */
 };
 /* Without --device: ref, cpu without Winograd, cpu with it. */
 #define GOLDEN_DEFAULT_WAYS 3

@@ -26,6 +26,7 @@ mkdir -p "$dir/empty" "$dir/some/primitives" "$dir/some/strange"
 expect 2 '^usage:' --precision bf16 "$dir" # of which device?
 expect 2 '^usage:' --device ref --precision f8 "$dir"
 expect 2 '^usage:' --area strange "$dir"
+expect 2 '^usage:' --forward "$dir"
 expect 1 '^0 passed, 0 failed, 0 skipped$' "$dir/empty"
 
 cp "$fixtures"/primitives/cc_in.npy "$fixtures"/primitives/cc_out.npy "$dir/some/primitives"
@@ -40,6 +41,7 @@ expect 1 '^0 passed, 0 failed' --area labels "$dir/some"
 mkdir -p "$dir/net/small"
 cp -r "$fixtures/small/unet_none" "$dir/net/small"
 expect 0 '^PASS small/unet_none/logits.npy ref-f32 ' --device ref "$dir/net"
+expect 0 '^SKIP small/unet_none.* the forward pass alone' --device ref --forward "$dir/net"
 expect 0 '^PASS small/unet_none/logits.npy ref-bf16 ' --device ref --precision bf16 "$dir/net"
 expect 1 '^FAIL small/unet_none unknown device' --device none "$dir/net" # asked for: not a reason to skip
 printf '\376\377' | dd of="$dir/net/small/unet_none/logits.npy" bs=1 seek=2002 conv=notrunc 2>/dev/null

@@ -5,7 +5,8 @@
 #   tests/gpu/run.sh STAGE...   one or more, in this order:
 #     build      build-gpu: the plugin for this GPU, golden_check, bench_device and, where cmocka is, the tests of single kernels
 #     unit       those tests, on the GPU
-#     golden     golden_check on cuda:0 in f32, tf32, f16 and bf16
+#     golden     golden_check on cuda:0 in f32, tf32, f16 and bf16, forward
+#     training   golden_check's losses, gradients and optimiser steps on cuda:0
 #     sanitize   compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the tests of single kernels and small networks
 #     bench      the paper's six networks here, in PyTorch eager, compiled, and compiled with CUDA graphs
 #     table      what bench measured, as Markdown (needs no GPU)
@@ -26,11 +27,11 @@ die() {
     printf 'tests/gpu/run.sh: %s\n' "$*" >&2
     exit 1
 }
-usage() { sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,19p' "$0" | sed 's/^# \{0,1\}//'; }
 
 while [ $# -gt 0 ]; do
     case $1 in
-    build | unit | golden | sanitize | bench | table) stages+=("$1") ;;
+    build | unit | golden | training | sanitize | bench | table) stages+=("$1") ;;
     pack)
         stages+=(pack)
         case ${2:-} in "" | -*) ;; *) pack=$2; shift ;; esac
@@ -158,9 +159,18 @@ stage_golden() {
             [ "$folder" = "$carried/golden" ] && tag=carried
             for area in scan small full; do
                 [ -d "$folder/$area" ] || continue
-                step "golden-$precision-$tag-$area" 300 "$build/bin/golden_check" --device cuda:0 --precision "$precision" --area "$area" "$folder"
+                step "golden-$precision-$tag-$area" 300 "$build/bin/golden_check" --device cuda:0 --precision "$precision" --forward \
+                    --area "$area" "$folder"
             done
         done
+    done
+}
+
+stage_training() {
+    local area
+    [ -x "$build/bin/golden_check" ] || die "build first"
+    for area in losses scan small; do
+        step "training-$area" 300 "$build/bin/golden_check" --device cuda:0 --area "$area" "$PWD/tests/fixtures/golden"
     done
 }
 
@@ -179,7 +189,7 @@ stage_sanitize() {
         for network in unet_in unet_bn unetr_head64 vimunet; do
             for precision in f32 bf16; do
                 step "sanitize-$tool-$network-$precision" 240 sanitized "$tool" \
-                    "$build/bin/golden_check" --device cuda:0 --precision "$precision" "$small/$network"
+                    "$build/bin/golden_check" --device cuda:0 --precision "$precision" --forward "$small/$network"
             done
         done
     done
