@@ -10,7 +10,7 @@
 #include "kernels/plan.h"
 
 /* Counts every change of this table and of the structs that it and its headers show (a plugin has them compiled in). */
-#define BS_BACKEND_ABI 2u
+#define BS_BACKEND_ABI 3u
 
 /* What lowering yields. The backend allocates it and what private points to; destroy_program frees both. */
 struct bs_program {
@@ -26,6 +26,7 @@ struct bs_run {
     unsigned char *arena; /* base address of the placed buffers; of the backend's memory if it has its own */
     const struct bs_tensor *input; /* host tensors in the order of the graph's INPUT nodes (f32 C order) */
     struct bs_tensor *output;      /* host tensors in the order of the graph's outputs (f32 C order) */
+    const struct bs_meanwhile *meanwhile; /* for run_program; NULL: nothing */
 };
 
 struct bs_backend_i {
@@ -51,7 +52,8 @@ struct bs_backend_i {
     void (*arena_free)(void *dev, void *arena, size_t bytes);
     size_t (*memory_available)(void *dev);
     /* Optional (NULL: step by step): runs the whole program; outputs are filled when it returns. Looks at cancel (may be
-       NULL) at least some times a second: BS_ECANCELLED, with nothing left running. */
+       NULL) at least some times a second: BS_ECANCELLED, with nothing left running. Calls run->meanwhile, once, where inputs
+       have been taken and there is time; a run that fails need not. */
     bs_status (*run_program)(void *dev, struct bs_program *program, const struct bs_run *run,
                              const struct bs_cancel *cancel, struct bs_err *err);
     /* Optional: has the device failed for good (a fault in its memory, off the bus)? Only a new process gets it back. */

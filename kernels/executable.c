@@ -342,6 +342,14 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
                             struct bs_tensor *outputs, int noutput, const struct bs_cancel *cancel,
                             struct bs_err *err)
 {
+    return bs_executable_run_while(exe, inputs, ninput, outputs, noutput, NULL, cancel, err);
+}
+
+bs_status bs_executable_run_while(struct bs_executable *exe, const struct bs_tensor *inputs, int ninput,
+                                  struct bs_tensor *outputs, int noutput,
+                                  const struct bs_meanwhile *meanwhile, const struct bs_cancel *cancel,
+                                  struct bs_err *err)
+{
     bs_status rc;
     if (bs_params_is_planning(exe->params))
         return BS_FAIL(err, BS_EINTERNAL, "the executable was compiled to plan only; it has no weights");
@@ -350,7 +358,7 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
         (rc = ensure_arena(exe, err)) != BS_OK)
         return rc;
     const struct bs_backend_i *backend = exe->device->backend;
-    struct bs_run run = {.arena = exe->arena, .input = inputs, .output = outputs};
+    struct bs_run run = {.arena = exe->arena, .input = inputs, .output = outputs, .meanwhile = meanwhile};
     if (backend->run_program)
         return backend->run_program(exe->device->self, exe->program, &run, cancel, err);
     for (int step = 0; step < exe->program->nstep; step++) {
@@ -360,5 +368,7 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
         if ((rc = backend->run_step(exe->device->self, exe->program, step, &run, err)) != BS_OK)
             return rc;
     }
+    if (meanwhile)
+        meanwhile->call(meanwhile->ctx);
     return BS_OK;
 }

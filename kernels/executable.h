@@ -68,4 +68,17 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
                             struct bs_tensor *outputs, int noutput, const struct bs_cancel *cancel,
                             struct bs_err *err) BS_NODISCARD;
 
+/* What a caller does while a device of its own computes: prepares the next run's inputs. */
+struct bs_meanwhile {
+    void *ctx;
+    void (*call)(void *ctx);
+};
+/* The same, with a call as soon as the inputs were taken (their memory may be filled anew then), on a backend that computes
+   in the caller's thread after the run. It must not use the device. A run that fails may not have called. meanwhile may be
+   NULL. */
+bs_status bs_executable_run_while(struct bs_executable *exe, const struct bs_tensor *inputs, int ninput,
+                                  struct bs_tensor *outputs, int noutput,
+                                  const struct bs_meanwhile *meanwhile, const struct bs_cancel *cancel,
+                                  struct bs_err *err) BS_NODISCARD;
+
 #endif

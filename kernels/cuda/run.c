@@ -148,8 +148,10 @@ static bs_status queue_segment(struct bs__gpu *gpu, const struct bs_program *pro
     return rc;
 }
 
+/* meanwhile: called when half of the segments are queued, so that the GPU has work while the caller is busy. */
 static bs_status run_segments(struct bs__gpu *gpu, const struct bs_program *program, bs_address arena,
-                              const struct bs_cancel *cancel, struct bs_err *err)
+                              const struct bs_meanwhile *meanwhile, const struct bs_cancel *cancel,
+                              struct bs_err *err)
 {
     struct bs__gpu_replay *r = ((struct bs__gpu_program *)program->private)->replay;
     bs_status rc = BS_OK;
@@ -161,6 +163,12 @@ static bs_status run_segments(struct bs__gpu *gpu, const struct bs_program *prog
             return BS_FAIL(err, BS_ECANCELLED, "cancelled before step %d of %d", begin_of(r, i) + 1,
                            program->nstep);
         rc = queue_segment(gpu, program, i, arena, err);
+        if (meanwhile && i < r->segments / 2)
+            continue;
+        if (rc == BS_OK && meanwhile) {
+            meanwhile->call(meanwhile->ctx);
+            meanwhile = NULL;
+        }
         if (rc == BS_OK && i > 0) /* the one before is done when this returns; the one just queued runs on */
             rc = bs__driver_check(&gpu->driver, gpu->driver.event_synchronize(r->passed[(i - 1) % 2]), err,
                                   "GPU %d failed in steps %d to %d", gpu->ordinal, begin_of(r, i - 1) + 1,
@@ -236,7 +244,7 @@ bs_status bs__gpu_run_program(void *dev, struct bs_program *program, const struc
     if ((rc = prepare(gpu, program, err)) != BS_OK || (rc = stage(gpu, p, &in, &out, err)) != BS_OK)
         return bs__gpu_note(gpu, rc);
     if ((rc = copy_in(gpu, program, run, arena, in, err)) == BS_OK &&
-        (rc = run_segments(gpu, program, arena, cancel, err)) == BS_OK)
+        (rc = run_segments(gpu, program, arena, run->meanwhile, cancel, err)) == BS_OK)
         rc = copy_out(gpu, program, arena, out, err);
     /* Nothing stays under way, whatever happened; the first error is the one to tell. */
     const bs_status waited = bs__queue_wait(gpu->queue, rc == BS_OK ? err : NULL);

@@ -109,6 +109,22 @@ static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
     return BS_OK;
 }
 
+/* Windows k to k + batch of the plane, as far as there are that many, for the next run. */
+struct ahead {
+    struct work *w;
+    int64_t k, tiles;
+    bs_status rc;
+    struct bs_err err;
+};
+
+static void fill_ahead(void *ctx)
+{
+    struct ahead *a = ctx;
+    const int64_t batch = a->w->layout->batch;
+    for (int64_t i = 0; i < batch && a->k + i < a->tiles && a->rc == BS_OK; i++)
+        a->rc = fill(a->w, (int)i, a->k + i, &a->err);
+}
+
 /* What stands between windows and an encoder of fixed size. */
 static bs_status open_encoder(struct work *w, struct bs_err *err)
 {
@@ -189,6 +205,9 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
     struct bs_shape out_shape = BS_SHAPE(l->batch, maps->channels, l->net_h, l->net_w);
     struct bs_tensor input = {BS_F32, in_shape, w.in};
     struct bs_tensor output[2] = {{BS_F32, out_shape, w.logits}, {BS_F32, out_shape, w.out}};
+    struct ahead ahead = {.w = &w, .tiles = tiles};
+    const struct bs_meanwhile meanwhile = {&ahead, fill_ahead};
+    fill_ahead(&ahead);
     for (int64_t k = 0; k < tiles; k += l->batch) {
         int filled = (int)(tiles - k < l->batch ? tiles - k : l->batch);
         if (bs_cancel_requested(cancel)) {
@@ -196,11 +215,15 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
                          (long long)tiles);
             goto cleanup;
         }
-        for (int i = 0; i < filled; i++)
-            if ((rc = fill(&w, i, k + i, err)) != BS_OK)
-                goto cleanup;
+        if (ahead.rc != BS_OK) {
+            if (err)
+                *err = ahead.err;
+            rc = ahead.rc;
+            goto cleanup;
+        }
+        ahead.k = k + l->batch; /* read while a device computes */
         /* A last batch that is not full computes what is left in its slots from before: harmless, and of known cost. */
-        if ((rc = bs_executable_run(w.exe, &input, 1, output, 2, cancel, err)) != BS_OK)
+        if ((rc = bs_executable_run_while(w.exe, &input, 1, output, 2, &meanwhile, cancel, err)) != BS_OK)
             goto cleanup;
         for (int i = 0; i < filled && !in_place; i++)
             if ((rc = stitch(&w, i, k + i, err)) != BS_OK)

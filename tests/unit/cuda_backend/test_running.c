@@ -99,6 +99,37 @@ static void a_run_looks_at_the_flag_between_segments(void **state)
     assert_true(bs_cancel_looks(&watched) >= 2);
 }
 
+/* Overwrites the input of the run that is under way. */
+struct spoiler {
+    struct bs_tensor *in;
+    int calls;
+};
+
+static void spoil(void *ctx)
+{
+    struct spoiler *s = ctx;
+    memset(s->in->data, 0xFF, bytes_of(s->in));
+    s->calls++;
+}
+
+static void the_next_input_may_be_prepared_while_the_gpu_computes(void **state)
+{
+    struct network *n = *state;
+    struct bs_err err = {.msg = ""};
+    run(n, &n->in, &n->out);
+    for (int i = 0; i < 2; i++) { /* captured, then replayed */
+        struct bs_tensor copy = new_tensor(n->in.shape);
+        struct spoiler spoiler = {&copy, 0};
+        const struct bs_meanwhile meanwhile = {&spoiler, spoil};
+        memcpy(copy.data, n->in.data, bytes_of(&copy));
+        if (bs_executable_run_while(n->exe, &copy, 1, &n->again, 1, &meanwhile, NULL, &err) != BS_OK)
+            fail_msg("%s", err.msg);
+        assert_int_equal(spoiler.calls, 1);
+        assert_memory_equal(n->out.data, n->again.data, bytes_of(&n->out));
+        free_tensor(&copy);
+    }
+}
+
 static void memory_comes_back(void **state)
 {
     struct network *n = *state;
@@ -173,6 +204,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_run_gives_the_same_bits, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cancelled_run_stops_and_the_next_one_works, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_looks_at_the_flag_between_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_next_input_may_be_prepared_while_the_gpu_computes, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(memory_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_plan_knows_the_sizes_and_takes_no_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(a_backward_operator_is_refused_by_name, setup, teardown),

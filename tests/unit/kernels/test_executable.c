@@ -96,9 +96,14 @@ static void an_unknown_device_is_refused_with_what_there_is(void **state)
 static void auto_takes_the_best_backend_of_this_build(void **state)
 {
     (void)state;
+    setenv("BS_CUDA_PLUGIN", "/nowhere/plugin.so", 1); /* of this machine's processor: it may have a GPU */
     struct bs_device *d = open_device("auto");
+    unsetenv("BS_CUDA_PLUGIN");
     struct bs_device_info info;
     bs_device_describe(d, &info);
+    assert_non_null(strstr(info.notice, "no GPU is used"));
+    assert_true(bs_device_memory_available(d) > 0);
+    assert_false(bs_device_is_lost(d));
     assert_string_equal(info.backend, bs_backend_cpu() ? "cpu" : "ref");
     assert_true(info.threads >= 1);
     assert_true(strlen(info.name) && strlen(info.libraries) && strlen(info.isa));
@@ -151,6 +156,32 @@ static void repeated_and_trimmed_runs_give_the_same_bits(void **state)
         free_tensor(&later[i]);
     }
     free_tensor(&x);
+    bs_executable_destroy(exe);
+}
+
+static void count_call(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void what_is_done_meanwhile_is_done_once_for_a_run_that_succeeds(void **state)
+{
+    struct fixture *f = *state;
+    struct bs_executable *exe = compile(f, 1, 8, BS_PRECISION_F32);
+    struct bs_err err;
+    struct bs_cancel cancel = {0};
+    int calls = 0;
+    const struct bs_meanwhile meanwhile = {&calls, count_call};
+    struct bs_tensor x = random_tensor(&f->r, BS_SHAPE(1, 2, 8, 8));
+    struct bs_tensor out[] = {new_tensor(BS_SHAPE(1, 3, 8, 8)), new_tensor(BS_SHAPE(1, 3, 8, 8))};
+    assert_int_equal(bs_executable_run_while(exe, &x, 1, out, 2, &meanwhile, &cancel, &err), BS_OK);
+    assert_int_equal(calls, 1);
+    bs_cancel_request(&cancel);
+    assert_int_equal(bs_executable_run_while(exe, &x, 1, out, 2, &meanwhile, &cancel, &err), BS_ECANCELLED);
+    assert_int_equal(calls, 1);
+    free_tensor(&x);
+    free_tensor(&out[0]);
+    free_tensor(&out[1]);
     bs_executable_destroy(exe);
 }
 
@@ -413,6 +444,7 @@ int main(void)
 #define WITH_NETWORK(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
         WITH_NETWORK(a_run_computes_the_network),
         WITH_NETWORK(repeated_and_trimmed_runs_give_the_same_bits),
+        WITH_NETWORK(what_is_done_meanwhile_is_done_once_for_a_run_that_succeeds),
         WITH_NETWORK(memory_is_known_before_it_is_taken),
         WITH_NETWORK(weights_are_packed_once_for_all_executables),
         WITH_NETWORK(the_plan_hash_tells_plans_apart),
