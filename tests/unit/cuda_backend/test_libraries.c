@@ -2,6 +2,7 @@
    values, what the libraries have no algorithm for is done by own kernels, and the device says which ones are there. */
 #include "tests/unit/cuda_backend/gpu.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,6 +120,41 @@ static void what_the_libraries_cannot_is_done_by_own_kernels(void **state)
     bs_graph_destroy(g);
 }
 
+/* What a network's plan is called on a device opened so. */
+static uint64_t plan_hash(const struct bs_graph *g, const struct bs_device_options *opt, const char *expected)
+{
+    struct bs_device *dev = NULL;
+    struct bs_executable *exe = NULL;
+    struct bs_err err = {.msg = ""};
+    struct filled f;
+    fill_params(&f, g, 1);
+    if (bs_device_open("cuda", opt, &dev, &err) != BS_OK ||
+        bs_executable_create(dev, g, f.params, BS_PRECISION_F32, &exe, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    if (!strstr(bs_executable_algorithms(exe), expected))
+        fail_msg("\"%s\" does not say \"%s\"", bs_executable_algorithms(exe), expected);
+    const uint64_t hash = bs_executable_plan_hash(exe);
+    bs_executable_destroy(exe);
+    bs_device_close(dev);
+    free_params(&f);
+    return hash;
+}
+
+static void plans_that_compute_otherwise_have_other_names(void **state)
+{
+    (void)state;
+    struct bs_graph *g = tokens();
+    const struct bs_device_options plain = {.allow_winograd = true},
+                                   tf32 = {.allow_winograd = true, .allow_tf32 = true};
+    const uint64_t first = plan_hash(g, &plain, "f32");
+    assert_true(first == plan_hash(g, &plain, "f32"));
+    assert_true(first != plan_hash(g, &tf32, "tf32 products"));
+    setenv("BS_CUDA_LIBRARIES", "none", 1);
+    assert_true(first != plan_hash(g, &plain, "own 5"));
+    unsetenv("BS_CUDA_LIBRARIES");
+    bs_graph_destroy(g);
+}
+
 static void describe(struct bs_device_info *info)
 {
     struct bs_device *dev = NULL;
@@ -150,6 +186,7 @@ int main(void)
         cmocka_unit_test_teardown(products_through_the_library_equal_the_reference, no_findings),
         cmocka_unit_test_teardown(convolutions_through_the_library_equal_the_reference, no_findings),
         cmocka_unit_test_teardown(what_the_libraries_cannot_is_done_by_own_kernels, no_findings),
+        cmocka_unit_test_teardown(plans_that_compute_otherwise_have_other_names, no_findings),
         cmocka_unit_test_teardown(a_device_says_which_libraries_are_there, no_findings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
