@@ -144,12 +144,14 @@ static void grad_tokens(const struct bs_tensor *in, const struct lane *l, int wh
     }
     for (int64_t i = 0; i < count; i++) {
         const struct place p = place_at(l, first + i);
-        if (which == U)
+        if (which == U) {
             sum[i] += l->skip * p.g;
-        else if (which == DELTA)
+        } else if (which == DELTA) {
             sum[i] *= bs__scan_dt_slope(l->delta[p.at], l->bias, l->softplus);
-        else
+        } else {
+            BS_ASSERT(l->z);
             sum[i] = (sum[i] + l->skip * p.u) * (double)l->gy[p.at] * bs__scan_gate_slope(l->z[p.at]);
+        }
     }
 }
 

@@ -61,7 +61,7 @@ static void output(struct copy *c, const char *kind, const char *name, bs_value 
 static void add_operator(struct copy *c, bs_value v)
 {
     const struct bs_node *n = bs_graph_node(c->from, v);
-    bs_value in[BS_MAX_INPUTS];
+    bs_value in[BS_MAX_INPUTS] = {0};
     for (int i = 0; i < n->ninput; i++)
         in[i] = c->value[n->input[i]];
     if (n->op == BS_OP_BATCH_NORM)
