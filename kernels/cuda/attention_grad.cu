@@ -373,18 +373,18 @@ BS_DEVICE void attention_grad_parts(const bs__attention_parts_arguments &s)
 }
 
 #define ATTENTION_GRAD_OF(type, T, room)                                                                     \
-    BS_KERNEL(attention_grad_relative_##room##_##type, TILE_THREADS, (attention_grad_relative<T, room>),     \
-              bs__attention_grad_arguments)                                                                  \
+    BS_KERNEL_OF(attention_grad_relative_##room##_##type, TILE_THREADS, 4,                                   \
+                 (attention_grad_relative<T, room>), bs__attention_grad_arguments)                           \
     BS_KERNEL_OF(attention_grad_keys_32x##room##_##type, TILE_THREADS, 2, (attention_grad_keys<T, room, 2>), \
                  bs__attention_grad_arguments)                                                               \
     BS_KERNEL_OF(attention_grad_keys_16x##room##_##type, TILE_THREADS, 2, (attention_grad_keys<T, room, 1>), \
                  bs__attention_grad_arguments)                                                               \
     BS_KERNEL_OF(attention_grad_queries_64x##room##_##type, TILE_THREADS, 2,                                 \
                  (attention_grad_queries<T, room, 4>), bs__attention_grad_arguments)                         \
-    BS_KERNEL(attention_grad_queries_16x##room##_##type, TILE_THREADS, (attention_grad_queries<T, room, 1>), \
-              bs__attention_grad_arguments)                                                                  \
-    BS_KERNEL(attention_grad_table_##room##_##type, TILE_THREADS, (attention_grad_table<T, room>),           \
-              bs__attention_grad_arguments)
+    BS_KERNEL_OF(attention_grad_queries_16x##room##_##type, TILE_THREADS, 4,                                 \
+                 (attention_grad_queries<T, room, 1>), bs__attention_grad_arguments)                         \
+    BS_KERNEL_OF(attention_grad_table_##room##_##type, TILE_THREADS, 4, (attention_grad_table<T, room>),     \
+                 bs__attention_grad_arguments)
 #define ATTENTION_GRAD(type, T)                                                                              \
     BS_KERNEL(attention_grad_delta_##type, TILE_THREADS, attention_grad_delta<T>,                            \
               bs__attention_grad_arguments)                                                                  \
