@@ -11,7 +11,7 @@ static double tolerance(enum bs__element e)
     return e == BS__F32 ? 1e-5 : e == BS__F16 ? 2e-3 : 1.2e-2;
 }
 
-/* y of a run; free() it. workspace_of NULL: chosen. */
+/* y of a run; free() it. cut NULL: chosen. */
 static float *run_scan(struct cuda_test *t, struct scan_problem *p, const struct bs__scan_cut *cut)
 {
     const size_t count = scan_count(p);
@@ -179,6 +179,39 @@ static void tiny_and_huge_steps_are_right(void **state)
     check(*state, &is, NULL);
 }
 
+/* A state that forgets over a thousand tokens is a sum of thousands: errors of the decay that have one sign would show. A decay of 0.999
+   is rounded by 3e-8, which is 3e-5 of its distance to 1; the hardware's exponential may be off by 2.4e-7. */
+static void a_long_memory_is_kept(void **state)
+{
+    const struct scan_case is = {.samples = 1,
+                                 .length = 5000,
+                                 .features = 3,
+                                 .states = 1,
+                                 .directions = 1,
+                                 .low = -6.9F,
+                                 .high = -6.89F};
+    struct scan_problem p;
+    scan_problem_open(&p, *state, &is, 10);
+    for (int i = 0; i < 5000 * 3; i++)
+        p.d[0].u[i] = 1;
+    for (int i = 0; i < 5000; i++)
+        p.d[0].b[i] = p.d[0].c[i] = 1;
+    memset(p.d[0].a_log, 0, 3 * sizeof(float));
+    memset(p.d[0].bias, 0, 3 * sizeof(float));
+    struct bs__scan_direction *d = &p.scan.direction[0];
+    d->u = scan_put_rows(*state, BS__F32, p.d[0].u, 5000, 3, 0, 3);
+    d->b = d->c = scan_put_rows(*state, BS__F32, p.d[0].b, 5000, 1, 0, 1);
+    d->a_log = cuda_put(*state, BS__F32, p.d[0].a_log, 3);
+    d->delta_bias = 0;
+    float *want = scan_wanted(&p),
+          *y = run_scan(*state, &p, &(struct bs__scan_cut){.segments = 4, .threads = 256});
+    const double relative = cuda_is_emulated(*state) ? 5e-5 : 3e-4;
+    cuda_near(y, want, 5000 * 3, relative * scan_largest(want, 5000 * 3), 0);
+    free(y);
+    free(want);
+    scan_problem_close(&p);
+}
+
 /* From its token on, a NaN is in every later result of its feature, and nowhere else. */
 static void a_nan_stays_in_its_feature_and_is_not_lost(void **state)
 {
@@ -299,6 +332,7 @@ int main(void)
         cmocka_unit_test_teardown(segments_and_turns_change_nothing, cuda_test_end),
         cmocka_unit_test_teardown(half_types_lose_what_their_rounding_does, cuda_test_end),
         cmocka_unit_test_teardown(tiny_and_huge_steps_are_right, cuda_test_end),
+        cmocka_unit_test_teardown(a_long_memory_is_kept, cuda_test_end),
         cmocka_unit_test_teardown(a_nan_stays_in_its_feature_and_is_not_lost, cuda_test_end),
         cmocka_unit_test_teardown(the_order_of_threads_changes_no_bit, cuda_test_end),
         cmocka_unit_test_teardown(skip_and_bias_may_be_left_out, cuda_test_end),
