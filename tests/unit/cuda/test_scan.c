@@ -121,7 +121,7 @@ static void segments_and_turns_change_nothing(void **state)
             for (int reverse = 0; reverse <= 1; reverse++) {
                 const struct scan_case is = {.samples = 2,
                                              .length = lengths[i],
-                                             .features = 11,
+                                             .features = reverse ? 8 : 11,
                                              .states = 16 + reverse * 3,
                                              .directions = directions,
                                              .reverse = reverse != 0,
