@@ -14,7 +14,7 @@ BS_MUTANT (mutant.h); a change that does not compile does not count.
     mutate.py BUILD [--sample N --seed S] [--jobs N] [FILE...]
 
 BUILD is a build folder in which the CUDA tests are built. FILE: names in kernels/cuda; all when none is given. Ends with 1 when fewer
-than 95 % of the changes are caught (of a sample: when more than one in twenty, at least one, is not).
+than 95 % of the changes are caught. Of a sample one in six may survive: a dozen says little of 95 %, but tells tests that check nothing.
 """
 import argparse
 import concurrent.futures
@@ -114,8 +114,12 @@ def find_sites(file):
             if clause:
                 value = line[clause[0]:clause[1]].replace("{", "{{").replace("}", "}}")
                 found.append((*clause, f"({value}) + bs_mutation::shift({{k}})", "loop begins one later"))
+        times = {}
         for f in found:
             site = Site(file, number, *f)
+            times[site.what] = times.get(site.what, 0) + 1
+            if times[site.what] > 1:
+                site.what += f" ({times[site.what]})"  # the second of its kind in the line, ...
             site.source = line.strip()
             sites.append(site)
     return sites
@@ -318,7 +322,7 @@ def main():
     print(f"{caught} of {count} changes caught ({100 * caught / max(count, 1):.1f} %), {equivalent} known to change nothing, "
           f"{time.monotonic() - began:.0f} s")
     if a.sample is not None:
-        return 0 if len(survivors) <= max(1, count // 20) else 1
+        return 0 if count and len(survivors) <= count // 6 else 1
     return 0 if count and caught >= 0.95 * count else 1
 
 
