@@ -94,7 +94,7 @@ def first_clause(code, at):
 
 
 def find_sites(file):
-    sites, in_comment, in_macro = [], False, False
+    sites, times, in_comment, in_macro = [], {}, False, False
     for number, line in enumerate((ROOT / FOLDER / file).read_text().splitlines(), 1):
         code, in_comment = code_of(line, in_comment)
         macro = in_macro or code.lstrip().startswith("#")
@@ -114,13 +114,12 @@ def find_sites(file):
             if clause:
                 value = line[clause[0]:clause[1]].replace("{", "{{").replace("}", "}}")
                 found.append((*clause, f"({value}) + bs_mutation::shift({{k}})", "loop begins one later"))
-        times = {}
         for f in found:
             site = Site(file, number, *f)
-            times[site.what] = times.get(site.what, 0) + 1
-            if times[site.what] > 1:
-                site.what += f" ({times[site.what]})"  # the second of its kind in the line, ...
             site.source = line.strip()
+            times[site.key()] = times.get(site.key(), 0) + 1
+            if times[site.key()] > 1:
+                site.what += f" ({times[site.key()]})"  # the second of its kind in this line, or in one that reads alike
             sites.append(site)
     return sites
 
