@@ -156,7 +156,7 @@ static bs_status profile(const struct options *o, const struct bs_graph *g, stru
         goto cleanup;
     }
     const struct bs__step *step = ((const struct bs__cpu_program *)p->private)->step;
-    const struct bs_run run = {arena, in, out};
+    const struct bs_run run = {.arena = arena, .input = in, .output = out};
     for (int r = 0; r < o->repeat + 1; r++)
         for (int s = 0; s < p->nstep; s++) {
             double start = now_ms(), cpu_start = cpu_ms();
