@@ -381,7 +381,7 @@ BS_DEVICE void attention_grad_parts(const bs__attention_parts_arguments &s)
                  bs__attention_grad_arguments)                                                               \
     BS_KERNEL_OF(attention_grad_queries_64x##room##_##type, TILE_THREADS, 2,                                 \
                  (attention_grad_queries<T, room, 4>), bs__attention_grad_arguments)                         \
-    BS_KERNEL_OF(attention_grad_queries_16x##room##_##type, TILE_THREADS, 4,                                 \
+    BS_KERNEL_OF(attention_grad_queries_16x##room##_##type, TILE_THREADS, 3,                                 \
                  (attention_grad_queries<T, room, 1>), bs__attention_grad_arguments)                         \
     BS_KERNEL_OF(attention_grad_table_##room##_##type, TILE_THREADS, 4, (attention_grad_table<T, room>),     \
                  bs__attention_grad_arguments)
