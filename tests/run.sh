@@ -56,9 +56,11 @@ stage_e2e() {
     ./tests/e2e/run.sh && ./tests/python/run.sh
 }
 
+# Without the figures of how late the viewer's event loop is: a machine that does other work cannot take them.
 stage_napari() {
     [ -d build/bin ] || build release || return 1
-    ./deploy/packages.sh napari && ./tests/napari/run.sh
+    ./deploy/packages.sh napari &&
+        ./tests/napari/run.sh tests/napari --ignore tests/napari/test_responsive.py
 }
 
 stage_asan() {
