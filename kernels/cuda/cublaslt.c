@@ -11,6 +11,7 @@ struct bs__cublaslt {
     void *library;
     void *stream;
     bs__lt_handle handle;
+/* A declaration takes no parentheses: NOLINTNEXTLINE(bugprone-macro-parentheses) */
 #define MEMBER(member, result, symbol, parameters) result(*member) parameters;
     BS__CUBLASLT_FUNCTIONS(MEMBER)
 #undef MEMBER

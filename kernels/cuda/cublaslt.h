@@ -51,7 +51,7 @@ typedef struct {
     X(BS__LT_ALIGNMENT_C, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, 7)                                     \
     X(BS__LT_ALIGNMENT_D, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, 8)
 
-#define BS__NUMBER(ours, theirs, number) ours = number,
+#define BS__NUMBER(ours, theirs, number) ours = (number),
 enum { BS__CUBLASLT_NUMBERS(BS__NUMBER) };
 #undef BS__NUMBER
 

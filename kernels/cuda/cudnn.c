@@ -12,6 +12,7 @@
 struct bs__cudnn {
     void *library;
     bs__dn_handle handle;
+/* A declaration takes no parentheses: NOLINTNEXTLINE(bugprone-macro-parentheses) */
 #define MEMBER(member, result, symbol, parameters) result(*member) parameters;
     BS__CUDNN_FUNCTIONS(MEMBER)
 #undef MEMBER

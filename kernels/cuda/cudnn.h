@@ -55,7 +55,7 @@ typedef struct {
     X(BS__DN_WINOGRAD, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD, 6)                                               \
     X(BS__DN_WINOGRAD_NONFUSED, CUDNN_CONVOLUTION_FWD_ALGO_WINOGRAD_NONFUSED, 7)
 
-#define BS__NUMBER(ours, theirs, number) ours = number,
+#define BS__NUMBER(ours, theirs, number) ours = (number),
 enum { BS__CUDNN_NUMBERS(BS__NUMBER) };
 #undef BS__NUMBER
 

@@ -94,7 +94,7 @@ typedef struct bs__cu_graph_exec_s *bs__cu_graph_exec;
     X(BS__CU_CAPTURE_THREAD_LOCAL, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL, 1)                                   \
     X(BS__CU_CAPTURE_RELAXED, CU_STREAM_CAPTURE_MODE_RELAXED, 2)
 
-#define BS__NUMBER(ours, theirs, number) ours = number,
+#define BS__NUMBER(ours, theirs, number) ours = (number),
 enum { BS__DRIVER_RESULTS(BS__NUMBER) BS__DRIVER_NUMBERS(BS__NUMBER) };
 #undef BS__NUMBER
 
@@ -154,6 +154,7 @@ enum { BS__DRIVER_RESULTS(BS__NUMBER) BS__DRIVER_NUMBERS(BS__NUMBER) };
     X(graph_destroy, cuGraphDestroy, (bs__cu_graph g))                                                       \
     X(graph_exec_destroy, cuGraphExecDestroy, (bs__cu_graph_exec e))
 
+/* A declaration takes no parentheses: NOLINTNEXTLINE(bugprone-macro-parentheses) */
 #define BS__MEMBER(member, symbol, parameters) bs__cu_result(*member) parameters;
 struct bs__driver {
     void *library;      /* owned */

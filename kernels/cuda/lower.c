@@ -132,7 +132,7 @@ static void lower_input(struct bs__gpu_lowering *l, bs_value v, int host)
     const struct bs__gpu_place *to = bs__gpu_make(l, v, l->element);
     struct bs__gpu_step *s = bs__gpu_add_step(l, BS__GPU_FROM_PLANES, l->element, "load %lldx%lldx%lld",
                                               (long long)n->shape.dim[0], (long long)columns,
-                                              (long long)(n->shape.dim[2] * n->shape.dim[3]));
+                                              (long long)n->shape.dim[2] * (long long)n->shape.dim[3]);
     s->a.planes = (struct bs__planes){.samples = n->shape.dim[0],
                                       .channels = columns,
                                       .pixels = n->shape.dim[2] * n->shape.dim[3],
@@ -156,7 +156,7 @@ static void lower_output(struct bs__gpu_lowering *l, int host)
         raw = bs__gpu_room(l, rows, columns, BS__F32);
         struct bs__gpu_step *s = bs__gpu_add_step(l, BS__GPU_TO_PLANES, from->element, "store %lldx%lldx%lld",
                                                   (long long)n->shape.dim[0], (long long)columns,
-                                                  (long long)(n->shape.dim[2] * n->shape.dim[3]));
+                                                  (long long)n->shape.dim[2] * (long long)n->shape.dim[3]);
         s->a.planes = (struct bs__planes){.samples = n->shape.dim[0],
                                           .channels = columns,
                                           .pixels = n->shape.dim[2] * n->shape.dim[3],

@@ -162,6 +162,7 @@ static void lower_pointwise(struct bs__gpu_lowering *l, bs_value v)
     const struct bs_node *n = bs__gpu_node(l, v);
     const enum bs__element e = element_of(l, n);
     enum bs__pointwise_kind kind = pointwise_of(n->op);
+    BS_ASSERT(kind < BS__POINTWISE_COUNT);
     const struct bs__gpu_place *x = bs__gpu_value_as(l, n->input[0], e);
     const struct bs__gpu_place *z = n->ninput > 1 ? bs__gpu_value_as(l, n->input[1], e) : NULL;
     const bs_value relu = n->op == BS_OP_ADD ? bs__gpu_followed_by(l, v, BS_OP_RELU) : BS_NO_VALUE;

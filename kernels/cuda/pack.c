@@ -152,7 +152,7 @@ static bs_status pack(struct bs_params *params, void *dst, size_t bytes, void *c
     const struct job *j = ctx;
     const size_t count = bs_shape_count(&j->w->shape);
     bs_status rc = BS_OK;
-    float *values = calloc(count, sizeof *values), *to = malloc(j->count * sizeof *to);
+    float *values = calloc(count, sizeof *values), *to = calloc(j->count, sizeof *to);
     if (!values || !to) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory to lay out parameter \"%s\"", j->w->name ? j->w->name : "");
         goto cleanup;

@@ -48,7 +48,8 @@ static double launch_time(const struct bs__cuda_limits *device, int64_t blocks, 
 {
     const double each =
         (double)bs__pieces(blocks, device->multiprocessors); /* of the fullest multiprocessor */
-    const double together = each < BS__SCAN_THREADS / threads ? each : BS__SCAN_THREADS / threads;
+    const int fit = BS__SCAN_THREADS / threads;              /* blocks that a multiprocessor holds */
+    const double together = each < fit ? each : fit;
     const double warps = together * threads / 32;
     const double work = each * units * (warps < FILL ? FILL / warps : 1);
     return LAUNCH + work + each / together * waits * BARRIER * threads / 32 / FILL;

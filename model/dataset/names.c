@@ -1,6 +1,7 @@
 /* See names.h. */
 #include "model/dataset/names.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,12 +103,11 @@ static bool is_double(const struct stem *s, size_t count, const struct stem *one
 static bs_status report(struct bs_names *problems, const char *file, const char *sentence, const char *other,
                         struct bs_err *err)
 {
-    size_t room = strlen(file) + strlen(sentence) + strlen(other) + 4;
+    size_t room = strlen(file) + strlen(sentence) + strlen(other) + sizeof ": ";
     char *text = malloc(room);
     if (!text)
         return BS_FAIL(err, BS_ENOMEM, "no memory to report on a file");
-    char *end = stpcpy(stpcpy(stpcpy(text, file), ": "), sentence);
-    strcpy(end, other);
+    snprintf(text, room, "%s: %s%s", file, sentence, other);
     bs_status rc = bs_names_add(problems, text, err);
     free(text);
     return rc;
@@ -126,8 +126,9 @@ static bs_status find_label(const struct stem *labels, size_t count, const struc
         return BS_FAIL(err, BS_ENOMEM, "no memory for a name of %zu bytes", image->len);
     memcpy(name, image->text, image->len);
     for (size_t i = 0; i < sizeof ending / sizeof *ending && !*out; i++) {
-        strcpy(name + image->len, ending[i]);
-        *out = find(labels, count, name, image->len + strlen(ending[i]));
+        size_t len = strlen(ending[i]);
+        memcpy(name + image->len, ending[i], len);
+        *out = find(labels, count, name, image->len + len);
     }
     free(name);
     return BS_OK;

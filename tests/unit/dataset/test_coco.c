@@ -26,7 +26,7 @@ static size_t check_folder(const char *annotations, const char *labels_folder)
         const struct bs_coco_image *image = bs_coco_image(c, i);
         struct bs_image *want;
         char path[1024];
-        uint32_t count, *got = calloc((size_t)(image->width * image->height), sizeof *got);
+        uint32_t count = 0, *got = calloc((size_t)(image->width * image->height), sizeof *got);
         snprintf(path, sizeof path, "%s/%s", labels_folder, image->file_name);
         assert_non_null(got);
         if (bs_image_read_file(path, NULL, &want, &err) != BS_OK ||
