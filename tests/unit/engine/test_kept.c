@@ -5,7 +5,7 @@
 #include <dirent.h>
 #include <sys/mman.h>
 
-static int64_t the_time;
+static _Atomic int64_t the_time;
 
 static int64_t fake_now(void)
 {
