@@ -125,30 +125,30 @@ for wheel in $wheels; do
 done
 
 say "assembling $prefix"
-rm -rf "$part/site" "$part/root"
-mkdir -p "$part/site" "$part/root/licenses"
+rm -rf "$part/site" "$part/toolkit"
+mkdir -p "$part/site" "$part/toolkit/licenses"
 for wheel in $wheels; do
     file=${wheel%%==*}
     file=${file//-/_}-${wheel##*==}
     python3 -m zipfile -e "$part"/wheels/"$file"-*.whl "$part/site" || die "a wheel of $wheel is damaged: remove $part and run again"
-    mkdir -p "$part/root/licenses/${wheel%%==*}"
-    cp "$part/site/$file.dist-info/licenses/"* "$part/site/$file.dist-info/METADATA" "$part/root/licenses/${wheel%%==*}/"
-    printf '%s\n' "$wheel" >>"$part/root/$list"
+    mkdir -p "$part/toolkit/licenses/${wheel%%==*}"
+    cp "$part/site/$file.dist-info/licenses/"* "$part/site/$file.dist-info/METADATA" "$part/toolkit/licenses/${wheel%%==*}/"
+    printf '%s\n' "$wheel" >>"$part/toolkit/$list"
 done
 # One toolkit of many wheels: nvcc looks for its libraries in lib64 and takes its own folder for the toolkit's (so no links to
 # bin), the linker wants names without versions, and zip files carry no permission to execute.
-mv "$part/site/nvidia/cu13/"* "$part/root/"
-mv "$part/root/lib" "$part/root/lib64"
-ln -s lib64 "$part/root/lib"
+mv "$part/site/nvidia/cu13/"* "$part/toolkit/"
+mv "$part/toolkit/lib" "$part/toolkit/lib64"
+ln -s lib64 "$part/toolkit/lib"
 if [ -d "$part/site/nvidia/cudnn" ]; then
-    mv "$part/site/nvidia/cudnn/include/"* "$part/root/include/"
-    mv "$part/site/nvidia/cudnn/lib/"*.so.* "$part/root/lib64/"
+    mv "$part/site/nvidia/cudnn/include/"* "$part/toolkit/include/"
+    mv "$part/site/nvidia/cudnn/lib/"*.so.* "$part/toolkit/lib64/"
 fi
-for library in "$part/root/lib64"/*.so.*; do
+for library in "$part/toolkit/lib64"/*.so.*; do
     name=$(basename "$library")
-    [ -e "$part/root/lib64/${name%%.so.*}.so" ] || ln -s "$name" "$part/root/lib64/${name%%.so.*}.so"
+    [ -e "$part/toolkit/lib64/${name%%.so.*}.so" ] || ln -s "$name" "$part/toolkit/lib64/${name%%.so.*}.so"
 done
-find "$part/root/bin" "$part/root/nvvm/bin" -maxdepth 1 -type f ! -name '*.profile' -exec chmod 755 {} +
+find "$part/toolkit/bin" "$part/toolkit/nvvm/bin" -maxdepth 1 -type f ! -name '*.profile' -exec chmod 755 {} +
 
 # Whole only if it compiles.
 cat >"$part/probe.cu" <<'CU'
@@ -156,13 +156,13 @@ cat >"$part/probe.cu" <<'CU'
 #include <cuda_fp16.h>
 extern "C" __global__ void probe(float *y, const __half *x) { y[threadIdx.x] = __half2float(x[threadIdx.x]); }
 CU
-"$part/root/bin/nvcc" -fatbin -gencode arch=compute_75,code=sm_75 -o "$part/probe.fatbin" "$part/probe.cu" >&2 ||
+"$part/toolkit/bin/nvcc" -fatbin -gencode arch=compute_75,code=sm_75 -o "$part/probe.fatbin" "$part/probe.cu" >&2 ||
     die "the assembled compiler does not compile; its parts are in $part"
 
 if [ -e "$prefix" ]; then
     rm -rf "$part/old"
     mv "$prefix" "$part/old"
 fi
-mv "$part/root" "$prefix"
+mv "$part/toolkit" "$prefix"
 rm -rf "$part"
 finish "$prefix"
