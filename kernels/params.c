@@ -143,6 +143,18 @@ bs_status bs_params_shape(struct bs_params *p, const char *name, struct bs_shape
     return rc;
 }
 
+bs_status bs_params_need(struct bs_params *p, const char *name, const struct bs_shape *shape,
+                         struct bs_err *err)
+{
+    struct bs_shape have;
+    bs_status rc = bs_params_shape(p, name, &have, err);
+    if (rc != BS_OK || bs_shape_equal(&have, shape))
+        return rc;
+    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
+    return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", name,
+                   bs_shape_text(&have, a, sizeof a), bs_shape_text(shape, b, sizeof b));
+}
+
 bs_status bs_params_read(struct bs_params *p, const char *name, float *dst, size_t count, struct bs_err *err)
 {
     pthread_mutex_lock(&p->source_mu);

@@ -32,6 +32,9 @@ void bs_params_unref(struct bs_params *p);
 
 bs_status bs_params_shape(struct bs_params *p, const char *name, struct bs_shape *shape,
                           struct bs_err *err) BS_NODISCARD;
+/* Is the parameter there with this shape? BS_EINVAL says which one the file has. */
+bs_status bs_params_need(struct bs_params *p, const char *name, const struct bs_shape *shape,
+                         struct bs_err *err) BS_NODISCARD;
 bs_status bs_params_read(struct bs_params *p, const char *name, float *dst, size_t count,
                          struct bs_err *err) BS_NODISCARD;
 

@@ -60,14 +60,8 @@ const char *bs__lower_param(struct bs__lowering *l, bs_value v)
         bs__lower_fail(l, BS_EUNSUPPORTED, "the CPU backend takes weights from parameters only", n);
         return NULL;
     }
-    struct bs_shape have;
     if (l->build.rc == BS_OK)
-        l->build.rc = bs_params_shape(l->build.params, n->name, &have, l->build.err);
-    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
-    if (l->build.rc == BS_OK && !bs_shape_equal(&have, &n->shape))
-        l->build.rc =
-            BS_FAIL(l->build.err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s",
-                    n->name, bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
+        l->build.rc = bs_params_need(l->build.params, n->name, &n->shape, l->build.err);
     return n->name;
 }
 

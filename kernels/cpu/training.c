@@ -103,15 +103,11 @@ static bs_status pack(struct bs_params *params, void *dst, size_t bytes, void *c
 static bs_status bind_param(struct plain *p, const struct bs_node *n, struct bs__training_value *v,
                             struct bs_err *err)
 {
-    struct bs_shape have;
-    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT], key[512];
+    char key[512];
     const void *packed = NULL;
-    bs_status rc = bs_params_shape(p->params, n->name, &have, err);
+    bs_status rc = bs_params_need(p->params, n->name, &n->shape, err);
     if (rc != BS_OK)
         return rc;
-    if (!bs_shape_equal(&have, &n->shape))
-        return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", n->name,
-                       bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
     if (snprintf(key, sizeof key, "cpu/plain/%s", n->name) >= (int)sizeof key)
         return BS_FAIL(err, BS_ELIMIT, "parameter name of %zu bytes", strlen(n->name));
     rc = bs_params_packed(p->params, key, bs_shape_count(&n->shape) * sizeof(float), pack,

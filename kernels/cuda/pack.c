@@ -221,17 +221,12 @@ bs_address bs__gpu_pack(struct bs__gpu_lowering *l, const struct bs__gpu_weight 
 const char *bs__gpu_param(struct bs__gpu_lowering *l, bs_value v)
 {
     const struct bs_node *n = bs__gpu_node(l, v);
-    struct bs_shape have;
-    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
     if (n->op != BS_OP_PARAM) {
         bs__gpu_fail(l, BS_EUNSUPPORTED, "the CUDA backend takes weights from parameters only", n);
         return NULL;
     }
     if (l->rc == BS_OK)
-        l->rc = bs_params_shape(l->params, n->name, &have, l->err);
-    if (l->rc == BS_OK && !bs_shape_equal(&have, &n->shape))
-        l->rc = BS_FAIL(l->err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s",
-                        n->name, bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
+        l->rc = bs_params_need(l->params, n->name, &n->shape, l->err);
     return l->rc == BS_OK ? n->name : NULL;
 }
 

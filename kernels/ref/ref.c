@@ -86,14 +86,10 @@ static bs_status pack_param(struct bs_params *params, void *dst, size_t bytes, v
 static bs_status bind_param(const struct bs_node *n, struct bs_params *params, enum bs_precision precision,
                             const float **out, struct bs_err *err)
 {
-    struct bs_shape have;
-    bs_status rc = bs_params_shape(params, n->name, &have, err);
+    char key[512];
+    bs_status rc = bs_params_need(params, n->name, &n->shape, err);
     if (rc != BS_OK)
         return rc;
-    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT], key[512];
-    if (!bs_shape_equal(&have, &n->shape))
-        return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", n->name,
-                       bs_shape_text(&have, a, sizeof a), bs_shape_text(&n->shape, b, sizeof b));
     struct pack ctx = {.name = n->name, .precision = n->shape.ndim > 1 ? precision : BS_PRECISION_F32};
     size_t bytes = bs_shape_count(&n->shape) * sizeof(float);
     int len = snprintf(key, sizeof key, "ref/%s/%s", bs_precision_name(ctx.precision), n->name);

@@ -49,18 +49,12 @@ static bs_status make_tensor(struct bs_step *s, int i, struct bs_params *params,
 {
     const struct bs_train_tensor *from = &s->graph->tensor[i];
     struct bs_step_tensor *t = &s->tensor[i];
-    struct bs_shape have;
-    char a[BS_SHAPE_TEXT], b[BS_SHAPE_TEXT];
     bs_status rc;
     *t = (struct bs_step_tensor){.name = from->name, .shape = from->shape, .role = from->role};
     if (t->role == BS_ROLE_CONSTANT)
         return BS_OK;
-    if ((rc = bs_params_shape(params, t->name, &have, err)) != BS_OK)
-        return rc;
-    if (!bs_shape_equal(&have, &t->shape))
-        return BS_FAIL(err, BS_EINVAL, "parameter \"%s\" is %s in the file; the network needs %s", t->name,
-                       bs_shape_text(&have, a, sizeof a), bs_shape_text(&t->shape, b, sizeof b));
-    if ((rc = new_floats(s, &t->shape, &t->value, err)) != BS_OK ||
+    if ((rc = bs_params_need(params, t->name, &t->shape, err)) != BS_OK ||
+        (rc = new_floats(s, &t->shape, &t->value, err)) != BS_OK ||
         (rc = bs_params_read(params, t->name, t->value, bs_shape_count(&t->shape), err)) != BS_OK)
         return rc;
     if (t->role != BS_ROLE_TRAINED)
