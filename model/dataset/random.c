@@ -1,27 +1,19 @@
-/* See random.h. The mixing function is splitmix64's (Steele, Lea and Flood 2014), used on a counter. */
+/* See random.h: splitmix64's mixing step on a counter. */
 #include "model/dataset/random.h"
 
+#include "kernels/base/mix.h"
 #include "kernels/base/status.h"
-
-#define GOLDEN 0x9e3779b97f4a7c15u
-
-static uint64_t mix(uint64_t x)
-{
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
 
 struct bs_random bs_random_of(uint64_t seed, uint64_t purpose, uint64_t item)
 {
-    uint64_t key = mix(seed + GOLDEN);
-    key = mix(key ^ (purpose * GOLDEN));
-    return (struct bs_random){.key = mix(key + item * GOLDEN)};
+    uint64_t key = bs_mix64(seed + BS_MIX_STEP);
+    key = bs_mix64(key ^ (purpose * BS_MIX_STEP));
+    return (struct bs_random){.key = bs_mix64(key + item * BS_MIX_STEP)};
 }
 
 uint64_t bs_random_next(struct bs_random *r)
 {
-    return mix(r->key + ++r->drawn * GOLDEN);
+    return bs_mix64(r->key + ++r->drawn * BS_MIX_STEP);
 }
 
 uint64_t bs_random_below(struct bs_random *r, uint64_t count)
@@ -53,7 +45,7 @@ uint64_t bs_random_shuffled(uint64_t seed, uint64_t round, uint64_t count, uint6
     do {
         uint64_t left = i >> half, right = i & mask;
         for (uint64_t k = 1; k <= 6; k++) {
-            uint64_t next = left ^ (mix(keys.key + (k << 56) + right * GOLDEN) & mask);
+            uint64_t next = left ^ (bs_mix64(keys.key + (k << 56) + right * BS_MIX_STEP) & mask);
             left = right;
             right = next;
         }

@@ -6,6 +6,7 @@
 #include "model/weights/import.h"
 
 #include "kernels/base/arena.h"
+#include "kernels/base/mix.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -172,10 +173,7 @@ void bs__import_close(struct bs__import *im)
 /* splitmix64 over a hash (FNV-1a) of the name. */
 static uint64_t hash(uint64_t name, uint64_t seed, uint64_t i)
 {
-    uint64_t z = (name ^ seed * UINT64_C(0x9E3779B97F4A7C15)) + i + UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
+    return bs_mix64((name ^ seed * BS_MIX_STEP) + i + BS_MIX_STEP);
 }
 
 void bs__import_initial(const struct bs__import *im, size_t i, float *dst)
