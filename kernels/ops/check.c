@@ -96,3 +96,15 @@ bs_status bs__need_eps(const char *op, float eps, struct bs_err *err)
         return BS_OK;
     return BS_FAIL(err, BS_EINVAL, "%s: eps is %g; a finite value above 0 is accepted", op, (double)eps);
 }
+
+bs_status bs__infer_row_norm_grad(const char *op, const struct bs_attr *attr, const struct bs_shape *in,
+                                  struct bs_shape *out, struct bs_err *err)
+{
+    bs_status rc;
+    if ((rc = bs__need_per_feature(op, "weight", &in[1], &in[0], err)) != BS_OK ||
+        (rc = bs__need_equal(op, "gradient", &in[2], "input", &in[0], err)) != BS_OK ||
+        (rc = bs__need_eps(op, attr->eps, err)) != BS_OK || (rc = bs__need_which(op, attr, 1, err)) != BS_OK)
+        return rc;
+    *out = in[attr->which];
+    return BS_OK;
+}

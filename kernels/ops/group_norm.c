@@ -5,7 +5,6 @@
 #include "kernels/ops/ops_internal.h"
 
 #include <inttypes.h>
-#include <math.h>
 
 static bs_status check(const char *op, const struct bs_attr *attr, const struct bs_shape *x,
                        const struct bs_shape *w, struct bs_err *err)
@@ -34,20 +33,6 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
     return rc == BS_OK ? bs__need_per_channel("group_norm", "bias", &in[2], &in[0], err) : rc;
 }
 
-struct moments {
-    double mean, inverse_deviation;
-};
-static struct moments moments(const float *x, int64_t count, double eps)
-{
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)x[i];
-    const double mean = sum / (double)count;
-    for (int64_t i = 0; i < count; i++)
-        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-    return (struct moments){mean, 1.0 / sqrt(squares / (double)count + eps)};
-}
-
 static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                       struct bs_tensor *out)
 {
@@ -58,7 +43,7 @@ static void reference(const struct bs_attr *attr, const struct bs_tensor *in, in
     const int64_t pixels = s.h * s.w, channels = s.c / attr->groups, count = channels * pixels;
     for (int64_t n = 0; n < s.n; n++)
         for (int64_t group = 0; group < attr->groups; group++, x += count, y += count) {
-            const struct moments m = moments(x, count, (double)attr->eps);
+            const struct bs__moments m = bs__moments(x, count, (double)attr->eps);
             for (int64_t c = 0; c < channels; c++) {
                 double scale = m.inverse_deviation * (double)w[group * channels + c],
                        shift = (double)b[group * channels + c];
@@ -106,7 +91,7 @@ static void grad_x(const struct bs_attr *attr, const struct bs_tensor *in, float
     const int64_t pixels = s.h * s.w, channels = s.c / attr->groups, count = channels * pixels;
     for (int64_t n = 0; n < s.n; n++)
         for (int64_t group = 0; group < attr->groups; group++, x += count, gy += count, gx += count) {
-            const struct moments m = moments(x, count, (double)attr->eps);
+            const struct bs__moments m = bs__moments(x, count, (double)attr->eps);
             const float *weight = w + group * channels;
             double mean_h = 0, mean_hx = 0;
             for (int64_t i = 0; i < count; i++) {
@@ -133,8 +118,8 @@ static void grad_w(const struct bs_attr *attr, const struct bs_tensor *in, float
         double sum = 0;
         for (int64_t n = 0; n < s.n; n++) {
             const int64_t group = c / channels * channels, plane = (n * s.c + c) * pixels;
-            const struct moments m =
-                moments(x + (n * s.c + group) * pixels, channels * pixels, (double)attr->eps);
+            const struct bs__moments m =
+                bs__moments(x + (n * s.c + group) * pixels, channels * pixels, (double)attr->eps);
             for (int64_t i = plane; i < plane + pixels; i++)
                 sum += (double)gy[i] * ((double)x[i] - m.mean) * m.inverse_deviation;
         }

@@ -4,8 +4,6 @@
    A single pixel has no variance to divide by; like the reference (torch) we refuse it. */
 #include "kernels/ops/ops_internal.h"
 
-#include <math.h>
-
 static bs_status check(const char *op, const struct bs_attr *attr, const struct bs_shape *x,
                        struct bs_err *err)
 {
@@ -18,20 +16,6 @@ static bs_status check(const char *op, const struct bs_attr *attr, const struct 
         return BS_FAIL(err, BS_EINVAL, "%s: input is %s; more than one pixel per channel is needed", op,
                        bs_shape_text(x, a, sizeof a));
     return BS_OK;
-}
-
-struct moments {
-    double mean, inverse_deviation;
-};
-static struct moments moments(const float *x, int64_t count, double eps)
-{
-    double sum = 0, squares = 0;
-    for (int64_t i = 0; i < count; i++)
-        sum += (double)x[i];
-    double mean = sum / (double)count;
-    for (int64_t i = 0; i < count; i++)
-        squares += ((double)x[i] - mean) * ((double)x[i] - mean);
-    return (struct moments){mean, 1.0 / sqrt(squares / (double)count + eps)};
 }
 
 static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
@@ -51,7 +35,7 @@ static void reference(const struct bs_attr *attr, const struct bs_tensor *in, in
     float *y = out->data;
     const int64_t pixels = s.h * s.w;
     for (int64_t plane = 0; plane < s.n * s.c; plane++, x += pixels, y += pixels) {
-        struct moments m = moments(x, pixels, (double)attr->eps);
+        struct bs__moments m = bs__moments(x, pixels, (double)attr->eps);
         for (int64_t i = 0; i < pixels; i++)
             y[i] = (float)(((double)x[i] - m.mean) * m.inverse_deviation);
     }
@@ -90,7 +74,7 @@ static void reference_grad(const struct bs_attr *attr, const struct bs_tensor *i
     float *gx = out->data;
     const int64_t pixels = s.h * s.w;
     for (int64_t plane = 0; plane < s.n * s.c; plane++, x += pixels, gy += pixels, gx += pixels) {
-        struct moments m = moments(x, pixels, (double)attr->eps);
+        struct bs__moments m = bs__moments(x, pixels, (double)attr->eps);
         double mean_g = 0, mean_gx = 0;
         for (int64_t i = 0; i < pixels; i++) {
             mean_g += (double)gy[i];

@@ -4,8 +4,6 @@
      gx = (h - mean(h) - xhat mean(h xhat)) / sqrt(var + eps),  gw[c] = sum over rows of gy xhat */
 #include "kernels/ops/ops_internal.h"
 
-#include <math.h>
-
 static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
                        struct bs_shape *out, struct bs_err *err)
 {
@@ -20,20 +18,6 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
     return BS_OK;
 }
 
-struct moments {
-    double mean, inverse_deviation;
-};
-static struct moments moments(const float *x, int64_t count, double eps)
-{
-    double sum = 0, squares = 0;
-    for (int64_t c = 0; c < count; c++)
-        sum += (double)x[c];
-    const double mean = sum / (double)count;
-    for (int64_t c = 0; c < count; c++)
-        squares += ((double)x[c] - mean) * ((double)x[c] - mean);
-    return (struct moments){mean, 1.0 / sqrt(squares / (double)count + eps)};
-}
-
 static void reference(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                       struct bs_tensor *out)
 {
@@ -42,7 +26,7 @@ static void reference(const struct bs_attr *attr, const struct bs_tensor *in, in
     const float *x = in[0].data, *w = in[1].data, *b = in[2].data;
     float *y = out->data;
     for (int64_t r = 0; r < rows; r++, x += count, y += count) {
-        const struct moments m = moments(x, count, (double)attr->eps);
+        const struct bs__moments m = bs__moments(x, count, (double)attr->eps);
         for (int64_t c = 0; c < count; c++)
             y[c] = (float)(((double)x[c] - m.mean) * m.inverse_deviation * (double)w[c] + (double)b[c]);
     }
@@ -69,14 +53,7 @@ static bs_status infer_grad(const struct bs_attr *attr, const struct bs_shape *i
                             struct bs_shape *out, struct bs_err *err)
 {
     (void)ninput;
-    static const char op[] = "layer_norm_grad";
-    bs_status rc;
-    if ((rc = bs__need_per_feature(op, "weight", &in[1], &in[0], err)) != BS_OK ||
-        (rc = bs__need_equal(op, "gradient", &in[2], "input", &in[0], err)) != BS_OK ||
-        (rc = bs__need_eps(op, attr->eps, err)) != BS_OK || (rc = bs__need_which(op, attr, 1, err)) != BS_OK)
-        return rc;
-    *out = in[attr->which];
-    return BS_OK;
+    return bs__infer_row_norm_grad("layer_norm_grad", attr, in, out, err);
 }
 
 static void grad_x(const struct bs_attr *attr, const struct bs_tensor *in, float *gx)
@@ -84,7 +61,7 @@ static void grad_x(const struct bs_attr *attr, const struct bs_tensor *in, float
     const int64_t count = in[1].shape.dim[0], rows = (int64_t)bs_shape_count(&in[0].shape) / count;
     const float *x = in[0].data, *w = in[1].data, *gy = in[2].data;
     for (int64_t r = 0; r < rows; r++, x += count, gy += count, gx += count) {
-        const struct moments m = moments(x, count, (double)attr->eps);
+        const struct bs__moments m = bs__moments(x, count, (double)attr->eps);
         double mean_h = 0, mean_hx = 0;
         for (int64_t c = 0; c < count; c++) {
             const double h = (double)gy[c] * (double)w[c];
@@ -110,7 +87,7 @@ static void grad_w(const struct bs_attr *attr, const struct bs_tensor *in, float
         const float *x = in[0].data, *gy = in[2].data;
         double sum[STRIP] = {0};
         for (int64_t r = 0; r < rows; r++, x += count, gy += count) {
-            const struct moments m = moments(x, count, (double)attr->eps);
+            const struct bs__moments m = bs__moments(x, count, (double)attr->eps);
             for (int64_t c = 0; c < len; c++)
                 sum[c] += (double)gy[from + c] * ((double)x[from + c] - m.mean) * m.inverse_deviation;
         }

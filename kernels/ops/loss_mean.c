@@ -27,26 +27,53 @@ static double variance(double p)
     return v < 1e-12 ? 1e-12 : v;
 }
 
+static bs_status infer_loss(const char *op, const struct bs_shape *in, struct bs_shape *out,
+                            struct bs_err *err)
+{
+    *out = BS_SHAPE(1);
+    return bs__need_equal(op, "target", &in[1], "the prediction", &in[0], err);
+}
+
+/* The mean of a term of each prediction and target. */
+static void mean(double (*term)(double p, double t), const struct bs_tensor *in, struct bs_tensor *out)
+{
+    const float *prediction = in[0].data, *target = in[1].data;
+    const size_t count = bs_shape_count(&in[0].shape);
+    double sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += term((double)prediction[i], (double)target[i]);
+    *(float *)out->data = (float)(sum / (double)count);
+}
+
+/* The gradient of every prediction, from gy divided by their number. */
+static void gradients(double (*gradient)(double gy, double p, double t), const struct bs_tensor *in,
+                      struct bs_tensor *out)
+{
+    const float *prediction = in[0].data, *target = in[1].data;
+    float *gp = out->data;
+    const size_t count = bs_shape_count(&in[0].shape);
+    const double gy = (double)*(const float *)in[2].data / (double)count;
+    for (size_t i = 0; i < count; i++)
+        gp[i] = (float)gradient(gy, (double)prediction[i], (double)target[i]);
+}
+
 static bs_status infer_bce(const struct bs_attr *attr, const struct bs_shape *in, int ninput,
                            struct bs_shape *out, struct bs_err *err)
 {
     (void)attr, (void)ninput;
-    *out = BS_SHAPE(1);
-    return bs__need_equal("bce_loss", "target", &in[1], "the prediction", &in[0], err);
+    return infer_loss("bce_loss", in, out, err);
+}
+
+static double bce_term(double p, double t)
+{
+    return -(t * bounded_log(p) + (1 - t) * bounded_log(1 - p));
 }
 
 static void reference_bce(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                           struct bs_tensor *out)
 {
     (void)attr, (void)ninput;
-    const float *prediction = in[0].data, *target = in[1].data;
-    const size_t count = bs_shape_count(&in[0].shape);
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double p = (double)prediction[i], t = (double)target[i];
-        sum += -(t * bounded_log(p) + (1 - t) * bounded_log(1 - p));
-    }
-    *(float *)out->data = (float)(sum / (double)count);
+    mean(bce_term, in, out);
 }
 
 static void backward_bce(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
@@ -72,18 +99,16 @@ static bs_status infer_bce_grad(const struct bs_attr *attr, const struct bs_shap
     return infer_grad("bce_loss_grad", in, out, err);
 }
 
+static double bce_gradient(double gy, double p, double t)
+{
+    return gy * (p - t) / variance(p);
+}
+
 static void reference_bce_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                                struct bs_tensor *out)
 {
     (void)attr, (void)ninput;
-    const float *prediction = in[0].data, *target = in[1].data;
-    float *gp = out->data;
-    const size_t count = bs_shape_count(&in[0].shape);
-    const double gy = (double)*(const float *)in[2].data / (double)count;
-    for (size_t i = 0; i < count; i++) {
-        const double p = (double)prediction[i], t = (double)target[i];
-        gp[i] = (float)(gy * (p - t) / variance(p));
-    }
+    gradients(bce_gradient, in, out);
 }
 
 const struct bs_op_def bs__op_bce_loss_grad = {
@@ -98,22 +123,19 @@ static bs_status infer_mse(const struct bs_attr *attr, const struct bs_shape *in
                            struct bs_shape *out, struct bs_err *err)
 {
     (void)attr, (void)ninput;
-    *out = BS_SHAPE(1);
-    return bs__need_equal("mse_loss", "target", &in[1], "the prediction", &in[0], err);
+    return infer_loss("mse_loss", in, out, err);
+}
+
+static double mse_term(double p, double t)
+{
+    return (p - t) * (p - t);
 }
 
 static void reference_mse(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                           struct bs_tensor *out)
 {
     (void)attr, (void)ninput;
-    const float *prediction = in[0].data, *target = in[1].data;
-    const size_t count = bs_shape_count(&in[0].shape);
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double p = (double)prediction[i], t = (double)target[i];
-        sum += (p - t) * (p - t);
-    }
-    *(float *)out->data = (float)(sum / (double)count);
+    mean(mse_term, in, out);
 }
 
 static void backward_mse(struct bs_graph *g, bs_value node, bs_value gy, bs_value *gin)
@@ -140,18 +162,16 @@ static bs_status infer_mse_grad(const struct bs_attr *attr, const struct bs_shap
     return infer_grad("mse_loss_grad", in, out, err);
 }
 
+static double mse_gradient(double gy, double p, double t)
+{
+    return gy * 2 * (p - t);
+}
+
 static void reference_mse_grad(const struct bs_attr *attr, const struct bs_tensor *in, int ninput,
                                struct bs_tensor *out)
 {
     (void)attr, (void)ninput;
-    const float *prediction = in[0].data, *target = in[1].data;
-    float *gp = out->data;
-    const size_t count = bs_shape_count(&in[0].shape);
-    const double gy = (double)*(const float *)in[2].data / (double)count;
-    for (size_t i = 0; i < count; i++) {
-        const double p = (double)prediction[i], t = (double)target[i];
-        gp[i] = (float)(gy * 2 * (p - t));
-    }
+    gradients(mse_gradient, in, out);
 }
 
 const struct bs_op_def bs__op_mse_loss_grad = {

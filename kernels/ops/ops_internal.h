@@ -40,6 +40,12 @@ static inline struct bs__image bs__image(const struct bs_shape *s)
     return (struct bs__image){s->dim[0], s->dim[1], s->dim[2], s->dim[3]};
 }
 
+/* Mean and 1 / sqrt(var + eps) of neighbouring values, var biased; sums in double. */
+struct bs__moments {
+    double mean, inverse_deviation;
+};
+struct bs__moments bs__moments(const float *x, int64_t count, double eps);
+
 /* "conv2d: weight is 3x3; 4 dimensions (Co,Ci,kh,kw) are accepted" */
 bs_status bs__need_rank(const char *op, const char *what, const struct bs_shape *s, int rank,
                         const char *axes, struct bs_err *err) BS_NODISCARD;
@@ -78,5 +84,9 @@ bs_status bs__need_eps(const char *op, float eps, struct bs_err *err) BS_NODISCA
 /* The inputs of a selective scan (selective_scan.c); out becomes its output's shape. */
 bs_status bs__scan_infer(const char *op, const struct bs_shape *in, int ninput, struct bs_shape *out,
                          struct bs_err *err) BS_NODISCARD;
+
+/* Shapes of the gradient of a norm over the last axis: x, weight (C), gy; of x or of the weight (attribute which). */
+bs_status bs__infer_row_norm_grad(const char *op, const struct bs_attr *attr, const struct bs_shape *in,
+                                  struct bs_shape *out, struct bs_err *err) BS_NODISCARD;
 
 #endif

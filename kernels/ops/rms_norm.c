@@ -58,14 +58,7 @@ static bs_status infer_grad(const struct bs_attr *attr, const struct bs_shape *i
                             struct bs_shape *out, struct bs_err *err)
 {
     (void)ninput;
-    static const char op[] = "rms_norm_grad";
-    bs_status rc;
-    if ((rc = bs__need_per_feature(op, "weight", &in[1], &in[0], err)) != BS_OK ||
-        (rc = bs__need_equal(op, "gradient", &in[2], "input", &in[0], err)) != BS_OK ||
-        (rc = bs__need_eps(op, attr->eps, err)) != BS_OK || (rc = bs__need_which(op, attr, 1, err)) != BS_OK)
-        return rc;
-    *out = in[attr->which];
-    return BS_OK;
+    return bs__infer_row_norm_grad("rms_norm_grad", attr, in, out, err);
 }
 
 static void grad_x(const struct bs_attr *attr, const struct bs_tensor *in, float *gx)
