@@ -63,7 +63,9 @@ def test_a_preview_grows_into_the_foreground_map_and_changes_no_label(client, bl
     last = shown[-1]
     assert last.pixels.shape == (200, 200) and last.pixel == (4, 4) and last.pixels.dtype == np.uint8
     expected = np.rint(255 * plain.maps[0][2::4, 2::4])
-    assert np.abs(last.pixels[last.part] - expected[last.part]).max() <= 1
+    painted = last.pixels > 0  # the rest of the box of what is new may wait for its tiles
+    assert painted[last.part].any() and np.abs(last.pixels - expected)[painted].max() <= 1
+    assert painted.sum() > (expected > 1).sum() / 16  # the last of them may have come some tiles before the end
     assert all(a.pixels is not b.pixels for a, b in zip(shown, shown[1:]))
     shown.clear()
     for step in client.start(image, model="nuclei", tile=128, preview=shown.append):
