@@ -9,6 +9,7 @@
 #include "model/card.h"
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
+#include "model/train/run.h"
 
 struct bs_engine;
 struct bs_engine_task;
@@ -89,6 +90,58 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
 void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task);
 /* The handle is valid until released, also after done. */
 void bs_engine_task_release(struct bs_engine_task *task);
+
+/* A training run. It has the worker's device only while nothing else wants it: whatever is submitted meanwhile runs between two
+   of its operators. Descriptors are duplicated; the caller keeps its own. */
+struct bs_engine_training {
+    int config_fd;   /* memfd: JSON of the configuration (model/train/config.h) */
+    int manifest_fd; /* memfd: JSON of the dataset's pairs (model/train/manifest.h) */
+    int blobs_fd; /* the folder that their hashes are names in; nothing beside it is opened, links are not followed */
+    int checkpoint_fd; /* a folder on the file system where checkpoints will be kept, maybe blobs_fd: they are written there
+                          as files without names. -1: into memory */
+    int initial_fd; /* a model file whose weights the run begins with; -1: random ones by the configuration's seed */
+    int resume_fd; /* a LATEST checkpoint of the same run to go on from; -1: begin */
+};
+
+/* What a finished, stopped or paused run says; its checkpoints have been handed over and committed before. */
+struct bs_engine_training_result {
+    struct bs_run_result run;
+    char algorithms[256];
+};
+
+/* Events come from a run that may be repeated from its last checkpoint after a resume: a step that was told before is told again
+   with the same numbers (its clock aside). */
+struct bs_engine_training_callbacks {
+    void *ctx;
+    void (*started)(void *ctx);
+    /* preview: -1, or after a validation a sealed memfd for the receiver to own: uint8 planes of width x height, channels of the
+       image (smallest to 0, largest to 255), then as many of the target and of the network's output (0 to 1 as 0 to 255).
+       Pointers in event are NULL. */
+    void (*event)(void *ctx, const struct bs_run_event *event, int preview);
+    /* A checkpoint of `bytes` bytes was written; the receiver owns fd, a regular file without a name or a memfd, readable from its
+       start. It has to be hashed, synced and committed by another thread, which then calls bs_engine_training_committed once; the run
+       goes on meanwhile, and waits for that before the next checkpoint and before its end. */
+    void (*checkpoint)(void *ctx, enum bs_checkpoint_kind kind, int64_t step, int fd, uint64_t bytes);
+    /* Exactly once per accepted run; result NULL unless status is BS_OK (finished, stopped early or paused: result->run.end).
+       BS_EUNAVAILABLE: the worker died, whatever made it; submit again with the last committed LATEST. BS_EIO: a
+       checkpoint could not be written or committed (disk full), likewise. BS_ECANCELLED: as asked. BS_EINVAL, BS_EPRECONDITION: in
+       words. */
+    void (*done)(void *ctx, bs_status status, const struct bs_err *err,
+                 const struct bs_engine_training_result *result);
+};
+
+/* Waits its turn: one run is with the worker at a time, the others wait in their order. bs_engine_cancel and
+   bs_engine_task_release as for other tasks. */
+bs_status bs_engine_train(struct bs_engine *e, const struct bs_engine_training *run,
+                          const struct bs_engine_training_callbacks *cb, struct bs_engine_task **task,
+                          struct bs_err *err) BS_NODISCARD;
+/* The last checkpoint told was committed, or why not; a failure ends the run with that error. Any thread, also from the callback. */
+void bs_engine_training_committed(struct bs_engine *e, struct bs_engine_task *task, bs_status status,
+                                  const char *text);
+/* Between two steps: end after a checkpoint, another learning rate, weights to try now (model/train/run.h). A run that still waits
+   takes note of it when it starts. */
+void bs_engine_training_control(struct bs_engine *e, struct bs_engine_task *task,
+                                const struct bs_run_control *control);
 
 /* Resident models: load ahead, drop, list. These and bs_engine_plan wait for the worker; never from a callback. */
 bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_fd,
