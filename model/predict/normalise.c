@@ -84,7 +84,7 @@ bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *canc
 {
     struct sums s = {0};
     bs_status rc = BS_OK;
-    enum bs_sample sample = p->image->sample;
+    enum bs_sample sample = p->view.image->sample;
     float *row = malloc(p->w * sizeof *row);
     if (!row)
         return BS_FAIL(err, BS_ENOMEM, "no memory for a row of %zu samples", p->w);

@@ -15,6 +15,7 @@
 #ifndef BS_MODEL_PREDICT_INTERNAL_H
 #define BS_MODEL_PREDICT_INTERNAL_H
 
+#include "model/image/plane.h"
 #include "model/predict/encoder_input.h"
 #include "model/predict/segment.h"
 
@@ -31,9 +32,8 @@ struct bs__resampler {
 
 /* One channel of one plane, seen at the network's scale. Borrows the image. */
 struct bs__plane {
-    const struct bs_image *image;
-    size_t source_h, source_w;
-    size_t offset, stride_y, stride_x; /* in samples */
+    struct bs_plane view;
+    size_t source_h, source_w; /* of the view */
     bool has_no_data;
     double no_data;
     size_t h, w; /* at the network's scale */

@@ -117,7 +117,7 @@ static bs_status measure_intensity(const struct bs__plane *p, struct bs_segment_
                                    struct bs_err *err)
 {
     double *sum = calloc((size_t)r->count + 1, sizeof *sum), *row = malloc(r->width * sizeof *row);
-    bool inverted = p->image->white_is_zero;
+    bool inverted = p->view.image->white_is_zero;
     bs_status rc = BS_OK;
     *c = (struct contrast){0};
     if (!sum || !row) {
@@ -192,7 +192,7 @@ static void add_warnings(struct bs_segment_result *r, const struct bs_model_info
         bs__warn(r, "scale_mismatch",
                  "Pixels of %g um meet a model trained on %g um; scale %.3g would match.",
                  r->pixel_size / scale, info->pixel_size_um, r->pixel_size / info->pixel_size_um);
-    if (plane->image->white_is_zero)
+    if (plane->view.image->white_is_zero)
         bs__warn(r, "white_is_zero",
                  "The file stores white as zero; the network saw the image as it is displayed.");
     else if (c->object_pixels && c->background_pixels && stats->std > 0 &&
