@@ -4,22 +4,36 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char *of(const struct bs__fields *f)
+{
+    return f->of ? f->of : "model description";
+}
+
+/* Of a member; 0 beyond the bits there are, which then counts as unknown. */
+static uint64_t bit(const struct bs__fields *f, const struct bs_json_value *v)
+{
+    int i = 0;
+    for (const struct bs_json_value *m = bs_json_first(f->object); m != v; m = bs_json_next(m))
+        i++;
+    return i < 64 ? UINT64_C(1) << i : 0;
+}
+
 const struct bs_json_value *bs__field(struct bs__fields *f, const char *key, bool required)
 {
     if (f->rc != BS_OK)
         return NULL;
     const struct bs_json_value *v = bs_json_get(f->object, key);
     if (v)
-        f->read++;
+        f->read |= bit(f, v);
     else if (required)
-        f->rc = BS_FAIL(f->err, BS_EINVAL, "model description: %s is missing", key);
+        f->rc = BS_FAIL(f->err, BS_EINVAL, "%s: %s is missing", of(f), key);
     return v;
 }
 
 void bs__field_wrong_type(struct bs__fields *f, const char *key, const struct bs_json_value *v,
                           const char *wanted)
 {
-    f->rc = BS_FAIL(f->err, BS_EINVAL, "model description: %s is %s, %s is needed", key,
+    f->rc = BS_FAIL(f->err, BS_EINVAL, "%s: %s is %s, %s is needed", of(f), key,
                     bs_json_type_name(bs_json_type_of(v)), wanted);
 }
 
@@ -32,7 +46,7 @@ void bs__read_int64(struct bs__fields *f, const char *key, bool required, int64_
     if (!bs_json_as_int(v, out))
         bs__field_wrong_type(f, key, v, "an integer");
     else if (*out < low || *out > high)
-        f->rc = BS_FAIL(f->err, BS_EINVAL, "model description: %s is %lld, accepted is %lld to %lld", key,
+        f->rc = BS_FAIL(f->err, BS_EINVAL, "%s: %s is %lld, accepted is %lld to %lld", of(f), key,
                         (long long)*out, (long long)low, (long long)high);
 }
 
@@ -51,8 +65,7 @@ void bs__read_double(struct bs__fields *f, const char *key, double low, double h
     if (!bs_json_as_double(v, out))
         bs__field_wrong_type(f, key, v, "a number");
     else if (!(*out >= low && *out <= high))
-        f->rc = BS_FAIL(f->err, BS_EINVAL, "model description: %s is %g, accepted is %g to %g", key, *out,
-                        low, high);
+        f->rc = BS_FAIL(f->err, BS_EINVAL, "%s: %s is %g, accepted is %g to %g", of(f), key, *out, low, high);
 }
 
 void bs__read_bool(struct bs__fields *f, const char *key, bool required, bool *out)
@@ -71,8 +84,8 @@ void bs__read_text(struct bs__fields *f, const char *key, char *out, size_t size
     if (!bs_json_as_string(v, &text))
         bs__field_wrong_type(f, key, v, "a string");
     else if (strlen(text) >= size)
-        f->rc = BS_FAIL(f->err, BS_ELIMIT, "model description: %s has %zu bytes, at most %zu are accepted",
-                        key, strlen(text), size - 1);
+        f->rc = BS_FAIL(f->err, BS_ELIMIT, "%s: %s has %zu bytes, at most %zu are accepted", of(f), key,
+                        strlen(text), size - 1);
     else
         memcpy(out, text, strlen(text) + 1);
 }
@@ -95,23 +108,29 @@ int bs__read_name(struct bs__fields *f, const char *key, bool required, const ch
         size_t n = strlen(known);
         snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", names[i]);
     }
-    f->rc =
-        BS_FAIL(f->err, BS_EINVAL, "model description: %s is \"%.60s\", accepted are %s", key, text, known);
+    f->rc = BS_FAIL(f->err, BS_EINVAL, "%s: %s is \"%.60s\", accepted are %s", of(f), key, text, known);
     return otherwise;
 }
 
 void bs__read_end(struct bs__fields *f, const char *what)
 {
-    if (f->rc == BS_OK && f->read != bs_json_count(f->object))
-        f->rc = BS_FAIL(
-            f->err, BS_EUNSUPPORTED,
-            "model description: %s has fields that this version does not know; a newer one wrote it", what);
+    if (f->rc != BS_OK)
+        return;
+    for (const struct bs_json_value *m = bs_json_first(f->object); m; m = bs_json_next(m))
+        if (!(f->read & bit(f, m))) {
+            f->rc =
+                BS_FAIL(f->err, BS_EUNSUPPORTED,
+                        "%s: %s has a field \"%.60s\" that this version does not know; a newer one wrote it, "
+                        "or its name is misspelled",
+                        of(f), what, bs_json_key(m));
+            return;
+        }
 }
 
 void bs__open_object(struct bs__fields *f, struct bs__fields *in, const char *key, bool required)
 {
     const struct bs_json_value *v = bs__field(f, key, required);
-    *in = (struct bs__fields){.object = v, .rc = f->rc, .err = f->err};
+    *in = (struct bs__fields){.of = f->of, .object = v, .rc = f->rc, .err = f->err};
     if (v && bs_json_type_of(v) != BS_JSON_OBJECT) {
         bs__field_wrong_type(f, key, v, "an object");
         in->rc = f->rc;

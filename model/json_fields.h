@@ -1,5 +1,6 @@
 /* Reading the members of one JSON object with checks: type, range, nothing unknown. The first error sticks, like in a
-   graph, so that reading stays a list. For the descriptions that model files carry; pure functions, any thread. */
+   graph, so that reading stays a list. For the descriptions that model files carry and the configurations of runs; pure
+   functions, any thread. */
 #ifndef BS_MODEL_JSON_FIELDS_H
 #define BS_MODEL_JSON_FIELDS_H
 
@@ -7,8 +8,9 @@
 #include "model/weights/json.h"
 
 struct bs__fields {
+    const char *of; /* what messages begin with; NULL: "model description" */
     const struct bs_json_value *object;
-    size_t read; /* fields found, to tell whether there are others */
+    uint64_t read; /* bit i: member i was asked for, to tell whether there are others */
     bs_status rc;
     struct bs_err *err;
 };
@@ -29,7 +31,7 @@ int bs__read_name(struct bs__fields *f, const char *key, bool required, const ch
                   int otherwise);
 /* Begins reading an object inside; its rc goes back into f->rc when it is done. */
 void bs__open_object(struct bs__fields *f, struct bs__fields *in, const char *key, bool required);
-/* Refuses members that nobody read. */
+/* Refuses members that nobody read, by the name of the first. */
 void bs__read_end(struct bs__fields *f, const char *what);
 
 #endif

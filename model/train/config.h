@@ -31,10 +31,10 @@ struct bs_train_config {
     enum bs_precision precision; /* f32; others are refused so far */
 };
 
-/* The publication's: the named network, its usual loss for the recipe (boundaries: dice; distances: distance with masked
-   background), Adam (AdamW for vimunet and unetr) at 1e-4, plateau 0.9 and 10, batch 2, patches of 512, 100000 steps, validation every
-   epoch, flips and quarter turns, at least one object in a patch. Networks: U-Net with 64 features and instance norm, UNETR over
-   ViT-B, ViM-UNet Tiny. */
+/* The publication's: the network, its loss for the recipe (boundaries: dice; distances: distance with masked background), Adam at
+   1e-4, plateau 0.9 and 10, batch 2, patches of 512, 100000 steps, validation every epoch, flips and quarter turns, at least one
+   object in a patch. Networks: U-Net with 64 features and instance norm, UNETR over ViT-B without the preprocessing of Segment
+   Anything, ViM-UNet Tiny. */
 void bs_train_config_default(enum bs_arch_kind kind, enum bs_recipe recipe, int in_channels,
                              struct bs_train_config *out);
 /* Another recipe for the same network: output channels, target and loss follow. */
@@ -47,8 +47,8 @@ bs_status bs_train_config_check(const struct bs_train_config *config, struct bs_
 /* free() the text. */
 bs_status bs_train_config_to_json(const struct bs_train_config *config, char **json,
                                   struct bs_err *err) BS_NODISCARD;
-/* Members that are not there have their defaults, but for the network ("architecture" and the object of that name), which is
-   required. Unknown members, wrong types and values out of range are refused by name; what comes out has been checked. */
+/* Members that are not there have their defaults, but for "recipe" and the network ("architecture" and the object of that
+   name), which are required. Unknown members, wrong types and values out of range are refused by name; what comes out has been checked. */
 bs_status bs_train_config_from_json(const char *json, size_t len, struct bs_train_config *config,
                                     struct bs_err *err) BS_NODISCARD;
 

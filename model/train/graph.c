@@ -14,6 +14,7 @@ struct copy {
     int *tensor;     /* per value of from: its index in to->tensor, or -1 */
     int ninput, noutput;
     bs_value image;
+    bool validation; /* forward as after training, no gradients */
 };
 
 /* Of a parameter, by who reads it. */
@@ -41,7 +42,7 @@ static bs_status add_tensor(struct copy *c, bs_value v, struct bs_err *err)
     if (!t->name)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the names of the network's parameters");
     c->tensor[v] = c->to->ntensor++;
-    if (t->role == BS_ROLE_TRAINED) {
+    if (t->role == BS_ROLE_TRAINED || (c->validation && t->role != BS_ROLE_CONSTANT)) {
         c->value[v] = bs_graph_input(c->to->graph, n->name, n->shape);
         t->input = c->ninput++;
     } else if (t->role == BS_ROLE_CONSTANT && bs_graph_is_live(c->from, v)) {
@@ -64,7 +65,7 @@ static void add_operator(struct copy *c, bs_value v)
     bs_value in[BS_MAX_INPUTS] = {0};
     for (int i = 0; i < n->ninput; i++)
         in[i] = c->value[n->input[i]];
-    if (n->op == BS_OP_BATCH_NORM)
+    if (n->op == BS_OP_BATCH_NORM && !c->validation)
         c->value[v] = bs_graph_batch_norm_train(c->to->graph, in[0], in[1], in[2], n->attr.eps);
     else
         c->value[v] = bs_graph_apply(c->to->graph, n->op, in, n->ninput, n->attr);
@@ -169,8 +170,8 @@ static bs_status build(struct copy *c, const struct bs_arch_config *arch, const 
                              crop ? size->crop_w : size->w);
     c->image = bs_graph_input(g, "image", c->to->image);
     bs_value target = bs_graph_input(g, "target", c->to->target);
-    bs_value seed = bs_graph_input(g, "seed", BS_SHAPE(1));
-    c->ninput = BS_TRAIN_INPUTS;
+    bs_value seed = c->validation ? BS_NO_VALUE : bs_graph_input(g, "seed", BS_SHAPE(1));
+    c->ninput = c->validation ? BS_TRAIN_SEED : BS_TRAIN_INPUTS;
     if ((rc = copy_nodes(c, err)) != BS_OK)
         return rc;
     bs_value made = c->value[network_output(c->from, "output")];
@@ -180,17 +181,22 @@ static bs_status build(struct copy *c, const struct bs_arch_config *arch, const 
     bs_graph_output(g, "loss", value);
     bs_graph_output(g, "output", made);
     c->noutput = BS_TRAIN_OUTPUTS;
-    if ((rc = bs_graph_error(g, err)) != BS_OK || (rc = add_gradients(c, value, seed, err)) != BS_OK)
+    if ((rc = bs_graph_error(g, err)) != BS_OK)
         return rc;
-    add_statistics(c);
+    if (!c->validation) {
+        if ((rc = add_gradients(c, value, seed, err)) != BS_OK)
+            return rc;
+        add_statistics(c);
+    }
     return bs_graph_finish(g, err);
 }
 
-bs_status bs_train_graph_create(const struct bs_arch_config *arch, const struct bs_train_size *size,
-                                const struct bs_loss *loss, struct bs_train_graph **out, struct bs_err *err)
+static bs_status create(const struct bs_arch_config *arch, const struct bs_train_size *size,
+                        const struct bs_loss *loss, bool validation, struct bs_train_graph **out,
+                        struct bs_err *err)
 {
     struct bs_graph *network = NULL;
-    struct copy c = {0};
+    struct copy c = {.validation = validation};
     bs_status rc;
     *out = NULL;
     if ((rc = bs_loss_check(loss, bs_arch_out_channels(arch), err)) != BS_OK ||
@@ -216,6 +222,19 @@ cleanup:
     bs_train_graph_destroy(c.to);
     bs_graph_destroy(network);
     return rc;
+}
+
+bs_status bs_train_graph_create(const struct bs_arch_config *arch, const struct bs_train_size *size,
+                                const struct bs_loss *loss, struct bs_train_graph **out, struct bs_err *err)
+{
+    return create(arch, size, loss, false, out, err);
+}
+
+bs_status bs_train_graph_create_validation(const struct bs_arch_config *arch,
+                                           const struct bs_train_size *size, const struct bs_loss *loss,
+                                           struct bs_train_graph **out, struct bs_err *err)
+{
+    return create(arch, size, loss, true, out, err);
 }
 
 void bs_train_graph_destroy(struct bs_train_graph *t)

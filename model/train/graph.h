@@ -1,6 +1,6 @@
 /* The graph of a training step, made from a network's graph: forward in training mode, loss, and the gradient of every
-   parameter. State enters and leaves by binding: parameters that are trained are inputs, their gradients outputs.
-   Owned by its maker; immutable once built. */
+   parameter; and that of a validation: forward as after training, and loss. State enters and leaves by binding: parameters
+   that are trained are inputs, their gradients outputs. Owned by its maker; immutable once built. */
 #ifndef BS_MODEL_TRAIN_GRAPH_H
 #define BS_MODEL_TRAIN_GRAPH_H
 
@@ -19,12 +19,13 @@ struct bs_train_tensor {
     char *name; /* the state_dict key */
     struct bs_shape shape;
     enum bs_role role;
-    int input;  /* TRAINED: index of the graph's input, else -1 */
-    int output; /* TRAINED: of the gradient; RUNNING_*: of the batch's statistics (2,C); else -1 */
+    int input; /* TRAINED: index of the graph's input; in a validation RUNNING_*, too; else -1 */
+    int output; /* TRAINED: of the gradient; RUNNING_*: of the batch's statistics (2,C); else, and in a validation, -1 */
 };
 
 /* Inputs "image", "target" and "seed" (the gradient of the loss, 1 unless it is scaled), then the trained tensors; outputs "loss"
-   and "output" (what the network made, cropped), then gradients and statistics. */
+   and "output" (what the network made, cropped), then gradients and statistics. A validation has no seed, and ends with
+   "output". */
 enum { BS_TRAIN_IMAGE, BS_TRAIN_TARGET, BS_TRAIN_SEED, BS_TRAIN_INPUTS };
 enum { BS_TRAIN_LOSS, BS_TRAIN_OUTPUT, BS_TRAIN_OUTPUTS };
 
@@ -43,6 +44,10 @@ struct bs_train_size {
 bs_status bs_train_graph_create(const struct bs_arch_config *arch, const struct bs_train_size *size,
                                 const struct bs_loss *loss, struct bs_train_graph **out,
                                 struct bs_err *err) BS_NODISCARD;
+/* Of a validation: batch norms use their running statistics. */
+bs_status bs_train_graph_create_validation(const struct bs_arch_config *arch,
+                                           const struct bs_train_size *size, const struct bs_loss *loss,
+                                           struct bs_train_graph **out, struct bs_err *err) BS_NODISCARD;
 /* Accepts NULL. */
 void bs_train_graph_destroy(struct bs_train_graph *t);
 

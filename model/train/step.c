@@ -130,6 +130,26 @@ size_t bs_step_bytes(const struct bs_step *s)
     return bs_executable_arena_bytes(s->exe) + s->bytes;
 }
 
+size_t bs_step_arena_bytes(const struct bs_step *s)
+{
+    return bs_executable_arena_bytes(s->exe);
+}
+
+void bs_step_trim(struct bs_step *s)
+{
+    bs_executable_trim(s->exe);
+}
+
+uint64_t bs_step_plan_hash(const struct bs_step *s)
+{
+    return bs_executable_plan_hash(s->exe);
+}
+
+const char *bs_step_algorithms(const struct bs_step *s)
+{
+    return bs_executable_algorithms(s->exe);
+}
+
 struct bs_shape bs_step_image_shape(const struct bs_step *s)
 {
     return s->graph->image;

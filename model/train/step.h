@@ -30,6 +30,12 @@ void bs_step_destroy(struct bs_step *s);
 
 /* Bytes that a step holds while it runs: the executable's arena, and state, gradients and outputs. */
 size_t bs_step_bytes(const struct bs_step *s);
+/* Of them the arena, which a trim frees until the next compute. */
+size_t bs_step_arena_bytes(const struct bs_step *s);
+void bs_step_trim(struct bs_step *s);
+/* Of the executable (kernels/executable.h). */
+uint64_t bs_step_plan_hash(const struct bs_step *s);
+const char *bs_step_algorithms(const struct bs_step *s);
 
 /* Shapes of image (N,C,h,w) and target (N,C',h',w'). */
 struct bs_shape bs_step_image_shape(const struct bs_step *s);

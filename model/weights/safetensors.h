@@ -56,5 +56,9 @@ typedef bs_status (*bs_safetensors_fill)(void *ctx, size_t i, void *dst, size_t 
 bs_status bs_safetensors_write(const char *path, const struct bs_safetensors_pair *metadata, size_t nmetadata,
                                const struct bs_safetensors_item *items, size_t nitem,
                                bs_safetensors_fill fill, void *ctx, struct bs_err *err) BS_NODISCARD;
+/* The same bytes to an open file, from its position on; nothing is synced. */
+bs_status bs_safetensors_write_fd(int fd, const struct bs_safetensors_pair *metadata, size_t nmetadata,
+                                  const struct bs_safetensors_item *items, size_t nitem,
+                                  bs_safetensors_fill fill, void *ctx, struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -87,22 +87,30 @@ static bs_status write_tensors(int fd, const struct bs_safetensors_item *items, 
     return rc;
 }
 
+bs_status bs_safetensors_write_fd(int fd, const struct bs_safetensors_pair *metadata, size_t nmetadata,
+                                  const struct bs_safetensors_item *items, size_t nitem,
+                                  bs_safetensors_fill fill, void *ctx, struct bs_err *err)
+{
+    char *header = make_header(metadata, nmetadata, items, nitem);
+    if (!header)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the header of %zu tensors", nitem);
+    bs_status rc = write_header(fd, header, err);
+    if (rc == BS_OK)
+        rc = write_tensors(fd, items, nitem, fill, ctx, err);
+    free(header);
+    return rc;
+}
+
 bs_status bs_safetensors_write(const char *path, const struct bs_safetensors_pair *metadata, size_t nmetadata,
                                const struct bs_safetensors_item *items, size_t nitem,
                                bs_safetensors_fill fill, void *ctx, struct bs_err *err)
 {
-    bs_status rc = BS_OK;
     struct bs_atomic_file file = {.fd = -1};
-    char *header = make_header(metadata, nmetadata, items, nitem);
-    if (!header)
-        return BS_FAIL(err, BS_ENOMEM, "no memory for the header of %zu tensors", nitem);
-    if ((rc = bs_atomic_open(&file, path, err)) != BS_OK ||
-        (rc = write_header(file.fd, header, err)) != BS_OK ||
-        (rc = write_tensors(file.fd, items, nitem, fill, ctx, err)) != BS_OK)
-        goto cleanup;
-    rc = bs_atomic_commit(&file, err);
-cleanup:
+    bs_status rc = bs_atomic_open(&file, path, err);
+    if (rc == BS_OK)
+        rc = bs_safetensors_write_fd(file.fd, metadata, nmetadata, items, nitem, fill, ctx, err);
+    if (rc == BS_OK)
+        rc = bs_atomic_commit(&file, err);
     bs_atomic_abort(&file);
-    free(header);
     return rc;
 }
