@@ -140,6 +140,11 @@ void bs__call_watch_close(struct bs_call *c)
     start(c, &op, 1, &c->close_op);
 }
 
+void bs_call_set_reason(struct bs_call *c, const char *reason)
+{
+    c->reason = reason;
+}
+
 const char *bs_call_request_id(const struct bs_call *c)
 {
     return c->request_id;
@@ -445,17 +450,21 @@ void bs__call_finish(struct bs_call *c, bs_status status, const struct bs_err *e
         ops[n++].data.send_message.send_message = reply;
     }
     grpc_slice details = grpc_slice_from_copied_string(text);
-    grpc_metadata trailer = {.key = grpc_slice_from_static_string("bioseg-request-id"),
-                             .value = grpc_slice_from_copied_string(c->request_id)};
+    grpc_metadata trailer[2] = {{.key = grpc_slice_from_static_string("bioseg-request-id"),
+                                 .value = grpc_slice_from_copied_string(c->request_id)}};
+    size_t trailers = 1;
+    if (status != BS_OK && c->reason)
+        trailer[trailers++] = (grpc_metadata){.key = grpc_slice_from_static_string("bioseg-reason"),
+                                              .value = grpc_slice_from_static_string(c->reason)};
     ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
     ops[n].data.send_status_from_server.status = (grpc_status_code)bs_rpc_status_code(status);
     ops[n].data.send_status_from_server.status_details = &details;
-    ops[n].data.send_status_from_server.trailing_metadata_count = 1;
-    ops[n].data.send_status_from_server.trailing_metadata = &trailer;
+    ops[n].data.send_status_from_server.trailing_metadata_count = trailers;
+    ops[n].data.send_status_from_server.trailing_metadata = trailer;
     n++;
     start(c, ops, n, &c->status_op);
     grpc_slice_unref(details);
-    grpc_slice_unref(trailer.value);
+    grpc_slice_unref(trailer[0].value);
     if (reply)
         grpc_byte_buffer_destroy(reply);
 }

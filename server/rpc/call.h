@@ -41,6 +41,10 @@ bs_status bs_call_write_inside(struct bs_call *c, uint32_t outer, const Protobuf
                                const struct bs_call_bytes *bytes, size_t nbytes,
                                struct bs_err *err) BS_NODISCARD;
 
+/* Why the call will fail, for programs: a word that stays the same whatever the sentence says, sent in the trailer
+   "bioseg-reason" if the handler returns an error (proto/bioseg/v1/common.proto lists them). reason: a literal. */
+void bs_call_set_reason(struct bs_call *c, const char *reason);
+
 /* Client gone, deadline passed, or the server ends. Any thread. */
 bool bs_call_cancelled(const struct bs_call *c);
 /* BS_ECANCELLED or BS_EDEADLINE with words, whichever it was. */

@@ -58,6 +58,7 @@ struct bs_call {
     grpc_metadata_array metadata;
     const struct bs__entry *entry;
     struct bs_caller caller;
+    const char *reason; /* of a failure, for programs; NULL: its status says it all */
     char request_id[BS__REQUEST_ID_BYTES];
     char method[BS__MAX_METHOD];
     struct bs_arena *arena;

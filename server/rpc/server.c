@@ -118,6 +118,8 @@ static bs_status admit(struct bs_call *c, struct bs_err *err)
     bs_status rc = r->opt.gate.check(r->opt.gate.ctx, c->method, transport_of(c),
                                      has_header(c, "authorization") ? authorization : NULL, &c->caller, err);
     memset(authorization, 0, sizeof authorization);
+    if (rc == BS_EUNAUTHENTICATED)
+        bs_call_set_reason(c, has_header(c, "authorization") ? "token-unknown" : "token-missing");
     if (rc != BS_OK)
         return rc;
     c->entry = find(r, c->method);

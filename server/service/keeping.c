@@ -32,6 +32,8 @@ bs_status bs__keeping_by_id(struct bs__keeping *k, struct bs_services *s, struct
                             struct bs_err *err)
 {
     bs_status rc = bs_kept_get(s->kept, bs_call_caller(call)->name, id, &k->entry, err);
+    if (rc == BS_ENOTFOUND)
+        bs_call_set_reason(call, "maps-gone");
     if (rc != BS_OK)
         return rc;
     k->found = true;

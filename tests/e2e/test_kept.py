@@ -88,7 +88,8 @@ def test_what_only_the_network_can_change_is_refused(client):
     other = client.models.Get(models.GetModelRequest(model=common.ModelRef(name="twin"))).model
     assert other.sha256 == client.models.Get(models.GetModelRequest(model=common.ModelRef(name="nuclei"))).model.sha256
     assert again(client, kept, default_spec(model=common.ModelRef(name="twin"))).result.provenance.kept_maps  # the same file
-    refused(C.NOT_FOUND, lambda: again(client, kept, default_spec(model=common.ModelRef(name="nonsense"))), "nonsense")
+    other = refused(C.NOT_FOUND, lambda: again(client, kept, default_spec(model=common.ModelRef(name="nonsense"))), "nonsense")
+    assert "bioseg-reason" not in dict(other.trailing_metadata())
     image = blobs(64, 64)
     refused(C.INVALID_ARGUMENT, lambda: client.segmentation.Segment(seg.SegmentRequest(
         spec=default_spec(), image=describe(image), pixels=image.tobytes(), kept_maps_id=kept)), "both")
@@ -97,7 +98,8 @@ def test_what_only_the_network_can_change_is_refused(client):
 
 def test_an_unknown_id_says_what_to_do(client):
     for bad in ("0" * 32, "x", "../../etc/passwd"):
-        refused(C.NOT_FOUND, lambda: again(client, bad), "not kept", "Send the image again")
+        gone = refused(C.NOT_FOUND, lambda: again(client, bad), "not kept", "Send the image again")
+        assert dict(gone.trailing_metadata())["bioseg-reason"] == "maps-gone"
 
 
 def test_limits_and_parameters_tell_what_can_be_kept(client):

@@ -121,7 +121,7 @@ def test_another_error_is_a_sentence_and_changes_nothing(viewer, panel, finish, 
     before = layer.data
 
     def gone(*_):
-        raise NotFound("there is no model \"nuclei\"; Models.List tells what there is")
+        raise NotFound("there is no model \"nuclei\"; its maps are not kept")  # the words say it, the reason does not
 
     monkeypatch.setattr(_work, "relabel", gone)
     segment.form.fields["min_size"].set(75)

@@ -44,8 +44,11 @@ def test_other_thresholds_need_neither_image_nor_network(client, blobs):
     assert streamed.provenance["kept_maps"] and streamed.kept.id == result.kept.id
     with pytest.raises(errors.Refused, match="scale"):
         client.relabel(result, scale=2)
-    with pytest.raises(errors.NotFound, match="Send the image again"):
+    with pytest.raises(errors.NotFound, match="Send the image again") as gone:
         client.relabel(bioseg.KeptMaps("0" * 32, None, 0), model="nuclei")
+    with pytest.raises(errors.NotFound) as no_model:
+        client.relabel(result.kept, model="nowhere")
+    assert (gone.value.reason, no_model.value.reason) == ("maps-gone", None)
     with pytest.raises(errors.InvalidRequest, match="keep_maps=True"):
         client.relabel(fresh)
     with pytest.raises(errors.InvalidRequest, match="which model"):
@@ -241,12 +244,13 @@ def test_nobody_there_is_a_sentence_and_quick(tmp_path):
 
 
 def test_a_wrong_token_is_refused_and_the_right_one_works(daemon, tmp_path):
-    with bioseg.Client(daemon.tcp, token="wrong") as client, pytest.raises(PermissionError):
+    with bioseg.Client(daemon.tcp, token="wrong") as client, pytest.raises(PermissionError) as unknown:
         client.info()
     with bioseg.Client(daemon.tcp, token_file=daemon.data / "token") as client:
         assert client.info().caller
-    with bioseg.Client(daemon.tcp) as client, pytest.raises(errors.NotAllowed):
+    with bioseg.Client(daemon.tcp) as client, pytest.raises(errors.NotAllowed) as missing:
         client.models()
+    assert (unknown.value.reason, missing.value.reason) == ("token-unknown", "token-missing")
 
 
 def test_a_daemon_that_dies_and_comes_back_is_waited_for(tmp_path, blobs):

@@ -184,7 +184,7 @@ class Runs(QObject):
             try:
                 return _work.relabel(client, order, origin.kept, run._cancel, report)
             except NotFound as gone:
-                if "not kept" not in gone.message:
+                if gone.reason != "maps-gone":
                     raise
                 mail(self._give_preview, run, order)
                 finished = _work.segment(client, order, run._cancel, report, lambda *shown: run.preview and run.preview.show(*shown))

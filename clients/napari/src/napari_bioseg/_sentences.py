@@ -56,9 +56,9 @@ def sentence(error: Exception, address: str = "", connected: bool = False) -> st
     if isinstance(error, errors.NotReachable):
         return not_reached(error.message, address) if address else error.message
     if isinstance(error, errors.NotAllowed):
-        if "not known" in error.message:
+        if error.reason == "token-unknown":
             return "The server does not know this token. Check the token file, or ask whoever runs the server for a new one."
-        if "needed" in error.message:
+        if error.reason == "token-missing":
             return "The server wants a token. Choose the file with yours: whoever runs the server hands them out."
         return _capital(error.message)
     if isinstance(error, errors.DeadlineExceeded):

@@ -15,12 +15,14 @@ __all__ = [
 
 
 class BiosegError(Exception):
-    """Base of all errors. `request_id` is what the server's log calls the request; None when none was made."""
+    """Base of all errors. `request_id` is what the server's log calls the request; None when none was made. `reason` is a word for programs
+    where the kind of error leaves open what it is ("maps-gone", "token-missing", "token-unknown"), else None; the message is for people."""
 
-    def __init__(self, message: str, request_id: str | None = None):
+    def __init__(self, message: str, request_id: str | None = None, reason: str | None = None):
         super().__init__(message)
         self.message = message
         self.request_id = request_id
+        self.reason = reason
 
 
 class ConfigurationError(BiosegError, ValueError):
@@ -104,11 +106,11 @@ def from_rpc(error: grpc.RpcError, address: str, begun: bool = False) -> BiosegE
     """The exception for a failed call. begun: the server had answered something before the call broke."""
     code = error.code()
     text = error.details() or code.name.lower().replace("_", " ")
-    metadata = error.trailing_metadata() or ()
-    request_id = next((v for k, v in metadata if k == "bioseg-request-id"), None)
+    metadata = dict(error.trailing_metadata() or ())
+    request_id, reason = metadata.get("bioseg-request-id"), metadata.get("bioseg-reason")
     kind = _BY_CODE.get(code, ServerError)
     if kind is NotReachable and begun:
         return ConnectionLost(f"the connection to {address} broke: {text}", request_id)
     if kind is NotReachable:
         return NotReachable(f"no bioseg server answers at {address}: {text}", request_id)
-    return kind(text, request_id)
+    return kind(text, request_id, reason)
