@@ -12,6 +12,7 @@
 struct bs_pair {
     const float *image;     /* (channels, height, width) */
     const uint32_t *labels; /* (height, width), 0 = background */
+    const uint8_t *ignored; /* (height, width), nonzero: the pixel does not count; NULL: all count */
     size_t channels, height, width;
     void *held; /* the source's own */
 };
