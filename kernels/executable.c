@@ -365,6 +365,7 @@ bs_status bs_executable_run_while(struct bs_executable *exe, const struct bs_ten
         if (bs_cancel_requested(cancel))
             return BS_FAIL(err, BS_ECANCELLED, "cancelled before step %d of %d", step + 1,
                            exe->program->nstep);
+        bs_cancel_yield(cancel);
         if ((rc = backend->run_step(exe->device->self, exe->program, step, &run, err)) != BS_OK)
             return rc;
     }

@@ -63,7 +63,8 @@ const char *bs_executable_algorithms(const struct bs_executable *exe);
 void bs_executable_trim(struct bs_executable *exe);
 
 /* Runs: inputs in the order of the graph's INPUT nodes, outputs in the order of its outputs, all f32 C order with the
-   compiled shapes. Looks at cancel (may be NULL) between steps: BS_ECANCELLED. */
+   compiled shapes. Looks at cancel (may be NULL) between steps: BS_ECANCELLED; there it yields, too, on a backend that
+   computes in the caller's thread. */
 bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *inputs, int ninput,
                             struct bs_tensor *outputs, int noutput, const struct bs_cancel *cancel,
                             struct bs_err *err) BS_NODISCARD;

@@ -7,9 +7,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What may go before long work on the same device: called between two of its operators by the thread that works, which goes on
+   when it returns. It may run other executables. */
+struct bs_yield {
+    void *ctx;
+    void (*call)(void *ctx);
+};
+
 struct bs_cancel {
     atomic_bool requested;
-    atomic_uint looks; /* not exact when several threads look at once */
+    atomic_uint looks;            /* not exact when several threads look at once */
+    const struct bs_yield *yield; /* set before the work begins; NULL: nothing goes before it */
 };
 
 static inline void bs_cancel_request(struct bs_cancel *c)
@@ -26,6 +34,13 @@ static inline bool bs_cancel_requested(const struct bs_cancel *c)
     atomic_uint *looks = &((struct bs_cancel *)(uintptr_t)c)->looks;
     atomic_store_explicit(looks, atomic_load_explicit(looks, memory_order_relaxed) + 1, memory_order_relaxed);
     return atomic_load_explicit(&c->requested, memory_order_acquire);
+}
+
+/* NULL never yields. Of the thread that owns the device. */
+static inline void bs_cancel_yield(const struct bs_cancel *c)
+{
+    if (c && c->yield)
+        c->yield->call(c->yield->ctx);
 }
 
 static inline unsigned bs_cancel_looks(const struct bs_cancel *c)

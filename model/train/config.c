@@ -65,7 +65,7 @@ void bs_train_config_set_recipe(struct bs_train_config *c, enum bs_recipe recipe
 {
     c->sample.target = recipe;
     *out_channels(&c->arch) = bs_target_channels(recipe);
-    c->loss = (struct bs_loss){.kind = recipe == BS_RECIPE_BOUNDARIES ? BS_LOSS_DICE : BS_LOSS_DISTANCE,
+    c->loss = (struct bs_loss){.kind = recipe == BS_RECIPE_BOUNDARIES ? BS_LOSS_DICE : BS_LOSS_DICE_DISTANCE,
                                .mask_background = true,
                                .alpha = 1,
                                .beta = 1};

@@ -31,7 +31,7 @@ struct bs_train_config {
     enum bs_precision precision; /* f32; others are refused so far */
 };
 
-/* The publication's: the network, its loss for the recipe (boundaries: dice; distances: distance with masked background), Adam at
+/* The publication's: the network, its loss for the recipe (boundaries: dice; distances: dice-distance with masked background), Adam at
    1e-4, plateau 0.9 and 10, batch 2, patches of 512, 100000 steps, validation every epoch, flips and quarter turns, at least one
    object in a patch. Networks: U-Net with 64 features and instance norm, UNETR over ViT-B without the preprocessing of Segment
    Anything, ViM-UNet Tiny. */

@@ -17,7 +17,7 @@ struct bs_run_setup {
     struct bs_params *initial; /* the network's weights to begin with (initial.h makes random ones) */
     const struct bs_pair_source *train;      /* at least one pair */
     const struct bs_pair_source *validation; /* at least one pair */
-    /* Of a pair, for messages; NULL: numbers are used. */
+    /* Of a pair that is trained on, for messages; NULL: numbers are used. */
     const char *(*train_name)(void *ctx, size_t index);
     void *name_ctx;
     const char *dataset_hash; /* a run is resumed with the dataset it began with; hex digits */
@@ -42,10 +42,12 @@ struct bs_run_event {
     /* Of the clock; no part of what repeats bit by bit. */
     double images_per_second; /* lately; 0: not known yet */
     double seconds_left;      /* until the last step; negative: not known yet */
-    /* VALIDATION: the first window, what it should be and what the network makes of it: borrowed for the call. */
-    const float *image, *target, *output; /* (channels, side, side), (target_channels, side, side) twice */
+    /* VALIDATION: the first window, what it should be and what the network makes of it: borrowed for the call. The image may
+       be larger than the others, filled up with zeros below and on the right. */
+    const float *image;           /* (channels, image_height, image_width) */
+    const float *target, *output; /* (target_channels, height, width) */
     int channels, target_channels;
-    size_t height, width;
+    size_t image_height, image_width, height, width;
 };
 
 enum bs_checkpoint_kind {
@@ -97,6 +99,8 @@ void bs_run_destroy(struct bs_run *run);
 size_t bs_run_bytes(const struct bs_run *run);
 /* Of everything that may change a bit: the plans of step and validation. */
 uint64_t bs_run_plan_hash(const struct bs_run *run);
+/* Of the step, for people. */
+const char *bs_run_algorithms(const struct bs_run *run);
 int64_t bs_run_step(const struct bs_run *run);
 
 /* Takes the state of a LATEST checkpoint. BS_EPRECONDITION says in words what differs: configuration, dataset, plan (device,

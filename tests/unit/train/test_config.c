@@ -40,7 +40,7 @@ static void the_defaults_are_the_publications(void **state)
     assert_int_equal(c.loss.kind, BS_LOSS_DICE);
     bs_train_config_set_recipe(&c, BS_RECIPE_DISTANCES);
     assert_int_equal(c.arch.unet.out_channels, 3);
-    assert_int_equal(c.loss.kind, BS_LOSS_DISTANCE);
+    assert_int_equal(c.loss.kind, BS_LOSS_DICE_DISTANCE);
     assert_true(c.loss.mask_background);
     assert_int_equal(c.arch.unet.initial_features, 64);
     assert_true(fabs(c.optimizer.learning_rate - 1e-4) < 1e-12);

@@ -1,0 +1,365 @@
+/* A training run: it learns, goes on from any step as if it had never stopped, makes the same bits with any number of threads,
+   says what is wrong, and does between steps what it is told. */
+#include "run_support.h"
+
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The last event of a kind; NULL: there was none. */
+static const struct bs_run_event *last_of(const struct trial *t, enum bs_run_event_kind kind)
+{
+    for (int i = t->events - 1; i >= 0; i--)
+        if (t->event[i].kind == kind)
+            return &t->event[i];
+    return NULL;
+}
+
+static const struct bs_run_event *first_of(const struct trial *t, enum bs_run_event_kind kind)
+{
+    for (int i = 0; i < t->events; i++)
+        if (t->event[i].kind == kind)
+            return &t->event[i];
+    return NULL;
+}
+
+static void it_learns_what_discs_are(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE);
+    t->config.iterations = 60;
+    t->config.validate_every = 1;
+    t->threads = 1;
+    succeed(t);
+    const struct bs_run_event *first = first_of(t, BS_RUN_VALIDATION), *last = last_of(t, BS_RUN_VALIDATION);
+    if (!(last->best_metric < 0.75 * first->metric))
+        fail_msg("validation went from %g to %g", first->metric, last->best_metric);
+    assert_int_equal(t->result.end, BS_RUN_FINISHED);
+    assert_int_equal(t->result.step, 60);
+    assert_int_equal(last->epoch, 30); /* four images, two at a time */
+    end_trial(t);
+}
+
+static void a_run_resumed_at_any_step_equals_an_undisturbed_one(void **state)
+{
+    (void)state;
+    for (int norm = BS_NORM_INSTANCE; norm <= BS_NORM_BATCH; norm++) {
+        struct trial *whole = new_trial((enum bs_norm)norm);
+        whole->config.checkpoint_every = 1;
+        whole->config.plateau.patience = 0;
+        succeed(whole);
+        assert_int_equal(whole->events, 12 + 3);
+        for (int step = 1; step <= 12; step++) {
+            struct trial *rest = new_trial((enum bs_norm)norm);
+            rest->config = whole->config;
+            rest->from = &whole->latest[step];
+            assert_int_equal(rest->from->step, step);
+            succeed(rest);
+            if (step < 12)
+                assert_true(same_kept(&rest->latest[12], &whole->latest[12]));
+            const int skipped = whole->events - rest->events;
+            assert_int_equal(rest->events, 12 - step + (step < 4 ? 3 : step < 8 ? 2 : step < 12 ? 1 : 0));
+            assert_memory_equal(rest->event, whole->event + skipped,
+                                (size_t)rest->events * sizeof *rest->event);
+            assert_true(rest->result.best_metric == whole->result.best_metric);
+            assert_int_equal(rest->result.best_step, whole->result.best_step);
+            end_trial(rest);
+        }
+        end_trial(whole);
+    }
+}
+
+static void any_number_of_sample_threads_gives_the_same_bits(void **state)
+{
+    (void)state;
+    struct trial *alone = new_trial(BS_NORM_INSTANCE);
+    succeed(alone);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        struct trial *t = new_trial(BS_NORM_INSTANCE);
+        t->threads = threads;
+        succeed(t);
+        assert_true(same_kept(&t->latest[12], &alone->latest[12]));
+        assert_true(same_kept(&t->best, &alone->best));
+        assert_int_equal(t->events, alone->events);
+        assert_memory_equal(t->event, alone->event, (size_t)t->events * sizeof *t->event);
+        end_trial(t);
+    }
+    end_trial(alone);
+}
+
+static void another_seed_makes_another_run(void **state)
+{
+    (void)state;
+    struct trial *a = new_trial(BS_NORM_INSTANCE), *b = new_trial(BS_NORM_INSTANCE);
+    b->config.seed = 6;
+    succeed(a);
+    succeed(b);
+    assert_true(a->event[0].loss != b->event[0].loss);
+    assert_false(same_kept(&a->best, &b->best));
+    end_trial(a);
+    end_trial(b);
+}
+
+/* The broken image is drawn in the first four samples, so in step 1 or 2; a checkpoint is kept after each step. */
+static void a_loss_that_is_no_number_is_told_with_step_and_images(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE);
+    char step[64], last[64];
+    t->broken = true;
+    t->config.checkpoint_every = 1;
+    assert_int_equal(run_trial(t), BS_EINVAL);
+    snprintf(step, sizeof step, "the loss of step %d is ", (int)t->result.step + 1);
+    snprintf(last, sizeof last, "the last checkpoint is of step %d", (int)t->result.step);
+    assert_in_range(t->result.step, 0, 1);
+    if (!strstr(t->err.msg, step) || !strstr(t->err.msg, "four.tif") ||
+        !strstr(t->err.msg, t->result.step ? last : "no checkpoint was kept"))
+        fail_msg("%s", t->err.msg);
+    end_trial(t);
+}
+
+static void weights_that_are_no_numbers_are_not_kept(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE);
+    t->config.checkpoint_every = 1;
+    t->poison_at = 3;
+    assert_int_equal(run_trial(t), BS_EINVAL);
+    assert_int_equal(t->result.latest_step, 2);
+    assert_int_equal(t->latest[3].size, 0);
+    if (!strstr(t->err.msg, "after step 3 the weights are not finite") ||
+        !strstr(t->err.msg, "the last checkpoint is of step 2"))
+        fail_msg("%s", t->err.msg);
+    end_trial(t);
+}
+
+static void what_is_another_run_is_not_resumed(void **state)
+{
+    (void)state;
+    struct trial *whole = new_trial(BS_NORM_INSTANCE), *other;
+    succeed(whole);
+    static const char *const said[] = {
+        "another configuration: \"batch\":2 in the checkpoint, \"batch\":3 here",
+        "another dataset: d1 in the checkpoint, d2 here", "another plan"};
+    for (int i = 0; i < 3; i++) {
+        other = new_trial(BS_NORM_INSTANCE);
+        other->from = &whole->latest[4];
+        if (i == 0)
+            other->config.batch = 3;
+        else if (i == 1)
+            other->dataset = "d2";
+        else
+            other->device = "cpu";
+#ifndef BS_WITH_ONEDNN
+        if (i == 2) {
+            end_trial(other);
+            break;
+        }
+#endif
+        assert_int_equal(run_trial(other), BS_EPRECONDITION);
+        if (!strstr(other->err.msg, said[i]))
+            fail_msg("%s", other->err.msg);
+        end_trial(other);
+    }
+    other = new_trial(BS_NORM_INSTANCE);
+    other->from = &whole->best;
+    assert_int_equal(run_trial(other), BS_EPRECONDITION);
+    assert_non_null(strstr(other->err.msg, "no checkpoint to go on from"));
+    end_trial(other);
+    end_trial(whole);
+}
+
+static void a_paused_run_goes_on_as_if_it_had_not(void **state)
+{
+    (void)state;
+    struct trial *whole = new_trial(BS_NORM_INSTANCE), *half = new_trial(BS_NORM_INSTANCE),
+                 *rest = new_trial(BS_NORM_INSTANCE);
+    succeed(whole);
+    half->at[5].pause = true;
+    succeed(half);
+    assert_int_equal(half->result.end, BS_RUN_PAUSED);
+    assert_int_equal(half->result.step, 5);
+    assert_int_equal(half->result.latest_step, 5);
+    rest->from = &half->latest[5];
+    succeed(rest);
+    assert_true(same_kept(&rest->latest[12], &whole->latest[12]));
+    assert_true(same_kept(rest->bests ? &rest->best : &half->best, &whole->best));
+    end_trial(whole);
+    end_trial(half);
+    end_trial(rest);
+}
+
+static void a_new_learning_rate_holds_from_the_next_step(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE), *plain = new_trial(BS_NORM_INSTANCE);
+    t->at[2].learning_rate = 3e-3;
+    succeed(t);
+    succeed(plain);
+    for (int i = 0; i < 4; i++) {
+        assert_true(t->event[i].learning_rate == (i < 2 ? 1e-2 : 3e-3));
+        assert_true(plain->event[i].learning_rate == 1e-2);
+    }
+    assert_true(t->event[2].loss == plain->event[2].loss); /* made with the weights of before */
+    assert_true(t->event[3].loss != plain->event[3].loss);
+    end_trial(t);
+    end_trial(plain);
+}
+
+static void weights_can_be_tried_before_the_first_validation(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE), *paused = new_trial(BS_NORM_INSTANCE);
+    paused->at[2].best_now = true;
+    paused->at[3].pause = true;
+    succeed(paused);
+    assert_int_equal(paused->bests, 1);
+    assert_int_equal(paused->best.step, 2);
+    t->at[6].best_now = true; /* there is a better one by then */
+    succeed(t);
+    struct trial *plain = new_trial(BS_NORM_INSTANCE);
+    succeed(plain);
+    assert_int_equal(t->bests, plain->bests);
+    end_trial(t);
+    end_trial(paused);
+    end_trial(plain);
+}
+
+/* Weights that do not move give the same metric every time: the first stays the best. */
+static void a_run_without_progress_is_stopped(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE), *again = new_trial(BS_NORM_INSTANCE);
+    t->config.optimizer.learning_rate = 1e-30;
+    t->config.iterations = 40;
+    t->config.validate_every = 2;
+    t->config.stop_after = 3;
+    succeed(t);
+    assert_int_equal(t->result.end, BS_RUN_STOPPED);
+    assert_int_equal(t->result.best_step, 2);
+    assert_int_equal(t->result.step, 2 + 2 * 4);
+    assert_int_equal(t->bests, 1);
+    again->config = t->config;
+    again->from = &t->latest[10];
+    succeed(again);
+    assert_int_equal(again->result.end, BS_RUN_STOPPED);
+    assert_int_equal(again->events, 0);
+    end_trial(again);
+    end_trial(t);
+}
+
+/* No validation is so much better than the first. */
+static void the_learning_rate_goes_down_with_the_plateau(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE);
+    t->config.plateau.threshold = 0.9;
+    t->config.plateau.patience = 0;
+    succeed(t);
+    for (int i = 0; i < t->events; i++) {
+        const struct bs_run_event *e = &t->event[i];
+        const int lowered = e->step < 8 ? 0 : e->kind == BS_RUN_STEP ? (e->step > 8) : e->step < 12 ? 1 : 2;
+        assert_true(fabs(e->learning_rate - 1e-2 * pow(0.9, lowered)) < 1e-12);
+    }
+    end_trial(t);
+}
+
+static void a_cancelled_run_ends_at_once(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE);
+    bs_cancel_request(&t->cancel);
+    assert_int_equal(run_trial(t), BS_ECANCELLED);
+    assert_int_equal(t->result.step, 0);
+    end_trial(t);
+}
+
+/* Another network on the same device, run whenever the training gives way. */
+struct intruder {
+    struct fixture fixture;
+    int calls;
+};
+
+static void intrude(void *ctx)
+{
+    struct intruder *i = ctx;
+    if (i->calls++ % 50 == 0)
+        (void)train_once(&i->fixture, 1e-3);
+}
+
+static void what_runs_between_two_operators_changes_nothing(void **state)
+{
+    (void)state;
+    struct trial *plain = new_trial(BS_NORM_BATCH), *disturbed = new_trial(BS_NORM_BATCH);
+    struct intruder intruder = {.fixture = begin_step(BS_NORM_GROUP, BS_LOSS_DICE)};
+    const struct bs_yield yield = {&intruder, intrude};
+    succeed(plain);
+    disturbed->cancel.yield = &yield;
+    succeed(disturbed);
+    assert_true(intruder.calls > 12 * 20);
+    assert_true(same_kept(&disturbed->latest[12], &plain->latest[12]));
+    end_step(&intruder.fixture);
+    end_trial(plain);
+    end_trial(disturbed);
+}
+
+static void the_best_checkpoint_is_a_model(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_BATCH);
+    struct bs_device *dev = NULL;
+    struct bs_model *model = NULL;
+    struct bs_err err = {.msg = ""};
+    char path[64];
+    succeed(t);
+    assert_true(t->bests > 0);
+    int fd = kept_file(&t->best);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    assert_int_equal(bs_device_open("ref", NULL, &dev, &err), BS_OK);
+    if (bs_model_open(path, dev, &model, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    assert_int_equal(bs_model_info_get(model)->training_patch, 16);
+    assert_true(bs_model_info_get(model)->trained);
+    assert_int_equal(bs_model_info_get(model)->recipe, BS_RECIPE_DISTANCES);
+    bs_model_close(model);
+    bs_device_close(dev);
+    close(fd);
+    end_trial(t);
+}
+
+static void a_run_beyond_its_memory_is_refused_before_it_starts(void **state)
+{
+    (void)state;
+    struct trial *t = new_trial(BS_NORM_INSTANCE);
+    t->max_bytes = 1000;
+    assert_int_equal(run_trial(t), BS_ENOMEM);
+    assert_non_null(strstr(t->err.msg, "2 patches of 16 x 16"));
+    end_trial(t);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_learns_what_discs_are),
+        cmocka_unit_test(a_run_resumed_at_any_step_equals_an_undisturbed_one),
+        cmocka_unit_test(any_number_of_sample_threads_gives_the_same_bits),
+        cmocka_unit_test(another_seed_makes_another_run),
+        cmocka_unit_test(a_loss_that_is_no_number_is_told_with_step_and_images),
+        cmocka_unit_test(weights_that_are_no_numbers_are_not_kept),
+        cmocka_unit_test(what_is_another_run_is_not_resumed),
+        cmocka_unit_test(a_paused_run_goes_on_as_if_it_had_not),
+        cmocka_unit_test(a_new_learning_rate_holds_from_the_next_step),
+        cmocka_unit_test(weights_can_be_tried_before_the_first_validation),
+        cmocka_unit_test(a_run_without_progress_is_stopped),
+        cmocka_unit_test(the_learning_rate_goes_down_with_the_plateau),
+        cmocka_unit_test(a_cancelled_run_ends_at_once),
+        cmocka_unit_test(what_runs_between_two_operators_changes_nothing),
+        cmocka_unit_test(the_best_checkpoint_is_a_model),
+        cmocka_unit_test(a_run_beyond_its_memory_is_refused_before_it_starts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
