@@ -95,8 +95,8 @@ void bs_engine_task_release(struct bs_engine_task *task);
    of its operators. Descriptors are duplicated; the caller keeps its own. */
 struct bs_engine_training {
     int config_fd;   /* memfd: JSON of the configuration (model/train/config.h) */
-    int manifest_fd; /* memfd: JSON of the dataset's pairs (model/train/manifest.h) */
-    int blobs_fd; /* the folder that their hashes are names in; nothing beside it is opened, links are not followed */
+    int manifest_fd; /* memfd: JSON of the dataset (model/dataset/manifest.h); every file has its hash */
+    int blobs_fd; /* the folder in which these hashes are names of files; nothing beside it is opened, links are not followed */
     int checkpoint_fd; /* a folder on the file system where checkpoints will be kept, maybe blobs_fd: they are written there
                           as files without names. -1: into memory */
     int initial_fd; /* a model file whose weights the run begins with; -1: random ones by the configuration's seed */

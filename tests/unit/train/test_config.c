@@ -1,4 +1,4 @@
-/* The configuration of a run and the list of its data: texts come back as they were, what is wrong is refused by its name. */
+/* The configuration of a run: texts come back as they were, what is wrong is refused by its name. First weights. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,6 @@
 
 #include "model/train/config.h"
 #include "model/train/initial.h"
-#include "model/train/manifest.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -173,69 +172,6 @@ static void patches_an_encoder_cannot_see_are_refused(void **state)
     assert_non_null(strstr(err.msg, "sam_statistics"));
 }
 
-#define HASH_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-#define HASH_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
-#define PAIR(name, part, image, more)                                                                        \
-    "{\"name\":\"" name "\",\"part\":\"" part "\",\"image\":\"" image "\",\"labels\":\"" HASH_B "\"" more "}"
-
-static bs_status read_manifest(const char *pairs, struct bs_manifest *m, struct bs_err *err)
-{
-    char text[2048];
-    snprintf(text, sizeof text, "{\"format\":1,\"hash\":\"%s\",\"channels\":1,\"pairs\":[%s]}", HASH_A,
-             pairs);
-    return bs_manifest_from_json(text, strlen(text), m, err);
-}
-
-static void a_manifest_comes_back_as_it_was(void **state)
-{
-    (void)state;
-    struct bs_manifest m, back;
-    struct bs_err err = {.msg = ""};
-    char *json, *again;
-    if (read_manifest(
-            PAIR("a \\\"b\\\".tif", "train", HASH_A, ",\"plane\":3") "," PAIR("c", "validation", HASH_B, ""),
-            &m, &err) != BS_OK)
-        fail_msg("%s", err.msg);
-    assert_int_equal(m.count, 2);
-    assert_string_equal(m.pair[0].name, "a \"b\".tif");
-    assert_int_equal(m.pair[0].plane, 3);
-    assert_int_equal(m.pair[1].plane, -1);
-    assert_int_equal(m.pair[1].part, BS_PART_VALIDATION);
-    assert_int_equal(bs_manifest_to_json(&m, &json, &err), BS_OK);
-    assert_int_equal(bs_manifest_from_json(json, strlen(json), &back, &err), BS_OK);
-    assert_int_equal(bs_manifest_to_json(&back, &again, &err), BS_OK);
-    assert_string_equal(json, again);
-    free(json);
-    free(again);
-    bs_manifest_clear(&m);
-    bs_manifest_clear(&back);
-}
-
-static void manifests_that_would_mislead_are_refused(void **state)
-{
-    (void)state;
-    static const struct {
-        const char *pairs, *named;
-    } bad[] = {
-        {PAIR("a", "train", HASH_A, "") "," PAIR("b", "validation", HASH_A, ""), "the same image"},
-        {PAIR("a", "train", HASH_A, "") "," PAIR("a", "train", HASH_B, ""), "there twice"},
-        {PAIR("a", "train", "../../etc/passwd", ""), "image is"},
-        {PAIR("a", "practice", HASH_A, ""), "practice"},
-        {PAIR("a", "train", HASH_A, ",\"slice\":1"), "\"slice\""},
-        {PAIR("a", "train", HASH_A, ",\"plane\":-1"), "plane is -1"},
-        {"7", "pair 0"},
-    };
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct bs_manifest m;
-        struct bs_err err = {.msg = ""};
-        if (read_manifest(bad[i].pairs, &m, &err) == BS_OK)
-            fail_msg("accepted: %s", bad[i].pairs);
-        if (!strstr(err.msg, bad[i].named))
-            fail_msg("\"%s\" is not named by: %s", bad[i].named, err.msg);
-        assert_null(m.pair);
-    }
-}
-
 /* Within the bounds of PyTorch, spread over them, the same for the same seed and others for another. */
 static void first_weights_follow_from_the_seed(void **state)
 {
@@ -281,8 +217,6 @@ int main(void)
         cmocka_unit_test(what_is_not_said_has_its_default),
         cmocka_unit_test(what_is_wrong_is_refused_by_its_name),
         cmocka_unit_test(patches_an_encoder_cannot_see_are_refused),
-        cmocka_unit_test(a_manifest_comes_back_as_it_was),
-        cmocka_unit_test(manifests_that_would_mislead_are_refused),
         cmocka_unit_test(first_weights_follow_from_the_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
