@@ -2,6 +2,7 @@
 #include "clients/cli/interrupt.h"
 #include "clients/cli/labels.h"
 #include "clients/cli/message.h"
+#include "clients/cli/models_export.h"
 #include "clients/cli/output.h"
 #include "clients/cli/progress.h"
 #include "clients/cli/spec_args.h"
@@ -22,6 +23,7 @@ struct options {
     struct bs__labels labels;
     bool untrained; /* list */
     bool memory;    /* describe */
+    struct bs__models_export export;
 };
 
 static const char *state_text(Bioseg__V1__ModelState state)
@@ -280,6 +282,19 @@ static int delete_model(struct bs__cli *cli, struct bs__rpc_client *client, char
                &bioseg__v1__delete_model_response__descriptor, "is deleted", true);
 }
 
+static int export(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    return bs__models_export_run(cli, client, args[0], &options->export);
+}
+
+static error_t export_option(int key, char *arg, struct argp_state *state, void *ctx)
+{
+    struct options *options = ctx;
+    return bs__models_export_option(key, arg, state, &options->export);
+}
+
 enum { OPT_KEEP = 0x600, OPT_LABEL, OPT_UNTRAINED, OPT_MEMORY };
 
 static const struct argp_option import_options[] = {
@@ -353,6 +368,16 @@ static const struct bs__subcommand commands[] = {
      .options = import_options,
      .option = option,
      .examples = "  bioseg models import unet-nuclei.safetensors --name nuclei\n"},
+    {.name = "export",
+     .args_doc = "NAME[@VERSION]",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "write a model as a file, for this or for other programs",
+     .run = export,
+     .options = bs__models_export_options,
+     .option = export_option,
+     .examples = "  bioseg models export unet-nuclei -o unet-nuclei.safetensors\n"
+                 "  bioseg models export unet-nuclei@1 --format pt -o checkpoints/nuclei/best.pt\n"},
     {.name = "load",
      .args_doc = "NAME[@VERSION]",
      .min_args = 1,

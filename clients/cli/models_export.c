@@ -1,0 +1,146 @@
+/* See models_export.h. The model file is downloaded beside the output, checked against the registry's hash, and, for another
+   format, translated here: the server has no part in it. */
+#include "clients/cli/models_export.h"
+
+#include "clients/cli/download.h"
+#include "clients/cli/message.h"
+#include "clients/cli/output.h"
+#include "clients/cli/progress.h"
+#include "clients/cli/spec_args.h"
+#include "clients/cli/subcommand.h"
+
+#include "kernels/base/atomic_file.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+static const struct {
+    const char *name;
+    enum bs_export_format format; /* not of the first, which is copied as it is */
+} formats[] = {{"safetensors", 0}, {"pt", BS_EXPORT_TRAINER}, {"state-dict", BS_EXPORT_STATE_DICT}};
+#define FORMATS (sizeof formats / sizeof *formats)
+
+enum { OPT_FORMAT = 0x680, OPT_OVERWRITE };
+
+const struct argp_option bs__models_export_options[] = {
+    {"output", 'o', "FILE", 0, "the file to write", 10},
+    {"format", OPT_FORMAT, "safetensors|pt|state-dict", 0,
+     "safetensors: the model file as it is (default); pt: a checkpoint of torch_em's trainer; state-dict: "
+     "the same weights for "
+     "torch.load alone",
+     10},
+    {"overwrite", OPT_OVERWRITE, NULL, 0, "replace FILE if it is there", 10},
+    {0}};
+
+static size_t format_of(const char *name)
+{
+    for (size_t i = 0; i < FORMATS; i++)
+        if (strcmp(formats[i].name, name) == 0)
+            return i;
+    return FORMATS;
+}
+
+error_t bs__models_export_option(int key, char *arg, struct argp_state *state, struct bs__models_export *o)
+{
+    switch (key) {
+    case 'o':
+        o->out = arg;
+        return 0;
+    case OPT_FORMAT:
+        o->format = arg;
+        if (format_of(arg) == FORMATS)
+            argp_error(state, "--format %s is none of safetensors, pt and state-dict", arg);
+        return 0;
+    case OPT_OVERWRITE:
+        o->overwrite = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+struct receiving {
+    struct bs__progress *progress;
+    struct bs__progress_item item;
+};
+
+static void on_received(void *ctx, uint64_t done, uint64_t total)
+{
+    struct receiving *r = ctx;
+    bs__progress_set(r->progress, &r->item, total ? (double)done / (double)total : 1);
+}
+
+static bs_status check_output(const struct bs__models_export *o, struct bs_err *err)
+{
+    struct stat st;
+    if (!o->out)
+        return BS_FAIL(err, BS_EINVAL, "where does the file go? give -o FILE");
+    if (stat(o->out, &st) != 0)
+        return BS_OK;
+    if (!S_ISREG(st.st_mode))
+        return BS_FAIL(err, BS_EINVAL, "%s is not a regular file", o->out);
+    if (!o->overwrite)
+        return BS_FAIL(err, BS_EEXIST, "%s exists; --overwrite replaces it", o->out);
+    return BS_OK;
+}
+
+static void report(const struct bs__cli *cli, const Bioseg__V1__Model *model,
+                   const struct bs__models_export *o, const char *format)
+{
+    if (!cli->json) {
+        fprintf(cli->out, "wrote %s: %s version %lld as %s\n", o->out, model->name, (long long)model->version,
+                format);
+        return;
+    }
+    json_t *j = json_pack("{s:s, s:s, s:s, s:I, s:s}", "output", o->out, "format", format, "name",
+                          model->name, "version", (json_int_t)model->version, "sha256", model->sha256);
+    bs__print_json(cli->out, j);
+    json_decref(j);
+}
+
+int bs__models_export_run(struct bs__cli *cli, struct bs__rpc_client *client, const char *text,
+                          const struct bs__models_export *o)
+{
+    char name[65];
+    Bioseg__V1__ModelRef ref;
+    Bioseg__V1__ExportModelResponse *start = NULL;
+    struct receiving receiving = {.item = {.name = text}};
+    struct bs_atomic_file file = {.fd = -1};
+    struct bs_err err = {0};
+    const size_t format = o->format ? format_of(o->format) : 0;
+    int code = BS__EXIT_OK;
+    bs_status rc = check_output(o, &err);
+    if (rc == BS_OK)
+        rc = bs__model_ref_parse(text, name, &ref, &err);
+    if (rc != BS_OK) {
+        code = bs__complain(cli, &err, BS__EXIT_USAGE);
+        goto cleanup;
+    }
+    if ((rc = bs__progress_create(stderr, bs__progress_style_for(stderr, cli->quiet), 1, &receiving.progress,
+                                  &err)) != BS_OK ||
+        (rc = bs_atomic_open(&file, o->out, &err)) != BS_OK) {
+        code = bs__complain(cli, &err, bs__exit_of_local(rc));
+        goto cleanup;
+    }
+    const struct bs__download_progress progress = {.ctx = &receiving, .received = on_received};
+    rc = bs__download_model(client, &ref, file.fd, &progress, &start, &err);
+    bs__progress_destroy(receiving.progress);
+    receiving.progress = NULL;
+    if (rc != BS_OK) {
+        code = rc == BS_EIO ? bs__complain(cli, &err, BS__EXIT_LOCAL) : bs__complain_server(cli, &err);
+        goto cleanup;
+    }
+    rc = format == 0 ? bs_atomic_commit(&file, &err)
+                     : bs_export(formats[format].format, file.temp, o->out, &o->package, &err);
+    if (rc != BS_OK) {
+        code = bs__complain(cli, &err, BS__EXIT_LOCAL);
+        goto cleanup;
+    }
+    report(cli, start->start->model, o, formats[format].name);
+cleanup:
+    bs_atomic_abort(&file);
+    bs__progress_destroy(receiving.progress);
+    if (start)
+        bioseg__v1__export_model_response__free_unpacked(start, NULL);
+    return code;
+}

@@ -1,0 +1,28 @@
+/* A model file in the formats of other programs. The model file at `model` is read and `out` written whole or not at all;
+   errors say what of the model the format cannot express. One thread. */
+#ifndef BS_MODEL_EXPORT_EXPORT_H
+#define BS_MODEL_EXPORT_EXPORT_H
+
+#include "kernels/base/status.h"
+
+enum bs_export_format {
+    /* What PyTorch's torch.load reads: a plain state dict, an OrderedDict of CPU tensors with the names and values of the model
+       file. */
+    BS_EXPORT_STATE_DICT,
+    /* What torch_em.util.load_model and get_trainer read: a checkpoint of its DefaultTrainer, the state dict under
+       "model_state". Where torch_em can make the network from names and numbers (its UNet2d; its UNETR over Segment Anything's
+       vit_b, vit_l and vit_h) "init" says how; for others the reader must bring the network. It says nothing of a training:
+       iteration and epoch are 0, the optimizer has no state. Nothing but PyTorch's tensors and plain Python values is pickled,
+       except the class of transposed upsampling in a U-Net that has it. */
+    BS_EXPORT_TRAINER,
+};
+
+/* What a model file does not know. */
+struct bs_export_options {
+    const char *licence; /* NULL: what the model file says */
+};
+
+bs_status bs_export(enum bs_export_format format, const char *model, const char *out,
+                    const struct bs_export_options *options, struct bs_err *err) BS_NODISCARD;
+
+#endif
