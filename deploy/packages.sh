@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the Debian/Ubuntu packages that bioseg needs: `deploy/packages.sh build` to build and run it,
 # `deploy/packages.sh test` for the checks as well, `deploy/packages.sh napari` for the tests of the napari plugin,
+# `deploy/packages.sh exports` for the tests that open exports in other programs,
 # `deploy/packages.sh cuda` for what deploy/cuda-toolkit.sh and nvcc need besides `build`.
 # Nothing is touched when everything is already there. Runs as root or through sudo, asks nothing.
 set -eu
@@ -14,6 +15,8 @@ test="g++ libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-de
 napari="python3 python3-venv python3-pip openssl xvfb xauth libegl1 libgl1 libglx-mesa0 libgl1-mesa-dri libxkbcommon0 libxkbcommon-x11-0 libdbus-1-3
 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxcb-randr0
 libfontconfig1 libglib2.0-0"
+# PyTorch for the CPU; for tests/exports/run.sh.
+exports="python3 python3-venv python3-pip python3-torch"
 # nvcc reads kernels with g++'s help; pip brings nvcc.
 cuda="g++ python3 python3-venv python3-pip"
 
@@ -21,9 +24,10 @@ case "${1:-build}" in
 build) wanted="$build" ;;
 test) wanted="$build $test" ;;
 napari) wanted="$napari" ;;
+exports) wanted="$exports" ;;
 cuda) wanted="$build $cuda" ;;
 *)
-    echo "usage: deploy/packages.sh build|test|napari|cuda" >&2
+    echo "usage: deploy/packages.sh build|test|napari|exports|cuda" >&2
     exit 2
     ;;
 esac

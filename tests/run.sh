@@ -3,12 +3,12 @@
 #
 #   ./tests/run.sh           everything (what continuous integration runs)
 #   ./tests/run.sh --fast    release build and its tests only: the inner loop
-#   ./tests/run.sh STAGE...  one or more of: style release e2e napari asan tsan fuzz tidy cuda
+#   ./tests/run.sh STAGE...  one or more of: style release e2e exports napari asan tsan fuzz tidy cuda
 #
 # Ends with one line per stage and a closing line of how many passed.
 set -u
 cd "$(dirname "$0")/.."
-all="style release e2e napari asan tsan fuzz tidy"
+all="style release e2e exports napari asan tsan fuzz tidy"
 case "${1:-}" in
 "") stages="$all" ;;
 --fast) stages="release" ;;
@@ -54,6 +54,12 @@ stage_release() {
 stage_e2e() {
     [ -d build/bin ] || build release || return 1
     ./tests/e2e/run.sh && ./tests/python/run.sh
+}
+
+# Exports opened by the programs they are for.
+stage_exports() {
+    [ -d build/bin ] || build release || return 1
+    ./deploy/packages.sh exports && ./tests/exports/run.sh
 }
 
 # Without the figures of how late the viewer's event loop is: a machine that does other work cannot take them.
