@@ -43,18 +43,26 @@ INLINE vec at_most_v(vec x, float limit)
 }
 #endif
 
+#if defined(BS__AVX512)
+/* 2^(y + f); the lowest bits of m are those of y, which is a multiple of 1/32. */
+INLINE vec exp2_from_parts_v(vec m, vec y, vec f)
+{
+    vec r = fma_v(splat(0.24022649F), f, splat(0.69315732F)) * f;
+    __m512 t =
+        _mm512_permutex2var_ps((__m512)load_f32(exp2_table), (__m512i)m, (__m512)load_f32(exp2_table + 16));
+    /* scalef multiplies by 2^floor(y) and knows overflow and underflow. */
+    return (vec)_mm512_scalef_ps((__m512)fma_v((vec)t, r, (vec)t), (__m512)y);
+}
+#endif
+
 /* 2^x for finite x. A NaN need not stay one: what it came from has to be a factor elsewhere. */
 INLINE vec exp2_v(vec x)
 {
 #if defined(BS__AVX512)
     /* Adding 1.5 * 2^18 rounds to multiples of 1/32 and leaves j in the lowest bits. */
     const vec magic = splat(393216.0F);
-    vec m = x + magic, y = m - magic, f = x - y;
-    vec r = fma_v(splat(0.24022649F), f, splat(0.69315732F)) * f;
-    __m512 t =
-        _mm512_permutex2var_ps((__m512)load_f32(exp2_table), (__m512i)m, (__m512)load_f32(exp2_table + 16));
-    /* scalef multiplies by 2^floor(y) and knows overflow and underflow. */
-    return (vec)_mm512_scalef_ps((__m512)fma_v((vec)t, r, (vec)t), (__m512)y);
+    vec m = x + magic, y = m - magic;
+    return exp2_from_parts_v(m, y, x - y);
 #else
     /* The same with whole numbers; 2^128 comes out as infinity. */
     const vec magic = splat(12582912.0F);
@@ -68,6 +76,17 @@ INLINE vec exp2_v(vec x)
     return (vec)((ivec)q + ((ivec)m << 23));
 #endif
 }
+
+#if defined(BS__AVX512)
+/* 2^(a b) for |a b| <= 2^40. The product is never rounded: rounding it to multiples of 1/32 and taking the remainder are a
+   multiply-add each, so that one instruction less is needed than for the product and exp2_v. */
+INLINE vec exp2_of_product_v(vec a, vec b)
+{
+    const vec magic = splat(393216.0F);
+    vec m = fma_v(a, b, magic), y = m - magic, f = (vec)_mm512_fmsub_ps((__m512)a, (__m512)b, (__m512)y);
+    return exp2_from_parts_v(m, y, f);
+}
+#endif
 
 /* log(1 + exp(x)), which above 17 is x in float32. log(1 + e) / e for e <= 1 is a polynomial, relative error 2^-25. */
 INLINE vec softplus_v(vec x)

@@ -130,9 +130,20 @@ INLINE void ask_ahead(struct scan_ahead *a)
     }
 }
 
+/* 2^(dt a) */
+INLINE vec decay(const bool fused, vec dt, vec a)
+{
+#if defined(BS__AVX512)
+    if (fused)
+        return exp2_of_product_v(dt, a);
+#endif
+    (void)fused;
+    return exp2_v(dt * a);
+}
+
 /* The recurrence of `count` states over a piece; a, state: (count, L). One group of a block asks ahead. */
-INLINE void recurrence(const int count, const struct scan_piece *p, int first_state, const float *a,
-                       float *state, const struct scan_scratch *s, struct scan_ahead *ahead)
+INLINE void recurrence(const int count, const bool fused, const struct scan_piece *p, int first_state,
+                       const float *a, float *state, const struct scan_scratch *s, struct scan_ahead *ahead)
 {
     const float *b = p->b.data + first_state, *c = p->c.data + first_state;
     struct scan_ahead next = ahead ? *ahead : (struct scan_ahead){{0}, {0}, {0}, 0, 0};
@@ -147,7 +158,7 @@ INLINE void recurrence(const int count, const struct scan_piece *p, int first_st
         vec sum = load_f32(s->sum + t * L);
 #pragma GCC unroll 16
         for (int n = 0; n < count; n++) {
-            h[n] = fma_v(exp2_v(dt * load_f32(a + n * L)), h[n], du * splat(b[n]));
+            h[n] = fma_v(decay(fused, dt, load_f32(a + n * L)), h[n], du * splat(b[n]));
             sum = fma_v(h[n], splat(c[n]), sum);
         }
         store_f32(s->sum + t * L, sum);
@@ -157,6 +168,39 @@ INLINE void recurrence(const int count, const struct scan_piece *p, int first_st
         store_f32(state + n * L, h[n]);
     if (ahead)
         *ahead = next;
+}
+
+/* All states of a block, in groups. */
+INLINE void recur(const bool fused, const struct scan_piece *p, int states, const float *a, float *state,
+                  const struct scan_scratch *s, struct scan_ahead *ahead)
+{
+    int n = 0;
+    if (states >= STATES) {
+        recurrence(STATES, fused, p, 0, a, state, s, ahead);
+        n = STATES;
+    }
+    for (; n + STATES <= states; n += STATES)
+        recurrence(STATES, fused, p, n, a + n * L, state + n * L, s, NULL);
+    for (; n < states; n++)
+        recurrence(1, fused, p, n, a + n * L, state + n * L, s, NULL);
+}
+
+INLINE vec sum_of_sizes(const float *x, int64_t count)
+{
+    vec sum = splat(0);
+    for (int64_t i = 0; i < count; i++)
+        sum += (vec)((ivec)load_f32(x + i * L) & 0x7fffffff);
+    return sum;
+}
+
+/* Whether no |dt a| can be above 2^40, which is what the fused decay takes. Not with a NaN among them. */
+INLINE bool products_are_small(int64_t tokens, const float *dt, int states, const float *a)
+{
+    const vec bound = sum_of_sizes(dt, tokens) * sum_of_sizes(a, states);
+    for (int i = 0; i < L; i++)
+        if (!(bound[i] <= 0x1p40F))
+            return false;
+    return true;
 }
 
 static void run_piece(const struct bs__scan *c, int direction, const struct scan_piece *p, int64_t block,
@@ -170,15 +214,10 @@ static void run_piece(const struct bs__scan *c, int direction, const struct scan
         step_sizes(8, c, d, p, block, live, t, s);
     for (; t < p->tokens; t++)
         step_sizes(1, c, d, p, block, live, t, s);
-    int n = 0;
-    if (c->states >= STATES) {
-        recurrence(STATES, p, 0, a, state, s, ahead);
-        n = STATES;
-    }
-    for (; n + STATES <= c->states; n += STATES)
-        recurrence(STATES, p, n, a + n * L, state + n * L, s, NULL);
-    for (; n < c->states; n++)
-        recurrence(1, p, n, a + n * L, state + n * L, s, NULL);
+    if (c->fused && products_are_small(p->tokens, s->dt, c->states, a))
+        recur(true, p, c->states, a, state, s, ahead);
+    else
+        recur(false, p, c->states, a, state, s, ahead);
     const bool last = direction == c->ndirection - 1;
     for (t = 0; t < p->tokens; t++) {
         const int64_t token = p->first + t * p->step;

@@ -12,6 +12,17 @@ void bs__conv1d_split(struct bs__conv1d *c)
     c->runs = (c->length + c->run - 1) / c->run;
 }
 
+/* Where additions go through the ports of the multiplications an instruction less is time won. AMD's adders are their own, and the
+   instruction that is spared is an addition there. */
+static bool additions_cost(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    return !__builtin_cpu_is("amd");
+#else
+    return true;
+#endif
+}
+
 /* Neighbouring blocks share the rows of B, C and dt while these are in the first cache, up to eight; but every thread should
    have several tasks. */
 void bs__scan_split(const struct bs__simd *simd, int threads, struct bs__scan *c)
@@ -21,6 +32,7 @@ void bs__scan_split(const struct bs__simd *simd, int threads, struct bs__scan *c
     while (c->vectors > 1 && c->n * ((blocks + c->vectors - 1) / c->vectors) < 3 * (int64_t)threads)
         c->vectors--;
     c->groups = (blocks + c->vectors - 1) / c->vectors;
+    c->fused = additions_cost();
 }
 
 static size_t rounded(size_t count)

@@ -46,13 +46,16 @@ struct bs__scan {
     struct bs__rows dst;
     float scale;
     bool softplus;
+    /* AVX-512: a step size and its rate meet inside the exponential, unrounded, one instruction less. Another last bit of the
+       decays; the others ignore it. */
+    bool fused;
     int vectors;    /* blocks of a task */
     int64_t groups; /* tasks of a sample: blocks / vectors, rounded up */
     float *scratch;
     size_t scratch_floats; /* of one worker; bs__scan_scratch */
 };
 
-/* Sets run and runs, vectors and groups: enough tasks for the threads, pieces long enough for the caches. */
+/* Sets run and runs, vectors and groups, fused: enough tasks for the threads, pieces long enough for the caches. */
 void bs__conv1d_split(struct bs__conv1d *c);
 void bs__scan_split(const struct bs__simd *simd, int threads, struct bs__scan *c);
 /* Floats of scratch that one worker needs; reads states, rank and vectors. */

@@ -100,10 +100,10 @@ static void free_problem(struct problem *p)
     free_grid(&p->dst);
 }
 
-/* vectors 0: what bs__scan_split says. */
-static void run_scan(struct problem *p, int threads, int vectors)
+static void run_fused_or_not(struct problem *p, int threads, int vectors, bool fused)
 {
     bs__scan_split(p->simd, threads, &p->scan);
+    p->scan.fused = fused;
     if (vectors) {
         const int64_t blocks = (p->is.features + p->simd->lanes - 1) / p->simd->lanes;
         p->scan.vectors = vectors;
@@ -113,6 +113,12 @@ static void run_scan(struct problem *p, int threads, int vectors)
     p->scan.scratch = vectors_of(p->scan.scratch_floats * (size_t)threads);
     bs__parallel(threads, p->scan.n * p->scan.groups, p->simd->scan, &p->scan);
     free(p->scan.scratch);
+}
+
+/* vectors 0: what bs__scan_split says. */
+static void run_scan(struct problem *p, int threads, int vectors)
+{
+    run_fused_or_not(p, threads, vectors, true);
 }
 
 /* One direction of one feature by the definition; adds to want (length). */
@@ -174,12 +180,15 @@ static void check_scan(const struct bs__simd *simd, const struct scan_case *is, 
 {
     struct problem p;
     new_problem(&p, simd, is);
-    run_scan(&p, 1, 0);
-    double worst = worst_difference(&p);
-    print_message("%s length %d features %d states %d rank %d%s: %.1e\n", simd->name, (int)is->length,
-                  is->features, is->states, is->rank, is->bf16 ? " bf16" : "", worst);
-    assert_true(worst < tolerance);
-    assert_untouched_beside(&p.dst, is->n, is->length, is->features);
+    for (int fused = 0; fused <= 1; fused++) {
+        run_fused_or_not(&p, 1, 0, fused);
+        double worst = worst_difference(&p);
+        print_message("%s%s length %d features %d states %d rank %d%s: %.1e\n", simd->name,
+                      fused ? " fused" : "", (int)is->length, is->features, is->states, is->rank,
+                      is->bf16 ? " bf16" : "", worst);
+        assert_true(worst < tolerance);
+        assert_untouched_beside(&p.dst, is->n, is->length, is->features);
+    }
     free_problem(&p);
 }
 
@@ -250,6 +259,30 @@ static void scan_is_right_for_tiny_and_huge_steps(void **state)
 {
     (void)state;
     with_all_instruction_sets(step_sizes);
+}
+
+/* Products of step size and rate beyond what the fused decay takes: what overflows or underflows in them is forgotten. */
+static void huge_rates(const struct bs__simd *simd)
+{
+    struct problem p;
+    const struct scan_case is = {
+        .n = 1, .length = 70, .features = 20, .states = 16, .ndirection = 1, .high = 2};
+    new_problem(&p, simd, &is);
+    for (int f = 0; f < is.features; f += 3)
+        p.d[0].a_log[f * is.states + f % is.states] =
+            28 + 4 * (float)f; /* e^28 is 2^40; e^100 is beyond float32 */
+    bs__scan_pack_a(simd, p.d[0].a_log, is.features, is.states, p.d[0].packed_a_log);
+    for (int fused = 0; fused <= 1; fused++) {
+        run_fused_or_not(&p, 1, 0, fused);
+        assert_true(worst_difference(&p) < 2e-6);
+    }
+    free_problem(&p);
+}
+
+static void scan_is_right_for_rates_beyond_all_reason(void **state)
+{
+    (void)state;
+    with_all_instruction_sets(huge_rates);
 }
 
 /* A state that forgets over a thousand tokens is a sum of thousands: errors of the decay that had one sign would show. */
@@ -353,6 +386,7 @@ int main(void)
         cmocka_unit_test(scan_is_right_for_any_shape),
         cmocka_unit_test(scan_is_right_with_bf16_rows),
         cmocka_unit_test(scan_is_right_for_tiny_and_huge_steps),
+        cmocka_unit_test(scan_is_right_for_rates_beyond_all_reason),
         cmocka_unit_test(scan_keeps_a_long_memory),
         cmocka_unit_test(a_nan_stays_in_its_feature_and_is_not_lost),
         cmocka_unit_test(threads_and_tasks_do_not_change_a_bit),
