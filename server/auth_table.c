@@ -35,6 +35,7 @@ static const struct {
     {"/bioseg.v1.Datasets/List", BS_WHO_USER},
     {"/bioseg.v1.Datasets/Delete", BS_WHO_USER},
     {"/bioseg.v1.Datasets/AddPair", BS_WHO_USER},
+    {"/bioseg.v1.Datasets/Missing", BS_WHO_USER},
     {"/bioseg.v1.Datasets/ListPairs", BS_WHO_USER},
     {"/bioseg.v1.Datasets/DeletePair", BS_WHO_USER},
     {"/bioseg.v1.Training/Describe", BS_WHO_USER},

@@ -3,15 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define MAX_WAITING        256   /* each holds two descriptors and an image */
-#define INSPECT_TIMEOUT_MS 25000 /* a little more than its own limit of processor time */
+#define MAX_WAITING 256 /* each holds two descriptors and an image */
 
 void bs__engine_wake(struct bs_engine *e)
 {
@@ -338,51 +336,4 @@ void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state)
         state->nresident++;
     }
     pthread_mutex_unlock(&e->mu);
-}
-
-bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info, struct bs_err *err)
-{
-    static const char *const args[] = {"--inspect", NULL};
-    struct bs_worker_process p = {.sock = -1};
-    struct bs_worker_message *m = calloc(1, sizeof *m);
-    char how[80];
-    bool answered = false;
-    if (!m)
-        return BS_FAIL(err, BS_ENOMEM, "out of memory while inspecting a model");
-    bs_status rc = bs_worker_spawn(e->worker_path, args, &p, err);
-    if (rc != BS_OK)
-        goto cleanup;
-    m->type = BS_WORKER_INSPECT;
-    m->nfd = 1;
-    m->fd[0] = model_fd;
-    rc = bs_worker_send(p.sock, m, true, err);
-    m->nfd = 0;
-    if (rc == BS_OK) {
-        struct pollfd wait = {.fd = p.sock, .events = POLLIN};
-        int got;
-        do
-            got = poll(&wait, 1, INSPECT_TIMEOUT_MS);
-        while (got < 0 && errno == EINTR);
-        answered =
-            got > 0 && bs_worker_receive(p.sock, false, m, err) == BS_OK && m->type == BS_WORKER_INSPECTED;
-    }
-    bs_worker_reap(&p, answered ? 2000 : 0, how, sizeof how);
-    if (!answered) {
-        rc = BS_FAIL(err, BS_ECORRUPT,
-                     "the model file could not be read: the process that tried ended with %s", how);
-        goto cleanup;
-    }
-    const struct bs_worker_inspected *r = &m->body.inspected;
-    if (r->failure.status != BS_OK)
-        rc = BS_FAIL(err, r->failure.status <= BS_EINTERNAL ? (bs_status)r->failure.status : BS_ECORRUPT,
-                     "%s", r->failure.text);
-    else if (r->bytes >= sizeof r->info)
-        rc = BS_FAIL(err, BS_ECORRUPT, "the model's description is too long");
-    else
-        rc = bs_model_info_from_json(r->info, r->bytes, info, err);
-cleanup:
-    if (m)
-        bs_worker_message_release(m);
-    free(m);
-    return rc;
 }

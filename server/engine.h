@@ -10,6 +10,7 @@
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
 #include "model/train/run.h"
+#include "server/pair_info.h"
 
 struct bs_engine;
 struct bs_engine_task;
@@ -159,6 +160,10 @@ bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_p
 /* Reads a model file's description in a child (the daemon itself parses no file from outside). */
 bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info,
                             struct bs_err *err) BS_NODISCARD;
+/* Decodes an image and its labels in a child and says what they are. What cannot be trained on is BS_EINVAL or BS_ECORRUPT
+   with words: unreadable, of different sizes, labels that are no whole numbers, samples that are no numbers. */
+bs_status bs_engine_check_pair(struct bs_engine *e, int image_fd, int labels_fd, struct bs_pair_info *info,
+                               struct bs_err *err) BS_NODISCARD;
 
 struct bs_engine_state {
     bool ready; /* worker up and device open */

@@ -1,6 +1,7 @@
 /* The job queue's calls and its dispatcher: one thread that brings jobs from the store to the engine and their results
    back, a few at a time, and forgets what has expired. */
 #include "server/jobs_internal.h"
+#include "server/store/datasets.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,6 +60,8 @@ static void tidy(struct bs_jobs *j, int64_t *next_expiry, int64_t *next_sweep)
         if (bs_store_job_expire(j->store, at, &count, &err) == BS_OK && count > 0)
             sweep = true;
         if (bs_store_model_expire(j->store, at, &count, &err) == BS_OK && count > 0)
+            sweep = true;
+        if (bs_store_dataset_expire(j->store, at, &count, &err) == BS_OK && count > 0)
             sweep = true;
     }
     if (sweep || bs__jobs_now_ms() >= *next_sweep) {

@@ -164,38 +164,58 @@ static bs_status end(struct bs__inbox *b, const Bioseg__V1__ChunkEnd *stated, st
     return rc;
 }
 
-bs_status bs__inbox_receive(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part, struct bs_err *err)
+/* The next message: a chunk of that artifact, or the end, which *stop is told of. `last`: an end is accepted. */
+static bs_status next(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part, uint32_t artifact,
+                      bool last, bool *stopped, struct bs_err *err)
 {
     const struct bs_wire_pixels pixels = {FIELD_CHUNK, FIELD_CHUNK_DATA, b, piece_begin, piece_data};
-    for (;;) {
-        const Bioseg__V1__Chunk *chunk = NULL;
-        const Bioseg__V1__ChunkEnd *stop = NULL;
-        ProtobufCMessage *message;
-        struct bs_arena *arena = bs_arena_create(CHUNK_ARENA_BYTES);
-        if (!arena)
-            return BS_FAIL(err, BS_ENOMEM, "no memory");
-        b->crc = 0;
-        b->piece = 0;
-        bs_status rc = bs_call_read(call, arena, &pixels, &message, err);
-        if (rc == BS_OK && !message)
-            rc = BS_FAIL(err, BS_EINVAL,
-                         "the stream ended after %" PRIu64 " of %" PRIu64 " bytes, without its end message",
-                         b->books.received, b->books.total);
-        if (rc == BS_OK)
-            part(message, &chunk, &stop);
-        if (rc == BS_OK && chunk && chunk->artifact != 0)
-            rc = BS_FAIL(err, BS_EINVAL, "a chunk names artifact %u; requests have 0 only", chunk->artifact);
-        else if (rc == BS_OK && chunk)
-            rc = bs_chunks_add(&b->books, chunk->offset, b->piece, chunk->crc32c, b->crc, err);
-        else if (rc == BS_OK && stop)
-            rc = end(b, stop, err);
-        else if (rc == BS_OK)
-            rc = BS_FAIL(err, BS_EINVAL, "expected a chunk or the end of the stream after its start");
-        bool done = stop != NULL;
-        bs_arena_destroy(arena);
-        if (rc != BS_OK || done)
-            return rc;
-    }
+    const Bioseg__V1__Chunk *chunk = NULL;
+    const Bioseg__V1__ChunkEnd *stop = NULL;
+    ProtobufCMessage *message;
+    struct bs_arena *arena = bs_arena_create(CHUNK_ARENA_BYTES);
+    if (!arena)
+        return BS_FAIL(err, BS_ENOMEM, "no memory");
+    b->crc = 0;
+    b->piece = 0;
+    bs_status rc = bs_call_read(call, arena, &pixels, &message, err);
+    if (rc == BS_OK && !message)
+        rc = BS_FAIL(err, BS_EINVAL,
+                     "the stream ended after %" PRIu64 " of %" PRIu64 " bytes, without its end message",
+                     b->books.received, b->books.total);
+    if (rc == BS_OK)
+        part(message, &chunk, &stop);
+    if (rc == BS_OK && chunk && chunk->artifact != artifact)
+        rc = BS_FAIL(err, BS_EINVAL, "a chunk names artifact %u; %u is expected here", chunk->artifact,
+                     artifact);
+    else if (rc == BS_OK && chunk)
+        rc = bs_chunks_add(&b->books, chunk->offset, b->piece, chunk->crc32c, b->crc, err);
+    else if (rc == BS_OK && stop && last)
+        rc = end(b, stop, err);
+    else if (rc == BS_OK)
+        rc = BS_FAIL(err, BS_EINVAL, "expected a chunk%s after %" PRIu64 " of %" PRIu64 " bytes",
+                     last ? " or the end of the stream" : "", b->books.received, b->books.total);
+    *stopped = stop != NULL;
+    bs_arena_destroy(arena);
+    return rc;
+}
+
+bs_status bs__inbox_receive(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part, struct bs_err *err)
+{
+    bool stopped = false;
+    bs_status rc = BS_OK;
+    while (rc == BS_OK && !stopped)
+        rc = next(b, call, part, 0, true, &stopped, err);
+    return rc;
+}
+
+bs_status bs__inbox_receive_artifact(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part,
+                                     uint32_t artifact, struct bs_err *err)
+{
+    bool stopped = false;
+    bs_status rc = BS_OK;
+    while (rc == BS_OK && b->books.received < b->books.total)
+        rc = next(b, call, part, artifact, false, &stopped, err);
+    return rc == BS_OK ? finish(b, err) : rc;
 }
 
 /* ---- unary ---- */

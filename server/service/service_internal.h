@@ -4,8 +4,10 @@
 
 #include "proto/wire/chunks.h"
 #include "server/service/service.h"
+#include "server/store/datasets.h"
 
 #include "bioseg/v1/common.pb-c.h"
+#include "bioseg/v1/datasets.pb-c.h"
 #include "bioseg/v1/jobs.pb-c.h"
 #include "bioseg/v1/models.pb-c.h"
 #include "bioseg/v1/segmentation.pb-c.h"
@@ -23,6 +25,7 @@ void bs__server_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__segmentation_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__models_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__jobs_register(struct bs_services *s, struct bs_rpc *rpc);
+void bs__datasets_register(struct bs_services *s, struct bs_rpc *rpc);
 
 /* A string of the arena by format; "" when the arena is exhausted (the message is then merely shorter). */
 char *bs__format(struct bs_arena *arena, const char *fmt, ...) BS_PRINTF(2, 3);
@@ -76,6 +79,9 @@ typedef void bs__part_fn(const ProtobufCMessage *message, const Bioseg__V1__Chun
 /* Reads chunks to the end, checks them, seals the memfd. The pixels of a chunk are field 3 of field 2. */
 bs_status bs__inbox_receive(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part,
                             struct bs_err *err) BS_NODISCARD;
+/* The chunks of one of several artifacts, as many bytes as were announced; whoever reads the end reads it himself. */
+bs_status bs__inbox_receive_artifact(struct bs__inbox *b, struct bs_call *call, bs__part_fn *part,
+                                     uint32_t artifact, struct bs_err *err) BS_NODISCARD;
 /* A unary request whose field `field` holds the image, at most `limit` bytes; fd stays -1 when it holds none. */
 bs_status bs__inbox_receive_unary(struct bs__inbox *b, struct bs_services *s, struct bs_call *call,
                                   uint32_t field, uint64_t limit, ProtobufCMessage **message,
@@ -183,6 +189,11 @@ Bioseg__V1__Job *bs__job_message(struct bs_arena *arena, const struct bs_job_rec
 /* Bioseg__V1__Model from a record; with parameters when asked. NULL when the arena is exhausted. */
 Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
                                      const struct bs_model_record *record, bool with_parameters);
+/* Bioseg__V1__Dataset from a record; its groups across splits are looked up when asked. NULL when the arena is exhausted. */
+Bioseg__V1__Dataset *bs__dataset_message(struct bs_services *s, struct bs_arena *arena,
+                                         const struct bs_dataset_record *record, bool with_groups);
+/* Bioseg__V1__Pair from a record; NULL when the arena is exhausted. */
+Bioseg__V1__Pair *bs__pair_message(struct bs_arena *arena, const struct bs_pair_record *record);
 /* Its card; with plans the device works them out, and this waits for it. */
 bs_status bs__model_card_message(struct bs_services *s, struct bs_arena *arena,
                                  const struct bs_model_record *record, bool with_plans,

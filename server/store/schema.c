@@ -74,6 +74,39 @@ static const char *const steps[] = {
     "ALTER TABLE models ADD COLUMN trained INTEGER NOT NULL DEFAULT 1;"
     "UPDATE models SET trained = 0 WHERE json_valid(info_json) AND json_extract(info_json, '$.trained') = 0;"
     "CREATE INDEX models_expiry ON models(expires_ms) WHERE expires_ms > 0;",
+    /* 4: datasets and their pairs. Numbers are not used again, so that a job never finds another dataset under its own; a job
+       names its dataset in a column, which says whether the dataset may go. */
+    "CREATE TABLE datasets ("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  owner TEXT NOT NULL,"
+    "  name TEXT NOT NULL,"
+    "  project TEXT NOT NULL,"
+    "  labels TEXT NOT NULL,"
+    "  description TEXT NOT NULL,"
+    "  licence TEXT NOT NULL,"
+    "  created_ms INTEGER NOT NULL,"
+    "  expires_ms INTEGER NOT NULL DEFAULT 0,"
+    "  UNIQUE (owner, name));"
+    "CREATE INDEX datasets_expiry ON datasets(expires_ms) WHERE expires_ms > 0;"
+    "CREATE TABLE pairs ("
+    "  id TEXT PRIMARY KEY NOT NULL,"
+    "  dataset INTEGER NOT NULL REFERENCES datasets(number) ON DELETE CASCADE,"
+    "  name TEXT NOT NULL,"
+    "  grp TEXT NOT NULL,"
+    "  split INTEGER NOT NULL CHECK (split BETWEEN 0 AND 2),"
+    "  image_blob TEXT NOT NULL,"
+    "  labels_blob TEXT NOT NULL,"
+    "  image_bytes INTEGER NOT NULL,"
+    "  labels_bytes INTEGER NOT NULL,"
+    "  info_json TEXT NOT NULL,"
+    "  created_ms INTEGER NOT NULL,"
+    "  UNIQUE (dataset, name)) WITHOUT ROWID;"
+    "CREATE INDEX pairs_order ON pairs(dataset, id);"
+    "CREATE INDEX pairs_group ON pairs(dataset, grp) WHERE grp <> '';"
+    "CREATE INDEX pairs_image ON pairs(image_blob);"
+    "CREATE INDEX pairs_labels ON pairs(labels_blob);"
+    "ALTER TABLE jobs ADD COLUMN dataset INTEGER;"
+    "CREATE INDEX jobs_dataset ON jobs(dataset) WHERE dataset IS NOT NULL AND state < 2;",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define DEFAULT_LIFETIME_MS (INT64_C(7) * 24 * 3600 * 1000)
@@ -119,11 +120,27 @@ bool bs__column_text(sqlite3_stmt *st, int column, char **out)
     return *out != NULL;
 }
 
-/* The time part of the newest job id: new ids go on after it. */
+bs_status bs__make_id(struct bs_store *s, char *id, size_t size, struct bs_err *err)
+{
+    unsigned char noise[10];
+    if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
+        return BS_FAIL(err, BS_EIO, "the system gave no random numbers");
+    int64_t now = bs__now_ms();
+    s->last_id_ms = now > s->last_id_ms ? now : s->last_id_ms + 1;
+    int used = snprintf(id, size, "%012llx", (unsigned long long)s->last_id_ms);
+    for (size_t i = 0; i < sizeof noise; i++)
+        used += snprintf(id + used, size - (size_t)used, "%02x", noise[i]);
+    return BS_OK;
+}
+
+/* The time part of the newest id: new ids go on after it. */
 static void read_last_id(struct bs_store *s)
 {
     sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s->db, "SELECT substr(max(id), 1, 12) FROM jobs", -1, &st, NULL) == SQLITE_OK &&
+    if (sqlite3_prepare_v2(s->db,
+                           "SELECT substr(max(coalesce((SELECT max(id) FROM jobs), ''), coalesce((SELECT "
+                           "max(id) FROM pairs), '')), 1, 12)",
+                           -1, &st, NULL) == SQLITE_OK &&
         sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0))
         s->last_id_ms = (int64_t)strtoull((const char *)sqlite3_column_text(st, 0), NULL, 16);
     sqlite3_finalize(st);
@@ -192,7 +209,9 @@ bs_status bs_store_blob_in_use(struct bs_store *s, const char *sha256, bool *use
                            " OR EXISTS (SELECT 1 FROM jobs WHERE input_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM jobs WHERE labels_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM jobs WHERE maps_blob = ?1)"
-                           " OR EXISTS (SELECT 1 FROM jobs WHERE objects_blob = ?1)",
+                           " OR EXISTS (SELECT 1 FROM jobs WHERE objects_blob = ?1)"
+                           " OR EXISTS (SELECT 1 FROM pairs WHERE image_blob = ?1)"
+                           " OR EXISTS (SELECT 1 FROM pairs WHERE labels_blob = ?1)",
                            &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, sha256);

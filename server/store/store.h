@@ -1,4 +1,4 @@
-/* What must survive: models and jobs, behind an interface small enough that another database fits.
+/* What must survive: models, jobs and datasets (datasets.h), behind an interface small enough that another database fits.
    The implementation is SQLite in WAL mode with synchronous=FULL; every change below is one durable transaction, made
    before the call returns. Thread-safe. Strings in records are owned by the record (free with the *_free functions). */
 #ifndef BS_SERVER_STORE_STORE_H
@@ -118,7 +118,7 @@ bs_status bs_store_job_recover(struct bs_store *s, int *count, struct bs_err *er
 bs_status bs_store_job_expire(struct bs_store *s, int64_t now_ms, int *count,
                               struct bs_err *err) BS_NODISCARD;
 void bs_job_record_free(struct bs_job_record *j);
-/* Whether any model or job still names this blob. */
+/* Whether any model, job or pair of a dataset still names this blob. */
 bs_status bs_store_blob_in_use(struct bs_store *s, const char *sha256, bool *used,
                                struct bs_err *err) BS_NODISCARD;
 

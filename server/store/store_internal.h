@@ -35,6 +35,19 @@ enum bs__sql {
     BS__SQL_JOB_EXPIRE,
     BS__SQL_JOB_FORGET,
     BS__SQL_BLOB_IN_USE,
+    BS__SQL_DATASET_ADD,
+    BS__SQL_DATASET_GET,
+    BS__SQL_DATASET_LIST,
+    BS__SQL_DATASET_NEEDED,
+    BS__SQL_DATASET_DELETE,
+    BS__SQL_DATASET_EXPIRE,
+    BS__SQL_DATASET_GROUPS,
+    BS__SQL_PAIR_BY_NAME,
+    BS__SQL_PAIR_ELSEWHERE,
+    BS__SQL_PAIR_ADD,
+    BS__SQL_PAIR_LIST,
+    BS__SQL_PAIR_DELETE,
+    BS__SQL_FILE_OF_OWNER,
     BS__SQL_COUNT
 };
 
@@ -42,7 +55,7 @@ struct bs_store {
     pthread_mutex_t mu; /* guards everything below; a leaf: nothing else is locked while it is held */
     sqlite3 *db;
     sqlite3_stmt *stmt[BS__SQL_COUNT]; /* prepared on first use */
-    int64_t last_id_ms;                /* job ids grow, also when the clock does not */
+    int64_t last_id_ms;                /* ids grow, also when the clock does not */
     int64_t lifetime_ms;               /* of results after a job's end; 0: for ever */
 };
 
@@ -71,6 +84,9 @@ bool bs__column_text(sqlite3_stmt *st, int column, char **out);
 #define BS__HAS_LABELS(p)                                                                                    \
     "NOT EXISTS (SELECT 1 FROM json_each(" p ") AS wanted WHERE NOT EXISTS"                                  \
     " (SELECT 1 FROM json_each(labels) AS has WHERE has.key = wanted.key AND has.value = wanted.value))"
+
+/* A new id: 12 hex digits of time, growing, then 20 random ones, so that ids sort by age and cannot be guessed. */
+bs_status bs__make_id(struct bs_store *s, char *id, size_t size, struct bs_err *err) BS_NODISCARD;
 
 /* Milliseconds since 1970. No lock needed. */
 int64_t bs__now_ms(void);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define MAX_LIMIT   1001 /* a page of 1000, and one more that tells whether there is a next */
 #define MAX_REQUEST 65536
@@ -110,20 +109,6 @@ bs_status bs_store_job_get(struct bs_store *s, const char *id, struct bs_job_rec
     return rc;
 }
 
-/* 12 hex digits of time, growing, then 20 random ones: ids sort by age and cannot be guessed. */
-static bs_status make_id(struct bs_store *s, char *id, size_t size, struct bs_err *err)
-{
-    unsigned char noise[10];
-    if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
-        return BS_FAIL(err, BS_EIO, "the system gave no random numbers");
-    int64_t now = bs__now_ms();
-    s->last_id_ms = now > s->last_id_ms ? now : s->last_id_ms + 1;
-    int used = snprintf(id, size, "%012llx", (unsigned long long)s->last_id_ms);
-    for (size_t i = 0; i < sizeof noise; i++)
-        used += snprintf(id + used, size - (size_t)used, "%02x", noise[i]);
-    return BS_OK;
-}
-
 static bs_status check_new_job(const struct bs_job_record *j, struct bs_err *err)
 {
     if (!j->owner || !*j->owner || strnlen(j->owner, MAX_NAME + 1) > MAX_NAME)
@@ -182,16 +167,17 @@ static bs_status find_by_key(struct bs_store *s, const struct bs_job_record *job
 static bs_status insert(struct bs_store *s, struct bs_job_record *j, struct bs_err *err)
 {
     sqlite3_stmt *st;
-    bs_status rc =
-        bs__sql(s, BS__SQL_JOB_ADD,
-                "INSERT INTO jobs(id, owner, project, idempotency_key, payload_hash, kind, request,"
-                " input_blob, state, total, created_ms, labels, time_to_live_ms, model, model_version)"
-                " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12,"
-                " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.model') END,"
-                " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.model_version') END)",
-                &st, err);
+    bs_status rc = bs__sql(
+        s, BS__SQL_JOB_ADD,
+        "INSERT INTO jobs(id, owner, project, idempotency_key, payload_hash, kind, request,"
+        " input_blob, state, total, created_ms, labels, time_to_live_ms, model, model_version, dataset)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12,"
+        " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.model') END,"
+        " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.model_version') END,"
+        " CASE WHEN json_valid(?7) THEN json_extract(?7, '$.dataset_number') END)",
+        &st, err);
     if (rc == BS_OK && !j->id[0])
-        rc = make_id(s, j->id, sizeof j->id, err);
+        rc = bs__make_id(s, j->id, sizeof j->id, err);
     if (rc != BS_OK)
         return rc;
     j->created_ms = bs__now_ms();

@@ -1,4 +1,5 @@
-/* Reads one model file's description in a process of its own, so that whatever the file does happens to nobody else. */
+/* Looks at files from outside in a process of its own, so that whatever they do happens to nobody else: one model file's
+   description, or an image with its labels (inspect_pair.c). */
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -11,7 +12,16 @@ int bs__inspect_main(int sock)
     struct bs_model_info info;
     struct bs_err err = {.msg = ""};
     char path[64], *json = NULL;
-    if (bs_worker_receive(sock, true, &m, &err) != BS_OK || m.type != BS_WORKER_INSPECT)
+    if (bs_worker_receive(sock, true, &m, &err) != BS_OK)
+        return 1;
+    if (m.type == BS_WORKER_PAIR) {
+        reply.type = BS_WORKER_PAIR_CHECKED;
+        bs__inspect_pair(m.fd[0], m.fd[1], &reply.body.pair);
+        bs__tell(sock, &reply);
+        bs_worker_message_release(&m);
+        return 0;
+    }
+    if (m.type != BS_WORKER_INSPECT)
         return 1;
     snprintf(path, sizeof path, "/proc/self/fd/%d", m.fd[0]);
     bs_status rc = bs_model_info_read(path, &info, &err);

@@ -36,6 +36,7 @@ static const struct {
     [BS_WORKER_PING] = {0, 0, 0},
     [BS_WORKER_PONG] = {sizeof(struct bs_worker_pong), 0, 0},
     [BS_WORKER_INSPECT] = {0, 1, 1},
+    [BS_WORKER_PAIR] = {0, 2, 2},
     [BS_WORKER_HELLO] = {sizeof(struct bs_worker_hello), 0, 0},
     [BS_WORKER_REFUSED] = {sizeof(struct bs_worker_failure), 0, 0},
     [BS_WORKER_STARTED] = {0, 0, 0},
@@ -44,6 +45,7 @@ static const struct {
     [BS_WORKER_LOADED] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_DROPPED] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_INSPECTED] = {sizeof(struct bs_worker_inspected), 0, 0},
+    [BS_WORKER_PAIR_CHECKED] = {sizeof(struct bs_worker_pair_checked), 0, 0},
 };
 
 bs_status bs_worker_send(int sock, const struct bs_worker_message *m, bool wait, struct bs_err *err)
@@ -120,6 +122,13 @@ static void end_strings(struct bs_worker_message *m)
     case BS_WORKER_INSPECTED:
         END(m->body.inspected.failure.text);
         END(m->body.inspected.info);
+        break;
+    case BS_WORKER_PAIR_CHECKED:
+        END(m->body.pair.failure.text);
+        END(m->body.pair.info.image.axes);
+        END(m->body.pair.info.image.unit);
+        END(m->body.pair.info.labels.axes);
+        END(m->body.pair.info.labels.unit);
         break;
     default:
         break;

@@ -9,8 +9,9 @@
 #include "model/card.h"
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
+#include "server/pair_info.h"
 
-#define BS_WORKER_PROTOCOL  4u
+#define BS_WORKER_PROTOCOL  5u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   4
 #define BS_WORKER_KEY_LEN   64
@@ -28,6 +29,7 @@ enum bs_worker_type {
     BS_WORKER_STOP,
     BS_WORKER_PING,    /* answered by the control thread, whatever the executor does */
     BS_WORKER_INSPECT, /* fds: model */
+    BS_WORKER_PAIR,    /* fds: image, labels */
     /* worker to daemon */
     BS_WORKER_HELLO,   /* the device is open */
     BS_WORKER_REFUSED, /* it could not be opened; the worker ends */
@@ -37,6 +39,7 @@ enum bs_worker_type {
     BS_WORKER_LOADED,
     BS_WORKER_DROPPED,
     BS_WORKER_INSPECTED,
+    BS_WORKER_PAIR_CHECKED,
     BS_WORKER_PONG,
     BS_WORKER_TYPES
 };
@@ -121,6 +124,11 @@ struct bs_worker_inspected {
     char info[BS_WORKER_INFO_LEN];
 };
 
+struct bs_worker_pair_checked {
+    struct bs_worker_failure failure;
+    struct bs_pair_info info;
+};
+
 struct bs_worker_message {
     enum bs_worker_type type;
     uint64_t task;
@@ -137,6 +145,7 @@ struct bs_worker_message {
         struct bs_worker_pong pong;
         struct bs_worker_done done;
         struct bs_worker_inspected inspected;
+        struct bs_worker_pair_checked pair;
     } body;
 };
 

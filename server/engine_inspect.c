@@ -1,0 +1,88 @@
+/* Files from outside are looked at in a child of their own, one for each question, with limits and without the network: the
+   daemon itself parses none. Any thread; the caller waits for the answer. */
+#include "server/engine_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+#define TIMEOUT_MS 25000 /* a little more than the child's own limit of processor time */
+
+/* Sends m to a new child and receives its one answer into m, of type `answer`. The descriptors of m stay the caller's. `what`
+   begins the sentence when the child does not live to answer. */
+static bs_status ask(struct bs_engine *e, struct bs_worker_message *m, enum bs_worker_type answer,
+                     const char *what, struct bs_err *err)
+{
+    static const char *const args[] = {"--inspect", NULL};
+    struct bs_worker_process p = {.sock = -1};
+    char how[80];
+    bool answered = false;
+    bs_status rc = bs_worker_spawn(e->worker_path, args, &p, err);
+    if (rc != BS_OK)
+        return rc;
+    rc = bs_worker_send(p.sock, m, true, err);
+    m->nfd = 0;
+    if (rc == BS_OK) {
+        struct pollfd wait = {.fd = p.sock, .events = POLLIN};
+        int got;
+        do
+            got = poll(&wait, 1, TIMEOUT_MS);
+        while (got < 0 && errno == EINTR);
+        answered = got > 0 && bs_worker_receive(p.sock, false, m, err) == BS_OK && m->type == answer;
+    }
+    bs_worker_reap(&p, answered ? 2000 : 0, how, sizeof how);
+    if (!answered)
+        return BS_FAIL(err, BS_ECORRUPT, "%s could not be read: the process that tried ended with %s", what,
+                       how);
+    return BS_OK;
+}
+
+static bs_status failure(const struct bs_worker_failure *f, struct bs_err *err)
+{
+    if (f->status == BS_OK)
+        return BS_OK;
+    return BS_FAIL(err, f->status <= BS_EINTERNAL ? (bs_status)f->status : BS_ECORRUPT, "%s", f->text);
+}
+
+bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info, struct bs_err *err)
+{
+    struct bs_worker_message *m = calloc(1, sizeof *m);
+    if (!m)
+        return BS_FAIL(err, BS_ENOMEM, "out of memory while inspecting a model");
+    m->type = BS_WORKER_INSPECT;
+    m->nfd = 1;
+    m->fd[0] = model_fd;
+    bs_status rc = ask(e, m, BS_WORKER_INSPECTED, "the model file", err);
+    const struct bs_worker_inspected *r = &m->body.inspected;
+    if (rc == BS_OK)
+        rc = failure(&r->failure, err);
+    if (rc == BS_OK && r->bytes >= sizeof r->info)
+        rc = BS_FAIL(err, BS_ECORRUPT, "the model's description is too long");
+    if (rc == BS_OK)
+        rc = bs_model_info_from_json(r->info, r->bytes, info, err);
+    bs_worker_message_release(m);
+    free(m);
+    return rc;
+}
+
+bs_status bs_engine_check_pair(struct bs_engine *e, int image_fd, int labels_fd, struct bs_pair_info *info,
+                               struct bs_err *err)
+{
+    struct bs_worker_message *m = calloc(1, sizeof *m);
+    if (!m)
+        return BS_FAIL(err, BS_ENOMEM, "out of memory while looking at a pair");
+    m->type = BS_WORKER_PAIR;
+    m->nfd = 2;
+    m->fd[0] = image_fd;
+    m->fd[1] = labels_fd;
+    bs_status rc = ask(e, m, BS_WORKER_PAIR_CHECKED, "the image or its labels", err);
+    if (rc == BS_OK)
+        rc = failure(&m->body.pair.failure, err);
+    if (rc == BS_OK && !bs_pair_info_valid(&m->body.pair.info))
+        rc = BS_FAIL(err, BS_ECORRUPT, "the files' description contradicts itself");
+    if (rc == BS_OK)
+        *info = m->body.pair.info;
+    bs_worker_message_release(m);
+    free(m);
+    return rc;
+}
