@@ -52,6 +52,7 @@ int bs__models_main(struct bs__cli *cli, int argc, char **argv);
 int bs__jobs_main(struct bs__cli *cli, int argc, char **argv);
 int bs__evaluate_main(struct bs__cli *cli, int argc, char **argv);
 int bs__convert_main(struct bs__cli *cli, int argc, char **argv);
+int bs__datasets_main(struct bs__cli *cli, int argc, char **argv);
 int bs__info_main(struct bs__cli *cli, int argc, char **argv);
 int bs__unserved_main(struct bs__cli *cli, int argc, char **argv);
 

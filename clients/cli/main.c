@@ -14,12 +14,12 @@ static const struct bs__command commands[] = {
     {"segment", "segment images: files, folders, patterns", bs__segment_main},
     {"jobs", "submit work that outlives this shell; list, watch, cancel, fetch, delete", bs__jobs_main},
     {"models", "list, describe, import, export, load, unload, delete", bs__models_main},
+    {"datasets", "images with labels to train on: create, add, list, show, pairs, delete", bs__datasets_main},
     {"evaluate", "compare label images with the truth: mSA, SA50, SA75 (no server needed)",
      bs__evaluate_main},
     {"convert", "turn a PyTorch checkpoint into a model file (no server needed)", bs__convert_main},
     {"info", "what the server is and can do", bs__info_main},
     {"train", "not in this version", bs__unserved_main},
-    {"datasets", "not in this version", bs__unserved_main},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -28,6 +28,7 @@ static const char doc[] = "Segments microscopy images with the help of a bioseg 
                           "  segment    images in, label images out: files, folders, patterns\n"
                           "  jobs       submit work that outlives this shell; list, watch, fetch ...\n"
                           "  models     list, describe, import, load, unload, delete\n"
+                          "  datasets   images with labels to train on\n"
                           "  evaluate   compare labels with the truth: mSA, SA50, SA75 (no server)\n"
                           "  convert    PyTorch checkpoint to model file (no server)\n"
                           "  info       what the server is and can do\n"

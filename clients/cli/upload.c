@@ -57,9 +57,9 @@ static bs_status send_part(struct bs__rpc_call *call, const Bioseg__V1__SegmentS
     return bs__message_send(call, &part->base, last, err);
 }
 
-bs_status bs__upload(struct bs__rpc_call *call, int fd, uint64_t bytes, const char *name,
-                     const struct bs__upload_progress *progress, char sha256[BS__SHA256_TEXT],
-                     struct bs_err *err)
+bs_status bs__upload_chunks(struct bs__rpc_call *call, int fd, uint64_t bytes, uint32_t artifact,
+                            const char *name, const struct bs__upload_progress *progress,
+                            char sha256[BS__SHA256_TEXT], struct bs_err *err)
 {
     bs_status rc = BS_OK;
     uint8_t *data = malloc(BS__CHUNK_BYTES);
@@ -77,6 +77,7 @@ bs_status bs__upload(struct bs__rpc_call *call, int fd, uint64_t bytes, const ch
         EVP_DigestUpdate(hash, data, n);
         Bioseg__V1__Chunk chunk = BIOSEG__V1__CHUNK__INIT;
         chunk.offset = offset;
+        chunk.artifact = artifact;
         chunk.crc32c = bs_crc32c(0, data, n);
         chunk.data = (ProtobufCBinaryData){.len = n, .data = data};
         Bioseg__V1__SegmentStreamRequest part = BIOSEG__V1__SEGMENT_STREAM_REQUEST__INIT;
@@ -91,15 +92,28 @@ bs_status bs__upload(struct bs__rpc_call *call, int fd, uint64_t bytes, const ch
     EVP_DigestFinal_ex(hash, digest, &digest_size);
     for (unsigned i = 0; i < digest_size; i++)
         snprintf(sha256 + 2 * i, 3, "%02x", digest[i]);
-    Bioseg__V1__ChunkEnd end = BIOSEG__V1__CHUNK_END__INIT;
-    end.total_bytes = bytes;
-    end.sha256 = sha256;
-    Bioseg__V1__SegmentStreamRequest part = BIOSEG__V1__SEGMENT_STREAM_REQUEST__INIT;
-    part.part_case = BIOSEG__V1__SEGMENT_STREAM_REQUEST__PART_END;
-    part.end = &end;
-    rc = send_part(call, &part, true, err);
 cleanup:
     EVP_MD_CTX_free(hash);
     free(data);
     return rc;
+}
+
+bs_status bs__upload_end(struct bs__rpc_call *call, uint64_t bytes, const char *sha256, struct bs_err *err)
+{
+    Bioseg__V1__ChunkEnd end = BIOSEG__V1__CHUNK_END__INIT;
+    end.total_bytes = bytes;
+    if (sha256)
+        end.sha256 = (char *)(uintptr_t)sha256;
+    Bioseg__V1__SegmentStreamRequest part = BIOSEG__V1__SEGMENT_STREAM_REQUEST__INIT;
+    part.part_case = BIOSEG__V1__SEGMENT_STREAM_REQUEST__PART_END;
+    part.end = &end;
+    return send_part(call, &part, true, err);
+}
+
+bs_status bs__upload(struct bs__rpc_call *call, int fd, uint64_t bytes, const char *name,
+                     const struct bs__upload_progress *progress, char sha256[BS__SHA256_TEXT],
+                     struct bs_err *err)
+{
+    bs_status rc = bs__upload_chunks(call, fd, bytes, 0, name, progress, sha256, err);
+    return rc == BS_OK ? bs__upload_end(call, bytes, sha256, err) : rc;
 }

@@ -1,5 +1,5 @@
-/* The bytes of a file as chunks of 1 MiB with CRC-32C and an end with SHA-256: what SegmentStream, Jobs.Submit and
-   Models.Import have in common (their chunk and end have the same field numbers). */
+/* The bytes of a file as chunks of 1 MiB with CRC-32C and an end with SHA-256: what SegmentStream, Jobs.Submit, Models.Import
+   and Datasets.AddPair have in common (their chunk and end have the same field numbers). */
 #ifndef BS_CLIENTS_CLI_UPLOAD_H
 #define BS_CLIENTS_CLI_UPLOAD_H
 
@@ -21,5 +21,12 @@ struct bs__upload_progress {
 bs_status bs__upload(struct bs__rpc_call *call, int fd, uint64_t bytes, const char *name,
                      const struct bs__upload_progress *progress, char sha256[BS__SHA256_TEXT],
                      struct bs_err *err) BS_NODISCARD;
+/* The two halves of it, for streams of several files: chunks of one artifact, and the end after all of them (sha256 NULL: not
+   stated). */
+bs_status bs__upload_chunks(struct bs__rpc_call *call, int fd, uint64_t bytes, uint32_t artifact,
+                            const char *name, const struct bs__upload_progress *progress,
+                            char sha256[BS__SHA256_TEXT], struct bs_err *err) BS_NODISCARD;
+bs_status bs__upload_end(struct bs__rpc_call *call, uint64_t bytes, const char *sha256,
+                         struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -106,7 +106,6 @@ test_models_are_described_loaded_and_deleted() {
 
 test_what_this_version_lacks_is_said_by_the_server() {
     run 5 bioseg train
-    run 5 bioseg datasets
 }
 
 start_daemon

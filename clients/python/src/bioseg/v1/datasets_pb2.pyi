@@ -22,22 +22,26 @@ class AddPairRequest(_message.Message):
     def __init__(self, start: _Optional[_Union[AddPairStart, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.ChunkEnd, _Mapping]] = ...) -> None: ...
 
 class AddPairResponse(_message.Message):
-    __slots__ = ["pair"]
+    __slots__ = ["existing", "pair"]
+    EXISTING_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_NUMBER: _ClassVar[int]
+    existing: bool
     pair: Pair
-    def __init__(self, pair: _Optional[_Union[Pair, _Mapping]] = ...) -> None: ...
+    def __init__(self, pair: _Optional[_Union[Pair, _Mapping]] = ..., existing: bool = ...) -> None: ...
 
 class AddPairStart(_message.Message):
-    __slots__ = ["dataset", "image_bytes", "labels_bytes", "pair"]
+    __slots__ = ["dataset", "group_across_splits", "image_bytes", "labels_bytes", "pair"]
     DATASET_FIELD_NUMBER: _ClassVar[int]
+    GROUP_ACROSS_SPLITS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LABELS_BYTES_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_NUMBER: _ClassVar[int]
     dataset: str
+    group_across_splits: bool
     image_bytes: int
     labels_bytes: int
     pair: Pair
-    def __init__(self, dataset: _Optional[str] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ..., image_bytes: _Optional[int] = ..., labels_bytes: _Optional[int] = ...) -> None: ...
+    def __init__(self, dataset: _Optional[str] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ..., image_bytes: _Optional[int] = ..., labels_bytes: _Optional[int] = ..., group_across_splits: bool = ...) -> None: ...
 
 class CreateDatasetRequest(_message.Message):
     __slots__ = ["dataset"]
@@ -52,7 +56,7 @@ class CreateDatasetResponse(_message.Message):
     def __init__(self, dataset: _Optional[_Union[Dataset, _Mapping]] = ...) -> None: ...
 
 class Dataset(_message.Message):
-    __slots__ = ["created_ms", "description", "expires_ms", "labels", "licence", "name", "owner", "pair_count", "project", "total_bytes"]
+    __slots__ = ["created_ms", "description", "expires_ms", "groups_across_splits", "labels", "licence", "name", "owner", "pair_count", "project", "test_count", "total_bytes", "train_count", "validation_count"]
     class LabelsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -63,24 +67,32 @@ class Dataset(_message.Message):
     CREATED_MS_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_ACROSS_SPLITS_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
     PAIR_COUNT_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
+    TEST_COUNT_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_COUNT_FIELD_NUMBER: _ClassVar[int]
     created_ms: int
     description: str
     expires_ms: int
+    groups_across_splits: _containers.RepeatedScalarFieldContainer[str]
     labels: _containers.ScalarMap[str, str]
     licence: str
     name: str
     owner: str
     pair_count: int
     project: str
+    test_count: int
     total_bytes: int
-    def __init__(self, name: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., licence: _Optional[str] = ..., created_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., pair_count: _Optional[int] = ..., total_bytes: _Optional[int] = ...) -> None: ...
+    train_count: int
+    validation_count: int
+    def __init__(self, name: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., licence: _Optional[str] = ..., created_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., pair_count: _Optional[int] = ..., total_bytes: _Optional[int] = ..., train_count: _Optional[int] = ..., validation_count: _Optional[int] = ..., test_count: _Optional[int] = ..., groups_across_splits: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DeleteDatasetRequest(_message.Message):
     __slots__ = ["name"]
@@ -159,23 +171,41 @@ class ListPairsResponse(_message.Message):
     pairs: _containers.RepeatedCompositeFieldContainer[Pair]
     def __init__(self, pairs: _Optional[_Iterable[_Union[Pair, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class MissingFilesRequest(_message.Message):
+    __slots__ = ["sha256"]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    sha256: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sha256: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class MissingFilesResponse(_message.Message):
+    __slots__ = ["sha256"]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    sha256: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, sha256: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Pair(_message.Message):
-    __slots__ = ["id", "image", "image_sha256", "labels", "labels_sha256", "name", "split"]
+    __slots__ = ["created_ms", "group", "id", "image", "image_sha256", "labels", "labels_sha256", "name", "object_count", "split"]
+    CREATED_MS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     IMAGE_SHA256_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
     LABELS_SHA256_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    created_ms: int
+    group: str
     id: str
     image: _common_pb2.ImageDescription
     image_sha256: str
     labels: _common_pb2.ImageDescription
     labels_sha256: str
     name: str
+    object_count: int
     split: Split
-    def __init__(self, id: _Optional[str] = ..., split: _Optional[_Union[Split, str]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., labels: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., image_sha256: _Optional[str] = ..., labels_sha256: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., split: _Optional[_Union[Split, str]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., labels: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., image_sha256: _Optional[str] = ..., labels_sha256: _Optional[str] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., object_count: _Optional[int] = ..., created_ms: _Optional[int] = ...) -> None: ...
 
 class Split(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = []
