@@ -98,11 +98,11 @@ bs_status bs__dataset_files_collect(char *const *images, size_t nimage, char *co
     size_t n = 0;
     bs_status rc;
     memset(out, 0, sizeof *out);
-    if ((rc = bs__inputs_collect(images, nimage, true, NULL, &out->images, err)) != BS_OK) {
+    if (bs__inputs_collect(images, nimage, true, NULL, &out->images, err) != BS_OK) {
         rc = bs_err_prefix(err, "images");
         goto cleanup;
     }
-    if ((rc = bs__inputs_collect(labels, nlabel, true, NULL, &out->labels, err)) != BS_OK) {
+    if (bs__inputs_collect(labels, nlabel, true, NULL, &out->labels, err) != BS_OK) {
         rc = bs_err_prefix(err, "labels");
         goto cleanup;
     }
@@ -138,7 +138,7 @@ cleanup:
 
 void bs__dataset_files_free(struct bs__dataset_files *f)
 {
-    for (size_t i = 0; i < f->count; i++) {
+    for (size_t i = 0; f->pair && i < f->count; i++) {
         free(f->pair[i].name);
         free(f->pair[i].group);
     }

@@ -144,16 +144,15 @@ static bs_status count_objects(const struct bs_image *im, size_t plane, uint64_t
 static bs_status look(int image_fd, int labels_fd, struct bs_pair_info *info, struct bs_err *err)
 {
     struct bs_image *im = NULL;
-    bs_status rc = bs_image_decode_fd(image_fd, &bs_image_default_limits, &im, err);
-    if (rc != BS_OK)
+    if (bs_image_decode_fd(image_fd, &bs_image_default_limits, &im, err) != BS_OK)
         return bs_err_prefix(err, "the image");
     describe(im, &info->image);
-    rc = check_numbers(im, err);
+    bs_status rc = check_numbers(im, err);
     bs_image_unref(im); /* never both in memory */
     im = NULL;
     if (rc != BS_OK)
         return rc;
-    if ((rc = bs_image_decode_fd(labels_fd, &bs_image_default_limits, &im, err)) != BS_OK)
+    if (bs_image_decode_fd(labels_fd, &bs_image_default_limits, &im, err) != BS_OK)
         return bs_err_prefix(err, "the labels");
     describe(im, &info->labels);
     rc = compare(&info->image, &info->labels, err);
