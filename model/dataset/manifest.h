@@ -1,7 +1,8 @@
 /* What a data set consists of: pairs of an image and its labels, each a plane of a file, with the group that a pair belongs to, the
    part it is in, and where its labels count. Written as JSON, always the same text for the same manifest; its hash names
    the data by content, so that files may be called and lie as they like.
-   A manifest owns what it holds; read-only after it is filled, then any thread. */
+   A data set's folder, the daemon's jobs and training runs all describe their data by it. A manifest owns what it holds; read-only
+   after it is filled, then any thread. */
 #ifndef BS_MODEL_DATASET_MANIFEST_H
 #define BS_MODEL_DATASET_MANIFEST_H
 
@@ -15,7 +16,8 @@
 #define BS_MANIFEST_MAX_TEXT  ((size_t)128 << 20)
 
 struct bs_manifest_file {
-    char *name;                  /* beneath the data set's folder; NULL: there is no such file */
+    char *
+        name; /* beneath the data set's folder, or what people call it where files are kept by content; NULL: no file */
     char *volume;                /* HDF5: the data set inside, e.g. "volumes/raw"; else NULL */
     char sha256[BS_SHA256_TEXT]; /* of its bytes, lower-case hexadecimal; "": not known yet */
 };
@@ -61,10 +63,14 @@ void bs_manifest_clear(struct bs_manifest *m);
 
 /* The manifest as JSON. The caller frees *text. */
 bs_status bs_manifest_write(const struct bs_manifest *m, char **text, struct bs_err *err) BS_NODISCARD;
-/* Reads it back into *m, which is cleared first; strict: unknown members, wrong types and values out of range are BS_EINVAL with the
-   number of the pair. */
+/* Reads it back into *m, of which nothing is read or freed before; empty on failure. Strict: unknown members, wrong types and values
+   out of range are BS_EINVAL with the number of the pair, and so are parts that share images (bs_manifest_check_parts). */
 bs_status bs_manifest_parse(const char *text, size_t len, struct bs_manifest *m,
                             struct bs_err *err) BS_NODISCARD;
+
+/* What validates must not have been trained on, nor what judges: BS_EINVAL names the first two pairs of different parts with the same
+   plane of the same image, by content where it is known, else by name. */
+bs_status bs_manifest_check_parts(const struct bs_manifest *m, struct bs_err *err) BS_NODISCARD;
 
 /* SHA-256 over what training sees: the manifest's text without names of files and groups. The order of pairs counts, since it says
    which sample is which. BS_EPRECONDITION when the hash of a file is not known yet. */

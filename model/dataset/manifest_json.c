@@ -286,13 +286,15 @@ bs_status bs_manifest_parse(const char *text, size_t len, struct bs_manifest *m,
 {
     struct bs_json *doc = NULL;
     bs_status rc;
-    bs_manifest_clear(m);
+    *m = (struct bs_manifest){.channel = BS_PLANE_CHANNEL_ANY};
     if (len > BS_MANIFEST_MAX_TEXT)
         return BS_FAIL(err, BS_ELIMIT, "a description of a data set of %zu bytes; up to %zu are accepted",
                        len, BS_MANIFEST_MAX_TEXT);
     if ((rc = bs_json_parse(text, len, MAX_VALUES, &doc, err)) == BS_OK)
         rc = read_manifest(bs_json_root(doc), m, err);
     bs_json_free(doc);
+    if (rc == BS_OK)
+        rc = bs_manifest_check_parts(m, err);
     if (rc != BS_OK)
         bs_manifest_clear(m);
     return rc;

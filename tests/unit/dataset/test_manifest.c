@@ -78,6 +78,7 @@ static void a_manifest_has_one_text_and_comes_back_from_it(void **state)
     assert_null(back.pair[0].prediction.name);
     assert_int_equal(bs_manifest_write(&back, &again, &err), BS_OK);
     assert_string_equal(again, text);
+    bs_manifest_clear(&back);
     /* Members may come in any order. */
     const char *other = "{\"pairs\":[{\"part\":\"test\",\"group\":\"g\",\"labels\":{\"file\":\"l\"},"
                         "\"image\":{\"file\":\"i\"}}],\"version\":1,\"format\":\"bioseg data set\"}";
@@ -227,6 +228,40 @@ static void what_is_odd_is_refused_with_its_place(void **state)
     assert_int_equal(bs_manifest_add(&m, &p, &err), BS_EINVAL);
 }
 
+/* Same content in two parts, whatever the files are called; another plane of it, or the same part, is fine. */
+static void parts_do_not_share_images(void **state)
+{
+    (void)state;
+    struct bs_manifest m = {.channel = -1};
+    struct bs_manifest_pair p = plain();
+    struct bs_err err;
+    assert_int_equal(bs_manifest_add(&m, &p, NULL), BS_OK);
+    p.image.name = (char *)"copy.tif";
+    assert_int_equal(bs_manifest_add(&m, &p, NULL), BS_OK);
+    p.part = BS_PART_TEST;
+    p.image_plane = 4;
+    assert_int_equal(bs_manifest_add(&m, &p, NULL), BS_OK);
+    assert_int_equal(bs_manifest_check_parts(&m, &err), BS_OK);
+    p.image_plane = BS_PLANE_ONLY;
+    assert_int_equal(bs_manifest_add(&m, &p, NULL), BS_OK);
+    assert_int_equal(bs_manifest_check_parts(&m, &err), BS_EINVAL);
+    assert_non_null(strstr(err.msg, "(train)"));
+    assert_non_null(strstr(err.msg, "\"copy.tif\" (test)"));
+    /* Without hashes names are compared. */
+    for (size_t i = 0; i < m.count; i++)
+        m.pair[i].image.sha256[0] = '\0';
+    assert_int_equal(bs_manifest_check_parts(&m, &err), BS_EINVAL);
+    m.pair[3].image.name[0] = 'k';
+    assert_int_equal(bs_manifest_check_parts(&m, &err), BS_OK);
+    bs_manifest_clear(&m);
+    static const char twice[] =
+        "{\"format\":\"bioseg data set\",\"version\":1,\"pairs\":["
+        "{\"image\":{\"file\":\"i\"},\"labels\":{\"file\":\"l\"},\"group\":\"g\",\"part\":\"train\"},"
+        "{\"image\":{\"file\":\"i\"},\"labels\":{\"file\":\"l\"},\"group\":\"g\",\"part\":\"test\"}]}";
+    assert_int_equal(bs_manifest_parse(twice, strlen(twice), &m, &err), BS_EINVAL);
+    assert_int_equal(m.count, 0);
+}
+
 static void whichever_allocation_fails_it_is_an_error_value(void **state)
 {
     (void)state;
@@ -256,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_manifest_has_one_text_and_comes_back_from_it),
         cmocka_unit_test(the_hash_follows_what_training_sees),
         cmocka_unit_test(what_is_odd_is_refused_with_its_place),
+        cmocka_unit_test(parts_do_not_share_images),
         cmocka_unit_test(whichever_allocation_fails_it_is_an_error_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
