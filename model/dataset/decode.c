@@ -91,8 +91,8 @@ static bs_status no_memory(const struct bs__pair_data *d, struct bs_err *err)
     return BS_FAIL(err, BS_ENOMEM, "no memory for an image of %zu x %zu pixels", d->width, d->height);
 }
 
-static bs_status make_image(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
-                            const struct bs_image *from, struct bs__pair_data *d, struct bs_err *err)
+bs_status bs__pair_data_image(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
+                              const struct bs_image *from, struct bs__pair_data *d, struct bs_err *err)
 {
     struct bs_plane plane;
     bs_status rc = find_plane(from, pair->image_plane, m->channel, d, &plane, err);
@@ -105,17 +105,17 @@ static bs_status make_image(const struct bs_manifest *m, const struct bs_manifes
     return bs__plane_image(&plane, d->image, err);
 }
 
-static bs_status make_labels(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
-                             const struct bs_image *from, struct bs__pair_data *d, struct bs_err *err)
+bs_status bs__pair_data_labels(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
+                               const struct bs_image *from, struct bs__pair_data *d, struct bs_err *err)
 {
     struct bs_plane plane;
-    const size_t pixels = d->height * d->width;
     const bool partial =
         m->has_ignore_label || pair->nignore || pair->nonly || bs__pair_needs_prediction(pair);
     bs_status rc = find_plane(from, pair->labels_plane, BS_PLANE_CHANNEL_ANY, d, &plane, err);
     if (rc != BS_OK)
         return rc;
-    BS_ASSERT(pixels > 0); /* its image has been made */
+    const size_t pixels = d->height * d->width;
+    BS_ASSERT(pixels > 0); /* no image is empty */
     d->labels = malloc(pixels * sizeof *d->labels);
     d->ignored = partial ? calloc(pixels, 1) : NULL;
     if (!d->labels || (partial && !d->ignored))
@@ -127,8 +127,8 @@ static bs_status make_labels(const struct bs_manifest *m, const struct bs_manife
     return rc;
 }
 
-static bs_status leave_out_untouched(const struct bs_manifest_pair *pair, const struct bs_image *from,
-                                     struct bs__pair_data *d, struct bs_err *err)
+bs_status bs__pair_data_untouched(const struct bs_manifest_pair *pair, const struct bs_image *from,
+                                  struct bs__pair_data *d, struct bs_err *err)
 {
     struct bs_plane plane;
     uint32_t *prediction = NULL;
@@ -150,14 +150,14 @@ bs_status bs__pair_data_make(const struct bs_manifest *m, const struct bs_manife
     const char *name = pair->image.name;
     bs_status rc;
     *out = (struct bs__pair_data){0};
-    if ((rc = make_image(m, pair, from->image, out, err)) != BS_OK)
+    if ((rc = bs__pair_data_image(m, pair, from->image, out, err)) != BS_OK)
         goto cleanup;
     name = pair->labels.name;
-    if ((rc = make_labels(m, pair, from->labels, out, err)) != BS_OK)
+    if ((rc = bs__pair_data_labels(m, pair, from->labels, out, err)) != BS_OK)
         goto cleanup;
     name = pair->prediction.name;
     if (from->prediction)
-        rc = leave_out_untouched(pair, from->prediction, out, err);
+        rc = bs__pair_data_untouched(pair, from->prediction, out, err);
 
 cleanup:
     if (rc != BS_OK) {

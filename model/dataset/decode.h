@@ -29,11 +29,23 @@ struct bs__pair_data {
 };
 void bs__pair_data_free(struct bs__pair_data *d);
 
-/* The decoded files of a pair, planes chosen by the pair; prediction NULL where it does not matter. */
+/* The image of a pair, or its labels with what does not count, from decoded files; the plane is the pair's. The first of the two decides
+   the size, the other must have it. The caller frees *d, also on failure. */
+bs_status bs__pair_data_image(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
+                              const struct bs_image *from, struct bs__pair_data *d,
+                              struct bs_err *err) BS_NODISCARD;
+bs_status bs__pair_data_labels(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
+                               const struct bs_image *from, struct bs__pair_data *d,
+                               struct bs_err *err) BS_NODISCARD;
+/* After the labels: leaves out what stands as the prediction has it. */
+bs_status bs__pair_data_untouched(const struct bs_manifest_pair *pair, const struct bs_image *from,
+                                  struct bs__pair_data *d, struct bs_err *err) BS_NODISCARD;
+
+/* The decoded files of a pair; prediction NULL where it does not matter. */
 struct bs__pair_images {
     const struct bs_image *image, *labels, *prediction;
 };
-/* Errors name the file. */
+/* All of a pair; errors name the file. */
 bs_status bs__pair_data_make(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
                              const struct bs__pair_images *from, struct bs__pair_data *out,
                              struct bs_err *err) BS_NODISCARD;

@@ -68,6 +68,9 @@ bs_status bs_manifest_write(const struct bs_manifest *m, char **text, struct bs_
 bs_status bs_manifest_parse(const char *text, size_t len, struct bs_manifest *m,
                             struct bs_err *err) BS_NODISCARD;
 
+/* The order in which images of the same content (where it is not known: of the same name) and plane stand beside each other; 0:
+   they are the same image. */
+int bs_manifest_compare_images(const struct bs_manifest_pair *a, const struct bs_manifest_pair *b);
 /* What validates must not have been trained on, nor what judges: BS_EINVAL names the first two pairs of different parts with the same
    plane of the same image, by content where it is known, else by name. */
 bs_status bs_manifest_check_parts(const struct bs_manifest *m, struct bs_err *err) BS_NODISCARD;

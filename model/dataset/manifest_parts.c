@@ -9,17 +9,20 @@ static int by_text(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "");
 }
 
-/* Images of one content and plane beside each other. */
-static int by_image(const void *left, const void *right)
+int bs_manifest_compare_images(const struct bs_manifest_pair *a, const struct bs_manifest_pair *b)
 {
-    const struct bs_manifest_pair *a = *(const struct bs_manifest_pair *const *)left,
-                                  *b = *(const struct bs_manifest_pair *const *)right;
     int order = strcmp(a->image.sha256, b->image.sha256);
     if (!order && !*a->image.sha256)
         order = strcmp(a->image.name, b->image.name);
     if (!order)
         order = by_text(a->image.volume, b->image.volume);
     return order ? order : (a->image_plane > b->image_plane) - (a->image_plane < b->image_plane);
+}
+
+static int by_image(const void *left, const void *right)
+{
+    return bs_manifest_compare_images(*(const struct bs_manifest_pair *const *)left,
+                                      *(const struct bs_manifest_pair *const *)right);
 }
 
 bs_status bs_manifest_check_parts(const struct bs_manifest *m, struct bs_err *err)
