@@ -37,6 +37,57 @@ void bs__attention_plan(const struct bs__attention_kernel *kernel, struct bs__at
         (size_t)bs__attention_layout(c, kernel->lanes, kernel->vectors, kernel->pairs ? 2 : 1).total;
 }
 
+void bs__attention_grad_plan(const struct bs__attention_kernel *kernel, struct bs__attention_grad *c)
+{
+    /* P and dS of one chunk with a block of keys take 48 KiB of the second cache. */
+    const int64_t most_keys = 96, width = (int64_t)kernel->lanes * kernel->vectors;
+    bs__attention_plan(kernel, &c->forward);
+    const int64_t tokens = c->forward.h * c->forward.w, blocks = (tokens + most_keys - 1) / most_keys;
+    c->keys = (int)((tokens + blocks - 1) / blocks);
+    c->tasks = c->forward.n * c->forward.heads * c->forward.windows_y * c->forward.windows_x;
+    c->scratch_floats = (size_t)bs__attention_grad_layout(c, kernel->lanes, width).total;
+}
+
+/* Between which values of a table of `length` row r of `rows` lies. */
+static double between(int64_t r, int64_t rows, int64_t length, int64_t *low, int64_t *high)
+{
+    if (length == rows) {
+        *low = *high = r;
+        return 0;
+    }
+    double u = ((double)r + 0.5) * (double)length / (double)rows - 0.5;
+    u = u < 0 ? 0 : u;
+    *low = (int64_t)floor(u);
+    *low = *low > length - 1 ? length - 1 : *low;
+    *high = *low < length - 1 ? *low + 1 : *low;
+    return u - (double)*low;
+}
+
+void bs__relative_resample(const float *table, int64_t length, int64_t rows, int d, float *to)
+{
+    for (int64_t r = 0; r < rows; r++, to += d) {
+        int64_t low, high;
+        const double t = between(r, rows, length, &low, &high);
+        const float *a = table + low * d, *b = table + high * d;
+        for (int i = 0; i < d; i++)
+            to[i] = t > 0 ? (float)((1 - t) * (double)a[i] + t * (double)b[i]) : a[i];
+    }
+}
+
+void bs__relative_gather(const float *g, int64_t rows, int64_t length, int d, float *table)
+{
+    memset(table, 0, (size_t)(length * d) * sizeof *table);
+    for (int64_t r = 0; r < rows; r++, g += d) {
+        int64_t low, high;
+        const double t = between(r, rows, length, &low, &high);
+        for (int i = 0; i < d; i++) {
+            table[low * d + i] += (float)((1 - t) * (double)g[i]);
+            if (t > 0)
+                table[high * d + i] += (float)(t * (double)g[i]);
+        }
+    }
+}
+
 struct job {
     const char *name;
     int64_t length, rows; /* of the parameter, wanted */
@@ -48,21 +99,12 @@ static bs_status pack(struct bs_params *params, void *dst, size_t bytes, void *c
     (void)bytes;
     const struct job *j = ctx;
     const size_t count = (size_t)j->length * (size_t)j->d;
-    float *plain = malloc(count * sizeof *plain), *to = dst;
+    float *plain = malloc(count * sizeof *plain);
     if (!plain)
         return BS_FAIL(err, BS_ENOMEM, "no memory to read parameter \"%s\"", j->name);
     bs_status rc = bs_params_read(params, j->name, plain, count, err);
-    for (int64_t r = 0; rc == BS_OK && r < j->rows; r++, to += j->d) {
-        double u = ((double)r + 0.5) * (double)j->length / (double)j->rows - 0.5;
-        u = u < 0 ? 0 : u;
-        int64_t low = (int64_t)floor(u);
-        low = low > j->length - 1 ? j->length - 1 : low;
-        const int64_t high = low < j->length - 1 ? low + 1 : low;
-        const double t = j->length == j->rows ? 0 : u - (double)low;
-        const float *a = plain + (j->length == j->rows ? r : low) * j->d, *b = plain + high * j->d;
-        for (int i = 0; i < j->d; i++)
-            to[i] = t > 0 ? (float)((1 - t) * (double)a[i] + t * (double)b[i]) : a[i];
-    }
+    if (rc == BS_OK)
+        bs__relative_resample(plain, j->length, j->rows, j->d, dst);
     free(plain);
     return rc;
 }

@@ -16,6 +16,8 @@
 #include "kernels/cpu/body_exp.h"
 #include "kernels/cpu/body_scan.h"
 #include "kernels/cpu/body_conv1d.h"
+#include "kernels/cpu/body_transpose.h"
+#include "kernels/cpu/body_scan_grad.h"
 
 #define ELEM        float
 #define LOAD(p)     load_f32(p)
@@ -62,6 +64,8 @@ static const struct bs__simd table = {
     .patches = patches,
     .conv1d = conv1d,
     .scan = scan,
+    .conv1d_grad = conv1d_grad,
+    .scan_grad = scan_grad,
     .transform_weights = transform_weights_f32,
     .transform_weights_bf16 = transform_weights_bf16,
     .exp2 = exp2_rows,

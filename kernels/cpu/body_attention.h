@@ -292,9 +292,22 @@ static void add_values(const struct attention_task *t, const struct attention_ch
 #undef STEP
 }
 
+static void store_lse(const struct attention_task *t, const struct attention_chunk *k)
+{
+    const struct bs__attention *c = t->c;
+    const float scale = 1.0f / sqrtf((float)c->d);
+    for (int q = 0; q < k->count; q++) {
+        const int64_t y = t->top + (k->first + q) / t->inside_w, x = t->left + (k->first + q) % t->inside_w;
+        c->lse[((t->sample * c->grid_h + y) * c->grid_w + x) * c->heads + t->head] =
+            k->largest[q] * scale + logf(k->sum[q]);
+    }
+}
+
 static void store_chunk(const struct attention_task *t, const struct attention_chunk *k)
 {
     const struct bs__attention *c = t->c;
+    if (c->lse)
+        store_lse(t, k);
     for (int v = 0; v < k->vectors; v++) {
         const vec inverse = 1.0f / load_f32(k->sum + v * L);
         for (int64_t i = 0; i < c->d; i += L) {

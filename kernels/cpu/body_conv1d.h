@@ -62,3 +62,26 @@ static void conv1d(const void *ctx, int64_t task, int worker)
         }
     }
 }
+
+/* Of the weights: every tap meets all tokens of the run before the next one. */
+static void conv1d_grad(const void *ctx, int64_t task, int worker)
+{
+    (void)worker;
+    const struct bs__conv1d_grad *c = ctx;
+    const int64_t sample = task / c->runs, blocks = (c->features + L - 1) / L;
+    const int64_t begin = task % c->runs * c->run;
+    const int64_t end = begin + c->run < c->length ? begin + c->run : c->length;
+    float *part = c->part + task * blocks * c->kernel * L;
+    for (int64_t block = 0; block < blocks; block++) {
+        const int live = c->features - block * L < L ? (int)(c->features - block * L) : L;
+        for (int k = 0; k < c->kernel; k++, part += L) {
+            const int64_t shift = c->reverse ? c->kernel - 1 - k : k + 1 - c->kernel;
+            vec sum = splat(0);
+            for (int64_t t = begin; t < end; t++)
+                if (t + shift >= 0 && t + shift < c->length)
+                    sum = fma_v(load_lanes(&c->gy, sample, t, block * L, live),
+                                load_lanes(&c->x, sample, t + shift, block * L, live), sum);
+            store_f32(part, sum);
+        }
+    }
+}

@@ -45,22 +45,18 @@ static bool reads_in_place(const struct bs__linear_kernel *kernel, const struct 
     return !kernel->pairs || (c->in % 2 == 0 && c->x.row % 2 == 0);
 }
 
-void bs__linear_plan(const struct bs__linear_kernel *kernel, struct bs__linear *c)
+/* Tasks of up to `most_rows` rows times `most_columns` output features. */
+static void plan(const struct bs__linear_kernel *kernel, int64_t most_rows, int64_t most_columns,
+                 struct bs__linear *c)
 {
-    /* 192 rows of 768 float32 take 576 KiB and a panel of weights 192 KiB of a second cache of 1 MiB; fewer rows bring the
-       weights through the third cache more often. */
-    enum { ROWS = 192, COLUMNS = 768 };
     const int64_t words = words_of(kernel, c->in), block = bs__linear_block(words, kernel->lanes);
-    const int64_t panels = panels_of(kernel, c->out), wanted = COLUMNS / kernel->panel;
+    const int64_t panels = panels_of(kernel, c->out),
+                  wanted = most_columns > kernel->panel ? most_columns / kernel->panel : 1;
     c->column_tasks = (int)((panels + wanted - 1) / wanted);
     c->panels_per_task = (int)((panels + c->column_tasks - 1) / c->column_tasks);
     c->column_tasks = (int)((panels + c->panels_per_task - 1) / c->panels_per_task);
-    /* Narrow products take more rows, so that handing out a task costs nothing beside it. */
-    int64_t rows = ROWS;
-    while (rows < 768 && rows * block * c->panels_per_task * kernel->panel < 1 << 23)
-        rows += ROWS;
-    c->row_tasks = (c->rows + rows - 1) / rows;
-    rows = (c->rows + c->row_tasks - 1) / c->row_tasks;
+    c->row_tasks = (c->rows + most_rows - 1) / most_rows;
+    const int64_t rows = (c->rows + c->row_tasks - 1) / c->row_tasks;
     c->rows_per_task = (rows + 11) / 12 * 12; /* a multiple of the rows of all kernels */
     c->row_tasks = (c->rows + c->rows_per_task - 1) / c->rows_per_task;
     c->direct = reads_in_place(kernel, c);
@@ -73,6 +69,33 @@ void bs__linear_plan(const struct bs__linear_kernel *kernel, struct bs__linear *
     if (kernel->bf16 && !kernel->pairs)
         floats += (size_t)(block * kernel->panel);
     c->scratch_floats = (floats + 15) / 16 * 16;
+}
+
+/* 192 rows of 768 float32 take 576 KiB and a panel of weights 192 KiB of a second cache of 1 MiB; fewer rows bring the
+   weights through the third cache more often. */
+enum { ROWS = 192, COLUMNS = 768 };
+
+void bs__linear_plan(const struct bs__linear_kernel *kernel, struct bs__linear *c)
+{
+    plan(kernel, ROWS, COLUMNS, c);
+    /* Narrow products take more rows, so that handing out a task costs nothing beside it. */
+    const int64_t block = bs__linear_block(words_of(kernel, c->in), kernel->lanes);
+    int64_t rows = ROWS;
+    while (rows < 768 && rows * block * c->panels_per_task * kernel->panel < 1 << 23)
+        rows += ROWS;
+    if (rows > ROWS)
+        plan(kernel, rows, COLUMNS, c);
+}
+
+void bs__linear_plan_tasks(const struct bs__linear_kernel *kernel, int64_t tasks, struct bs__linear *c)
+{
+    int64_t rows = ROWS, columns = COLUMNS;
+    bs__linear_plan(kernel, c);
+    while (c->tasks < tasks && rows > 24) {
+        plan(kernel, rows, columns, c);
+        rows /= 2;
+        columns /= 2;
+    }
 }
 
 size_t bs__linear_weight_bytes(const struct bs__linear_kernel *kernel, int in, int out)

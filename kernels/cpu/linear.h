@@ -41,6 +41,8 @@ struct bs__linear_kernel {
 /* fast_bf16: the processor multiplies bf16 pairs itself (struct bs__cpu has it); else bf16 is widened to float32. */
 const struct bs__linear_kernel *bs__linear_select(const struct bs__simd *simd, bool bf16, bool fast_bf16);
 void bs__linear_plan(const struct bs__linear_kernel *kernel, struct bs__linear *c);
+/* The same, with at least so many tasks where the product has as many: few rows with many input features. */
+void bs__linear_plan_tasks(const struct bs__linear_kernel *kernel, int64_t tasks, struct bs__linear *c);
 
 /* Packed weights: (panel of out, in, out in panel), or with pairs (panel, pair of in, out in panel, 2); zeros behind. */
 size_t bs__linear_weight_bytes(const struct bs__linear_kernel *kernel, int in, int out);

@@ -54,4 +54,47 @@ static inline struct bs__attention_layout bs__attention_layout(const struct bs__
     return at;
 }
 
+/* The same for the gradients: what all queries of a window share, then what belongs to one chunk of `width` queries. */
+struct bs__attention_grad_layout {
+    struct bs__attention_layout at; /* keys, values, positions, table, products and rows of it */
+    int64_t columns;                /* features in whole chunks of vectors: a row of gk and gv */
+    int64_t gk, gv, gtable;
+    int64_t query, gy;           /* (d, width) */
+    int64_t query_rows, gy_rows; /* (columns / width, width of queries, width of features) */
+    int64_t gq;                  /* (d rounded up to lanes, width) */
+    int64_t rel, grel;           /* (h + w, width) */
+    int64_t weights, slopes;     /* (keys, width): P and dS */
+    int64_t rows;                /* two rows of features */
+    int64_t total;
+};
+
+static inline struct bs__attention_grad_layout bs__attention_grad_layout(const struct bs__attention_grad *c,
+                                                                         int lanes, int64_t width)
+{
+    const struct bs__attention *f = &c->forward;
+    const int64_t keys = f->h * f->w, features = ((int64_t)f->d + lanes - 1) / lanes * lanes;
+    const int64_t tables = f->rel_h ? 2 * f->h - 1 + 2 * f->w - 1 : 0, longer = f->h > f->w ? f->h : f->w;
+    struct bs__attention_grad_layout k = {.at = {.words = f->d, .row = features}};
+    k.columns = ((int64_t)f->d + width - 1) / width * width;
+    k.at.values = k.at.keys + keys * features;
+    k.at.positions = k.at.values + keys * features;
+    k.at.table = k.at.positions + (2 * keys + 15) / 16 * 16;
+    k.at.products = k.at.table + tables * features;
+    k.gtable = k.at.products + (f->rel_h ? (2 * longer - 1) * width : 0);
+    k.gk = k.gtable + tables * features;
+    k.gv = k.gk + keys * k.columns;
+    k.query = k.gv + keys * k.columns;
+    k.gy = k.query + features * width;
+    k.query_rows = k.gy + features * width;
+    k.gy_rows = k.query_rows + k.columns * width;
+    k.gq = k.gy_rows + k.columns * width;
+    k.rel = k.gq + features * width;
+    k.grel = k.rel + (f->rel_h ? (f->h + f->w) * width : 0);
+    k.weights = k.grel + (f->rel_h ? (f->h + f->w) * width : 0);
+    k.slopes = k.weights + c->keys * width;
+    k.rows = k.slopes + c->keys * width;
+    k.total = (k.rows + 2 * features + 15) / 16 * 16;
+    return k;
+}
+
 #endif

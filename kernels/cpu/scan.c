@@ -40,6 +40,25 @@ static size_t rounded(size_t count)
     return (count + 15) / 16 * 16;
 }
 
+void bs__scan_grad_split(const struct bs__simd *simd, struct bs__scan_grad *c)
+{
+    const int64_t blocks = (c->features + simd->lanes - 1) / simd->lanes;
+    const size_t lanes = (size_t)simd->lanes, states = (size_t)c->states;
+    const size_t pieces = (size_t)((c->length + BS__SCAN_GRAD_PIECE - 1) / BS__SCAN_GRAD_PIECE);
+    c->vectors = 8;
+    while (c->vectors > 1 && c->n * ((blocks + c->vectors - 1) / c->vectors) < 8)
+        c->vectors--;
+    c->groups = (blocks + c->vectors - 1) / c->vectors;
+    /* states where pieces begin, the state's gradient and that of a for every block; decays, states and the sums for B and C
+       of one piece; ten vectors for each of its tokens */
+    c->scratch_floats = rounded(pieces * (size_t)c->vectors * states * lanes) +
+                        2 * rounded((size_t)c->vectors * states * lanes) +
+                        rounded(BS__SCAN_GRAD_PIECE * states * lanes) +
+                        rounded((BS__SCAN_GRAD_PIECE + 1) * states * lanes) +
+                        2 * rounded(BS__SCAN_GRAD_PIECE * states * lanes) +
+                        8 * rounded(BS__SCAN_GRAD_PIECE * lanes) + 2 * rounded((size_t)c->vectors * lanes);
+}
+
 size_t bs__scan_scratch(const struct bs__simd *simd, const struct bs__scan *c)
 {
     const size_t lanes = (size_t)simd->lanes, states = (size_t)c->states;

@@ -55,6 +55,42 @@ struct bs__scan {
     size_t scratch_floats; /* of one worker; bs__scan_scratch */
 };
 
+/* The gradient of the convolution's weights: gw[k] = sum over t of gy[t] x[t-K+1+k] (reverse: x[t+K-1-k]). A task is a run of
+   tokens of one sample, as the forward's; part (n * runs, packed M = K) waits to be merged in its order. */
+struct bs__conv1d_grad {
+    struct bs__rows x, gy;
+    int64_t n, length;
+    int features, kernel;
+    bool reverse;
+    float *part;
+    int64_t run, runs;
+};
+
+/* The gradients of one direction of a scan (selective_scan_grad.c has the formulas): the states at every 32nd token are
+   computed first and wait in scratch memory; then pieces of 32 tokens go by from the end, their states made again from there.
+   A task is some blocks of features of one sample. Float32 rows. What is summed over features or samples leaves as parts. */
+struct bs__scan_grad {
+    int64_t n, length;
+    int features, states;
+    bool reverse, softplus;
+    struct bs__rows u, delta, b, c, gy, z; /* z data NULL: no gate */
+    const float *a;                        /* packed; bs__scan_pack_a */
+    const float *delta_bias, *skip;        /* padded to whole blocks */
+    struct bs__rows gu, gdelta, gz;        /* data NULL: not wanted */
+    float *gb, *gc;                        /* (n, groups, length, states) */
+    float *ga;                             /* (n, packed M = states): sum of H dt e h, without the factor a */
+    float *gskip, *gbias;                  /* (n, padded features) */
+    int vectors;
+    int64_t groups;
+    float *scratch;
+    size_t scratch_floats; /* of one worker; bs__scan_grad_split */
+};
+
+#define BS__SCAN_GRAD_PIECE 32 /* tokens: their states and decays, 64 KiB, stay in the second cache */
+
+/* Sets vectors, groups (from the shapes alone) and scratch_floats. */
+void bs__scan_grad_split(const struct bs__simd *simd, struct bs__scan_grad *c);
+
 /* Sets run and runs, vectors and groups, fused: enough tasks for the threads, pieces long enough for the caches. */
 void bs__conv1d_split(struct bs__conv1d *c);
 void bs__scan_split(const struct bs__simd *simd, int threads, struct bs__scan *c);

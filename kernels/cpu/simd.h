@@ -135,7 +135,7 @@ struct bs__simd {
     int tile_group;  /* tiles multiplied at once: runs are multiples of it */
     struct bs__simd_type f32, bf16;
     bs__task_fn row_pass, patches;
-    bs__task_fn conv1d, scan; /* scan.h */
+    bs__task_fn conv1d, scan, conv1d_grad, scan_grad; /* scan.h */
     /* Transforms weights (in channels of one chunk, 9, out chunk) into (36, in, out chunk). */
     void (*transform_weights)(const float *weights, int in_blocks, float *dst);
     void (*transform_weights_bf16)(const uint16_t *weights, int in_blocks, float *dst);

@@ -8,68 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The operators that are computed here, but for inputs and parameters. */
-static bool is_conv(enum bs_op op)
-{
-    return op == BS_OP_CONV2D || op == BS_OP_CONV2D_GRAD_X || op == BS_OP_CONV2D_GRAD_W ||
-           op == BS_OP_CONV_TRANSPOSE2D;
-}
-
-static bool is_loops(enum bs_op op, enum bs__spread *spread)
-{
-    switch (op) {
-    case BS_OP_RELU:
-    case BS_OP_RELU_GRAD:
-    case BS_OP_SIGMOID:
-    case BS_OP_SIGMOID_GRAD:
-    case BS_OP_ADD:
-    case BS_OP_MUL:
-    case BS_OP_SCALE:
-        *spread = BS__SPREAD_ELEMENTS;
-        return true;
-    case BS_OP_INSTANCE_NORM:
-    case BS_OP_INSTANCE_NORM_GRAD:
-    case BS_OP_MAX_POOL2D:
-    case BS_OP_MAX_POOL2D_GRAD:
-    case BS_OP_RESIZE_BILINEAR:
-    case BS_OP_RESIZE_BILINEAR_GRAD:
-        *spread = BS__SPREAD_PLANES;
-        return true;
-    case BS_OP_SUM_TO_CHANNEL:
-        *spread = BS__SPREAD_CHANNELS;
-        return true;
-    case BS_OP_CONCAT:
-    case BS_OP_SLICE_CHANNEL:
-    case BS_OP_SLICE_GRAD:
-    case BS_OP_CROP:
-    case BS_OP_GROUP_NORM:
-    case BS_OP_GROUP_NORM_GRAD:
-    case BS_OP_BATCH_NORM:
-    case BS_OP_BATCH_NORM_GRAD:
-    case BS_OP_BATCH_NORM_TRAIN:
-    case BS_OP_BATCH_NORM_TRAIN_GRAD:
-    case BS_OP_BATCH_STATISTICS:
-    case BS_OP_DICE_LOSS:
-    case BS_OP_DICE_LOSS_GRAD:
-    case BS_OP_BCE_LOSS:
-    case BS_OP_BCE_LOSS_GRAD:
-    case BS_OP_MSE_LOSS:
-    case BS_OP_MSE_LOSS_GRAD:
-        *spread = BS__SPREAD_NONE;
-        return true;
-    default:
-        return false;
-    }
-}
-
 bool bs__is_training(const struct bs_graph *g)
 {
     for (bs_value v = 0; v < bs_graph_node_count(g); v++) {
         const struct bs_node *n = bs_graph_node(g, v);
         if (!bs_graph_is_live(g, v))
             continue;
-        /* everything behind the selective scan belongs to training, but for the slice that networks have, too */
-        if (n->op > BS_OP_SELECTIVE_SCAN && n->op != BS_OP_SLICE_CHANNEL)
+        if (bs__training_op(n->op)->only)
             return true;
         if ((n->op == BS_OP_CONV2D || n->op == BS_OP_CONV_TRANSPOSE2D) &&
             bs_graph_node(g, n->input[1])->op != BS_OP_PARAM)
@@ -165,6 +110,78 @@ static void use(struct plain *p, const struct bs__training_value *v, int step)
         p->program->buffer[v->buffer].last = step;
 }
 
+/* Value v comes out of the step as its result `which`. */
+static void make(struct plain *p, const struct bs_graph *g, bs_value v, int which)
+{
+    struct bs__training_step *s = &p->t->step[p->t->nstep];
+    s->value[which] = v;
+    p->t->value[v].shape = bs_graph_node(g, v)->shape;
+    p->t->value[v].buffer = new_buffer(p, bs_shape_count(&p->t->value[v].shape) * sizeof(float), p->t->nstep);
+}
+
+static bool same_inputs(const struct bs_node *a, const struct bs_node *b)
+{
+    return a->ninput == b->ninput && memcmp(a->input, b->input, (size_t)a->ninput * sizeof *a->input) == 0;
+}
+
+/* Attributes but for which. */
+static bool same_attributes(const struct bs_attr *a, const struct bs_attr *b)
+{
+    return a->heads == b->heads && a->out_h == b->out_h && a->out_w == b->out_w && a->kernel == b->kernel &&
+           a->groups == b->groups && a->reverse == b->reverse && a->softplus == b->softplus &&
+           !(a->eps < b->eps || a->eps > b->eps);
+}
+
+/* The results of a step: rules emit siblings next to each other, and lse somewhere behind its attention. */
+static void make_results(struct plain *p, const struct bs_graph *g, bs_value v)
+{
+    const struct bs_node *n = bs_graph_node(g, v), *other;
+    const int count = bs_graph_node_count(g);
+    if (!bs__training_op(n->op)->siblings) {
+        make(p, g, v, n->op == BS_OP_ATTENTION_LSE);
+        for (bs_value w = v + 1; n->op == BS_OP_ATTENTION && w < count; w++) {
+            other = bs_graph_node(g, w);
+            if (other->op == BS_OP_ATTENTION_LSE && bs_graph_is_live(g, w) && same_inputs(n, other) &&
+                same_attributes(&n->attr, &other->attr)) {
+                make(p, g, w, 1);
+                break;
+            }
+        }
+        return;
+    }
+    for (bs_value w = v; w < count; w++) {
+        other = bs_graph_node(g, w);
+        if (other->op != n->op || !same_inputs(n, other) || !same_attributes(&n->attr, &other->attr))
+            break;
+        if (bs_graph_is_live(g, w) && p->t->step[p->t->nstep].value[other->attr.which] < 0)
+            make(p, g, w, other->attr.which);
+    }
+}
+
+static bs_status prepare(struct plain *p, const struct bs_graph *g, const struct bs_node *n,
+                         struct bs__training_step *s, struct bs_err *err)
+{
+    const struct bs__training_op *how = bs__training_op(n->op);
+    struct bs__training_call c = {.cpu = p->cpu, .step = s};
+    char shape[BS_SHAPE_TEXT];
+    if (!how->run)
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "the CPU backend has no %s in training (value of shape %s); \"ref\" has",
+                       bs_op_def(n->op)->name, bs_shape_text(&n->shape, shape, sizeof shape));
+    if (how->conv)
+        return make_conv(p, g, n, s, err);
+    for (int i = 0; i < BS_MAX_INPUTS; i++) {
+        if (i < s->ninput)
+            c.in[i].shape = p->t->value[s->input[i]].shape;
+        if (s->value[i] >= 0)
+            c.out[i].shape = p->t->value[s->value[i]].shape;
+    }
+    const size_t bytes = how->scratch ? how->scratch(&c) : 0;
+    if (bytes > 0)
+        s->scratch = new_buffer(p, bytes, p->t->nstep);
+    return BS_OK;
+}
+
 static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v, int host, struct bs_err *err)
 {
     const struct bs_node *n = bs_graph_node(g, v);
@@ -175,28 +192,23 @@ static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v,
                                     .op = n->op,
                                     .attr = n->attr,
                                     .ninput = n->ninput,
-                                    .value = v,
                                     .host = host,
                                     .scratch = BS__NO_BUFFER};
     bs_status rc = BS_OK;
-    if (is_conv(n->op)) {
-        s->kind = BS__TRAINING_CONV;
-        rc = make_conv(p, g, n, s, err);
-    } else if (n->op != BS_OP_INPUT) {
-        s->kind = BS__TRAINING_LOOPS;
-        if (!is_loops(n->op, &s->spread))
-            rc = BS_FAIL(err, BS_EUNSUPPORTED,
-                         "the CPU backend has no %s in training (value of shape %s); \"ref\" has",
-                         bs_op_def(n->op)->name, bs_shape_text(&n->shape, shape, sizeof shape));
-    }
-    snprintf(s->text, sizeof s->text, "%s%s%s -> %s", n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name,
-             s->conv ? " " : "", s->conv ? bs__dnnl_grad_algorithm(s->conv) : "",
-             bs_shape_text(&n->shape, shape, sizeof shape));
+    for (int i = 0; i < BS_MAX_INPUTS; i++)
+        s->value[i] = -1;
     for (int i = 0; i < n->ninput; i++) {
         s->input[i] = n->input[i];
         use(p, &t->value[n->input[i]], t->nstep);
     }
-    t->value[v].buffer = new_buffer(p, bs_shape_count(&n->shape) * sizeof(float), t->nstep);
+    make_results(p, g, v);
+    if (n->op != BS_OP_INPUT) {
+        s->kind = BS__TRAINING_OPERATOR;
+        rc = prepare(p, g, n, s, err);
+    }
+    snprintf(s->text, sizeof s->text, "%s%s%s -> %s", n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name,
+             s->conv ? " " : "", s->conv ? bs__dnnl_grad_algorithm(s->conv) : "",
+             bs_shape_text(&n->shape, shape, sizeof shape));
     t->nstep++; /* also after a failure: what the step owns is destroyed with the others */
     return rc;
 }
@@ -208,16 +220,16 @@ static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_
     for (bs_value v = 0; v < bs_graph_node_count(g) && rc == BS_OK; v++) {
         const struct bs_node *n = bs_graph_node(g, v);
         struct bs__training_value *value = &p->t->value[v];
-        *value = (struct bs__training_value){.shape = n->shape, .buffer = BS__NO_BUFFER};
         const int this_host = n->op == BS_OP_INPUT ? host++ : -1;
-        if (!bs_graph_is_live(g, v))
+        if (!bs_graph_is_live(g, v) || value->buffer != BS__NO_BUFFER) /* made together with another */
             continue;
+        value->shape = n->shape;
         rc = n->op == BS_OP_PARAM ? bind_param(p, n, value, err) : add_step(p, g, v, this_host, err);
     }
     for (int i = 0; i < bs_graph_output_count(g) && rc == BS_OK; i++) {
         const bs_value v = bs_graph_output_value(g, i);
         struct bs__training_step *s = &p->t->step[p->t->nstep];
-        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE, .value = v, .host = i, .text = "store"};
+        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE, .value = {v}, .host = i, .text = "store"};
         use(p, &p->t->value[v], p->t->nstep++);
     }
     return rc;
@@ -234,6 +246,8 @@ bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, stru
         !(p.t->step = calloc(nstep, sizeof *p.t->step)) ||
         !(program->buffer = calloc(2 * nnode + 1, sizeof *program->buffer)))
         return BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %zu operators", nnode);
+    for (size_t v = 0; v < nnode; v++)
+        p.t->value[v].buffer = BS__NO_BUFFER;
     bs__parallel_set_threads(cpu->threads); /* oneDNN decides how sums are split when a primitive is made */
     bs_status rc = add_steps(&p, g, err);
     program->nstep = p.t->nstep;

@@ -1,27 +1,21 @@
 /* Graphs of training on the CPU. Weights change from run to run and every value is read again by the backward, so nothing is
-   packed ahead or fused away: values are dense C-order float32, one step an operator. Convolutions and their gradients are
-   oneDNN's (onednn_grad.h); operators over planes and elements are the reference's loops, spread over threads by planes or
-   ranges, which are the same whatever the number of threads. Executor thread only. */
+   packed ahead or fused away: values are dense C-order float32, one step an operator (siblings, the backward operators over
+   the same inputs, are one step). training_table.c says how each operator is computed: convolutions by oneDNN
+   (training_conv.c), those of tokens by the own kernels (training_rows.c, _linear.c, _attention.c, _mixer.c), what only moves
+   numbers by copies (training_copy.c), the rest by the reference's loops over planes (training_steps.c). What a task takes
+   depends on shapes only, whatever the number of threads. Executor thread only. */
 #ifndef BS_KERNELS_CPU_TRAINING_H
 #define BS_KERNELS_CPU_TRAINING_H
 
 #include "kernels/cpu/onednn_grad.h"
 #include "kernels/cpu/program.h"
 
-/* Is it such a graph: has it backward operators or losses, or weights that are not parameters? */
+/* Is it such a graph: has it operators of training, or weights that are not parameters? */
 bool bs__is_training(const struct bs_graph *g);
 
 /* BS_EUNSUPPORTED names an operator that is not among them. */
 bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, struct bs_params *params,
                              struct bs_program *program, struct bs_err *err) BS_NODISCARD;
-
-/* How the reference's loops of an operator are spread over threads. */
-enum bs__spread {
-    BS__SPREAD_NONE,     /* one task */
-    BS__SPREAD_ELEMENTS, /* ranges of all values alike */
-    BS__SPREAD_PLANES,   /* sample and channel by themselves */
-    BS__SPREAD_CHANNELS, /* sum_to_channel */
-};
 
 struct bs__training_value {
     struct bs_shape shape;
@@ -29,7 +23,7 @@ struct bs__training_value {
     const float *param; /* NULL: not a parameter */
 };
 
-enum bs__training_kind { BS__TRAINING_LOAD, BS__TRAINING_STORE, BS__TRAINING_LOOPS, BS__TRAINING_CONV };
+enum bs__training_kind { BS__TRAINING_LOAD, BS__TRAINING_STORE, BS__TRAINING_OPERATOR };
 
 struct bs__training_step {
     enum bs__training_kind kind;
@@ -37,9 +31,10 @@ struct bs__training_step {
     struct bs_attr attr;
     int ninput;
     int input[BS_MAX_INPUTS];
-    int value; /* what the step makes, or STORE hands out */
-    int host;  /* LOAD, STORE: index of the input or output */
-    enum bs__spread spread;
+    /* What the step makes, or STORE hands out: [0]; of siblings, by their attribute which; of attention, the result and its
+       lse. Below 0: not wanted. */
+    int value[BS_MAX_INPUTS];
+    int host; /* LOAD, STORE: index of the input or output */
     struct bs__dnnl_grad *conv;
     int scratch; /* buffer */
     char text[112];
@@ -51,6 +46,25 @@ struct bs__training {
     struct bs__training_step *step;
     int nstep;
 };
+
+/* One operator with its values. While a graph is lowered they have shapes and no data. */
+struct bs__training_call {
+    const struct bs__cpu *cpu;
+    const struct bs__training_step *step;
+    struct bs_tensor in[BS_MAX_INPUTS];
+    struct bs_tensor out[BS_MAX_INPUTS]; /* as the step's value; not wanted: data NULL and no dimensions */
+    void *scratch;                       /* as many bytes as asked for, 64-byte aligned */
+};
+
+/* How an operator is computed (training_table.c). */
+struct bs__training_op {
+    bs_status (*run)(const struct bs__training_call *c, struct bs_err *err); /* NULL: not here */
+    size_t (*scratch)(const struct bs__training_call *c);                    /* bytes; NULL: none */
+    bool conv;                                                               /* has a primitive of oneDNN */
+    bool siblings; /* which selects one of several results over the same inputs */
+    bool only;     /* graphs that only predict have no such operator */
+};
+const struct bs__training_op *bs__training_op(enum bs_op op);
 
 bs_status bs__training_run_step(const struct bs__cpu *cpu, const struct bs_program *program,
                                 const struct bs__training *t, int step, const struct bs_run *run,

@@ -5,37 +5,10 @@
    The gradient of x is gy. The gradient of a row of p is the sum, over samples and tokens, of gy times the weight with
    which the row entered that token. */
 #include "kernels/ops/ops_internal.h"
+#include "kernels/ops/position_internal.h"
 
 #include <inttypes.h>
 #include <math.h>
-
-/* The table's grid, and which of its rows belongs to the class token (-1: none). */
-struct table {
-    int64_t h, w, class_row;
-};
-
-static int64_t square_root(int64_t v)
-{
-    int64_t side = (int64_t)sqrt((double)v);
-    while (side * side > v)
-        side--;
-    while ((side + 1) * (side + 1) <= v)
-        side++;
-    return side;
-}
-
-static struct table table_of(const struct bs_attr *attr, const struct bs_shape *p)
-{
-    if (p->ndim == 4)
-        return (struct table){p->dim[1], p->dim[2], -1};
-    int64_t rows = p->dim[1] - (attr->start >= 0), side = square_root(rows);
-    return (struct table){side, side, attr->start <= 0 ? attr->start : rows / 2};
-}
-
-static bool added_as_it_is(const struct bs_shape *x, const struct bs_shape *p)
-{
-    return p->ndim == 3 && p->dim[1] == x->dim[1];
-}
 
 static bs_status need_grid(const char *op, const struct bs_attr *attr, const struct bs_shape *x,
                            struct bs_err *err)
@@ -73,9 +46,9 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
     if (p->ndim == 4 && attr->start >= 0)
         return BS_FAIL(err, BS_EINVAL, "%s: position %s has no row for class token %" PRId64 " of input %s",
                        op, bs_shape_text(p, b, sizeof b), attr->start, bs_shape_text(x, a, sizeof a));
-    if (p->ndim == 4 || added_as_it_is(x, p))
+    if (p->ndim == 4 || bs__position_as_it_is(x, p))
         return BS_OK;
-    struct table t = table_of(attr, p);
+    struct bs__position_table t = bs__position_table(attr, p);
     int64_t rows = p->dim[1] - (attr->start >= 0), middle = attr->out_h * attr->out_w / 2;
     if (rows < 1 || t.h * t.w != rows)
         return BS_FAIL(err, BS_EINVAL,
@@ -90,32 +63,15 @@ static bs_status infer(const struct bs_attr *attr, const struct bs_shape *in, in
     return BS_OK;
 }
 
-/* Where output pixel i of `out` lies among the `in` pixels: the first of four neighbours and their weights. */
-static int64_t cubic(int64_t i, int64_t in, int64_t out, double weight[4])
-{
-    static const double a = -0.75;
-    double at = (double)in / (double)out * ((double)i + 0.5) - 0.5, first = floor(at);
-    for (int k = 0; k < 4; k++) {
-        double d = fabs(at - (first - 1 + k));
-        weight[k] = d <= 1 ? ((a + 2) * d - (a + 3)) * d * d + 1 : (((d - 5) * d + 8) * d - 4) * a;
-    }
-    return (int64_t)first - 1;
-}
-
-static int64_t clamp(int64_t v, int64_t length)
-{
-    return v < 0 ? 0 : (v >= length ? length - 1 : v);
-}
-
 /* One feature of the resampled table at row i, column j of the tokens' grid; p points at that feature of row 0. */
-static double resampled(const struct bs_attr *attr, const struct table *t, const float *p, int64_t features,
-                        int64_t i, int64_t j)
+static double resampled(const struct bs_attr *attr, const struct bs__position_table *t, const float *p,
+                        int64_t features, int64_t i, int64_t j)
 {
     double down[4], right[4], sum = 0;
-    int64_t top = cubic(i, t->h, attr->out_h, down), left = cubic(j, t->w, attr->out_w, right);
+    int64_t top = bs__cubic(i, t->h, attr->out_h, down), left = bs__cubic(j, t->w, attr->out_w, right);
     for (int r = 0; r < 4; r++)
         for (int c = 0; c < 4; c++) {
-            int64_t row = clamp(top + r, t->h) * t->w + clamp(left + c, t->w);
+            int64_t row = bs__clamp(top + r, t->h) * t->w + bs__clamp(left + c, t->w);
             if (t->class_row >= 0 && row >= t->class_row)
                 row++;
             sum += down[r] * right[c] * (double)p[row * features];
@@ -130,8 +86,8 @@ static void reference(const struct bs_attr *attr, const struct bs_tensor *in, in
     const float *x = in[0].data, *p = in[1].data;
     float *y = out->data;
     const int64_t batch = out->shape.dim[0], tokens = out->shape.dim[1], features = out->shape.dim[2];
-    const bool as_it_is = added_as_it_is(&in[0].shape, &in[1].shape);
-    const struct table t = table_of(attr, &in[1].shape);
+    const bool as_it_is = bs__position_as_it_is(&in[0].shape, &in[1].shape);
+    const struct bs__position_table t = bs__position_table(attr, &in[1].shape);
     for (int64_t token = 0; token < tokens; token++) {
         int64_t place = token - (attr->start >= 0 && token > attr->start);
         for (int64_t f = 0; f < features; f++) {
@@ -185,16 +141,16 @@ static bs_status infer_grad(const struct bs_attr *attr, const struct bs_shape *i
 static double share(int64_t of, int64_t i, int64_t in, int64_t out)
 {
     double weight[4], sum = 0;
-    const int64_t first = cubic(i, in, out, weight);
+    const int64_t first = bs__cubic(i, in, out, weight);
     for (int k = 0; k < 4; k++)
-        if (clamp(first + k, in) == of)
+        if (bs__clamp(first + k, in) == of)
             sum += weight[k];
     return sum;
 }
 
 /* How much row `row` of the table counts in token `token`. */
-static double counts(const struct bs_attr *attr, const struct table *t, bool as_it_is, int64_t row,
-                     int64_t token)
+static double counts(const struct bs_attr *attr, const struct bs__position_table *t, bool as_it_is,
+                     int64_t row, int64_t token)
 {
     const bool class_row = row == t->class_row, class_token = token == attr->start;
     if (as_it_is)
@@ -215,8 +171,8 @@ static void reference_grad(const struct bs_attr *attr, const struct bs_tensor *i
     (void)ninput;
     const int64_t batch = in[0].shape.dim[0], tokens = in[0].shape.dim[1], features = in[0].shape.dim[2];
     const int64_t rows = (int64_t)bs_shape_count(&out->shape) / features;
-    const bool as_it_is = added_as_it_is(&in[0].shape, &out->shape);
-    const struct table t = table_of(attr, &out->shape);
+    const bool as_it_is = bs__position_as_it_is(&in[0].shape, &out->shape);
+    const struct bs__position_table t = bs__position_table(attr, &out->shape);
     const float *gy = in[0].data;
     float *gp = out->data;
     for (int64_t row = 0; row < rows; row++)

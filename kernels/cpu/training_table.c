@@ -1,0 +1,83 @@
+/* How each operator is computed in graphs of training; see training.h. One line an operator. */
+#include "kernels/cpu/training_operators.h"
+
+#define OP(name)           .run = bs__train_##name
+#define WITH_SCRATCH(name) .run = bs__train_##name, .scratch = bs__train_##name##_scratch
+#define ONLY               .only = true
+#define SIBLINGS           .siblings = true
+
+const struct bs__training_op *bs__training_op(enum bs_op op)
+{
+    static const struct bs__training_op table[BS_OP_COUNT] = {
+        [BS_OP_CONV2D] = {OP(conv), .conv = true},
+        [BS_OP_CONV_TRANSPOSE2D] = {OP(conv), .conv = true},
+        [BS_OP_CONV2D_GRAD_X] = {OP(conv), .conv = true, ONLY},
+        [BS_OP_CONV2D_GRAD_W] = {OP(conv), .conv = true, ONLY},
+
+        [BS_OP_RELU] = {OP(elements)},
+        [BS_OP_RELU_GRAD] = {OP(elements), ONLY},
+        [BS_OP_SIGMOID] = {OP(elements)},
+        [BS_OP_SIGMOID_GRAD] = {OP(elements), ONLY},
+        [BS_OP_GELU] = {OP(elements)},
+        [BS_OP_GELU_GRAD] = {OP(elements), ONLY},
+        [BS_OP_SILU] = {OP(elements)},
+        [BS_OP_SILU_GRAD] = {OP(elements), ONLY},
+        [BS_OP_ADD] = {OP(elements)},
+        [BS_OP_MUL] = {OP(elements)},
+        [BS_OP_SCALE] = {OP(elements)},
+
+        [BS_OP_INSTANCE_NORM] = {OP(planes)},
+        [BS_OP_INSTANCE_NORM_GRAD] = {OP(planes), ONLY},
+        [BS_OP_MAX_POOL2D] = {OP(planes)},
+        [BS_OP_MAX_POOL2D_GRAD] = {OP(planes), ONLY},
+        [BS_OP_RESIZE_BILINEAR] = {OP(planes)},
+        [BS_OP_RESIZE_BILINEAR_GRAD] = {OP(planes), ONLY},
+        [BS_OP_CROP] = {OP(planes), ONLY},
+        [BS_OP_SUM_TO_CHANNEL] = {OP(channels), ONLY},
+
+        [BS_OP_CONCAT] = {OP(copy)},
+        [BS_OP_SLICE_CHANNEL] = {OP(copy)},
+        [BS_OP_SLICE_LAST] = {OP(copy)},
+        [BS_OP_SLICE_TOKENS] = {OP(copy)},
+        [BS_OP_SLICE_GRAD] = {OP(copy), ONLY},
+        [BS_OP_INSERT_TOKEN] = {OP(copy)},
+        [BS_OP_INSERT_TOKEN_GRAD] = {OP(insert_grad), ONLY},
+        [BS_OP_TOKENS_FROM_IMAGE] = {OP(transpose)},
+        [BS_OP_IMAGE_FROM_TOKENS] = {OP(transpose)},
+
+        [BS_OP_LINEAR] = {WITH_SCRATCH(linear)},
+        [BS_OP_LINEAR_GRAD_X] = {WITH_SCRATCH(linear), ONLY},
+        [BS_OP_LINEAR_GRAD_W] = {WITH_SCRATCH(linear), ONLY},
+        [BS_OP_SUM_TO_FEATURE] = {WITH_SCRATCH(sum_rows), ONLY},
+        [BS_OP_LAYER_NORM] = {OP(norm)},
+        [BS_OP_LAYER_NORM_GRAD] = {WITH_SCRATCH(norm_grad), ONLY, SIBLINGS},
+        [BS_OP_RMS_NORM] = {OP(norm)},
+        [BS_OP_RMS_NORM_GRAD] = {WITH_SCRATCH(norm_grad), ONLY, SIBLINGS},
+        [BS_OP_ADD_POSITION] = {OP(position)},
+        [BS_OP_ADD_POSITION_GRAD] = {WITH_SCRATCH(position_grad), ONLY},
+        [BS_OP_ATTENTION] = {WITH_SCRATCH(attention)},
+        [BS_OP_ATTENTION_LSE] = {WITH_SCRATCH(attention), ONLY},
+        [BS_OP_ATTENTION_GRAD] = {WITH_SCRATCH(attention_grad), ONLY, SIBLINGS},
+        [BS_OP_ROTARY] = {OP(rotary)},
+        [BS_OP_ROTARY_GRAD] = {OP(rotary), ONLY},
+        [BS_OP_CAUSAL_CONV1D] = {WITH_SCRATCH(conv1d)},
+        [BS_OP_CAUSAL_CONV1D_GRAD_W] = {WITH_SCRATCH(conv1d_grad), ONLY},
+        [BS_OP_SELECTIVE_SCAN] = {WITH_SCRATCH(scan)},
+        [BS_OP_SELECTIVE_SCAN_GRAD] = {WITH_SCRATCH(scan_grad), ONLY, SIBLINGS},
+
+        [BS_OP_GROUP_NORM] = {OP(whole)},
+        [BS_OP_GROUP_NORM_GRAD] = {OP(whole), ONLY, SIBLINGS},
+        [BS_OP_BATCH_NORM] = {OP(whole)},
+        [BS_OP_BATCH_NORM_GRAD] = {OP(whole), ONLY, SIBLINGS},
+        [BS_OP_BATCH_NORM_TRAIN] = {OP(whole), ONLY},
+        [BS_OP_BATCH_NORM_TRAIN_GRAD] = {OP(whole), ONLY, SIBLINGS},
+        [BS_OP_BATCH_STATISTICS] = {OP(whole), ONLY},
+        [BS_OP_DICE_LOSS] = {OP(whole), ONLY},
+        [BS_OP_DICE_LOSS_GRAD] = {OP(whole), ONLY},
+        [BS_OP_BCE_LOSS] = {OP(whole), ONLY},
+        [BS_OP_BCE_LOSS_GRAD] = {OP(whole), ONLY},
+        [BS_OP_MSE_LOSS] = {OP(whole), ONLY},
+        [BS_OP_MSE_LOSS_GRAD] = {OP(whole), ONLY},
+    };
+    return &table[op];
+}
