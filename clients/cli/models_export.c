@@ -11,24 +11,30 @@
 
 #include "kernels/base/atomic_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 static const struct {
     const char *name;
     enum bs_export_format format; /* not of the first, which is copied as it is */
-} formats[] = {{"safetensors", 0}, {"pt", BS_EXPORT_TRAINER}, {"state-dict", BS_EXPORT_STATE_DICT}};
+} formats[] = {{"safetensors", 0},
+               {"pt", BS_EXPORT_TRAINER},
+               {"state-dict", BS_EXPORT_STATE_DICT},
+               {"onnx", BS_EXPORT_ONNX}};
 #define FORMATS (sizeof formats / sizeof *formats)
 
-enum { OPT_FORMAT = 0x680, OPT_OVERWRITE };
+enum { OPT_FORMAT = 0x680, OPT_OVERWRITE, OPT_EXTERNAL_DATA };
 
 const struct argp_option bs__models_export_options[] = {
     {"output", 'o', "FILE", 0, "the file to write", 10},
-    {"format", OPT_FORMAT, "safetensors|pt|state-dict", 0,
+    {"format", OPT_FORMAT, "safetensors|pt|state-dict|onnx", 0,
      "safetensors: the model file as it is (default); pt: a checkpoint of torch_em's trainer; state-dict: "
      "the same weights for "
-     "torch.load alone",
+     "torch.load alone; onnx: for ONNX Runtime and others",
      10},
+    {"external-data", OPT_EXTERNAL_DATA, NULL, 0,
+     "onnx: weights in a file of their own, FILE.data (they always are above 1 GB)", 10},
     {"overwrite", OPT_OVERWRITE, NULL, 0, "replace FILE if it is there", 10},
     {0}};
 
@@ -49,7 +55,10 @@ error_t bs__models_export_option(int key, char *arg, struct argp_state *state, s
     case OPT_FORMAT:
         o->format = arg;
         if (format_of(arg) == FORMATS)
-            argp_error(state, "--format %s is none of safetensors, pt and state-dict", arg);
+            argp_error(state, "--format %s is none of safetensors, pt, state-dict and onnx", arg);
+        return 0;
+    case OPT_EXTERNAL_DATA:
+        o->package.external_data = true;
         return 0;
     case OPT_OVERWRITE:
         o->overwrite = true;
@@ -70,18 +79,31 @@ static void on_received(void *ctx, uint64_t done, uint64_t total)
     bs__progress_set(r->progress, &r->item, total ? (double)done / (double)total : 1);
 }
 
-static bs_status check_output(const struct bs__models_export *o, struct bs_err *err)
+static bs_status check_path(const char *path, bool overwrite, struct bs_err *err)
 {
     struct stat st;
-    if (!o->out)
-        return BS_FAIL(err, BS_EINVAL, "where does the file go? give -o FILE");
-    if (stat(o->out, &st) != 0)
+    if (stat(path, &st) != 0)
         return BS_OK;
     if (!S_ISREG(st.st_mode))
-        return BS_FAIL(err, BS_EINVAL, "%s is not a regular file", o->out);
-    if (!o->overwrite)
-        return BS_FAIL(err, BS_EEXIST, "%s exists; --overwrite replaces it", o->out);
+        return BS_FAIL(err, BS_EINVAL, "%s is not a regular file", path);
+    if (!overwrite)
+        return BS_FAIL(err, BS_EEXIST, "%s exists; --overwrite replaces it", path);
     return BS_OK;
+}
+
+static bs_status check_output(const struct bs__models_export *o, size_t format, struct bs_err *err)
+{
+    char *data = NULL;
+    if (!o->out)
+        return BS_FAIL(err, BS_EINVAL, "where does the file go? give -o FILE");
+    bs_status rc = check_path(o->out, o->overwrite, err);
+    if (rc != BS_OK || formats[format].format != BS_EXPORT_ONNX)
+        return rc;
+    if (asprintf(&data, "%s.data", o->out) < 0)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a name");
+    rc = check_path(data, o->overwrite, err);
+    free(data);
+    return rc;
 }
 
 static void report(const struct bs__cli *cli, const Bioseg__V1__Model *model,
@@ -109,7 +131,7 @@ int bs__models_export_run(struct bs__cli *cli, struct bs__rpc_client *client, co
     struct bs_err err = {0};
     const size_t format = o->format ? format_of(o->format) : 0;
     int code = BS__EXIT_OK;
-    bs_status rc = check_output(o, &err);
+    bs_status rc = check_output(o, format, &err);
     if (rc == BS_OK)
         rc = bs__model_ref_parse(text, name, &ref, &err);
     if (rc != BS_OK) {

@@ -15,11 +15,17 @@ enum bs_export_format {
        iteration and epoch are 0, the optimizer has no state. Nothing but PyTorch's tensors and plain Python values is pickled,
        except the class of transposed upsampling in a U-Net that has it. */
     BS_EXPORT_TRAINER,
+    /* ONNX, operator set 17: "input" to "output", after the final activation. A U-Net takes any batch, height and width that are
+       multiples of its divisor, standardised; UNETR one image of its encoder's size, with SAM's statistics (if it uses them)
+       inside. Weights of more than 1 GB go to a file of their own, `out` with ".data" behind it, which must stay beside it.
+       ViM-UNet: BS_EUNSUPPORTED, ONNX has no selective scan. */
+    BS_EXPORT_ONNX,
 };
 
 /* What a model file does not know. */
 struct bs_export_options {
     const char *licence; /* NULL: what the model file says */
+    bool external_data;  /* of ONNX: weights in a file of their own, however few */
 };
 
 bs_status bs_export(enum bs_export_format format, const char *model, const char *out,

@@ -132,16 +132,16 @@ static bs_status write(const struct bs__export_source *s, int fd,
     return rc;
 }
 
-bs_status bs__write_state_dict(const struct bs__export_source *s, int fd,
+bs_status bs__write_state_dict(const struct bs__export_source *s, const struct bs__export_target *target,
                                const struct bs_export_options *options, struct bs_err *err)
 {
     (void)options;
-    return write(s, fd, pickle_state, err);
+    return write(s, target->fd, pickle_state, err);
 }
 
-bs_status bs__write_trainer(const struct bs__export_source *s, int fd,
+bs_status bs__write_trainer(const struct bs__export_source *s, const struct bs__export_target *target,
                             const struct bs_export_options *options, struct bs_err *err)
 {
     (void)options;
-    return write(s, fd, pickle_trainer, err);
+    return write(s, target->fd, pickle_trainer, err);
 }

@@ -7,10 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAM_CHANNELS 3
-/* Of SAM's training images, red, green, blue, on a scale of 0 to 255. */
-static const double sam_mean[SAM_CHANNELS] = {123.675, 116.28, 103.53};
-static const double sam_std[SAM_CHANNELS] = {58.395, 57.12, 57.375};
+const double bs_sam_mean[BS_SAM_CHANNELS] = {123.675, 116.28, 103.53};
+const double bs_sam_std[BS_SAM_CHANNELS] = {58.395, 57.12, 57.375};
 
 /* out[i] = sum of weight[first .. first + count) times in[start ..]. */
 struct tap {
@@ -180,7 +178,7 @@ void bs_encoder_input_fill(struct bs_encoder_input *e, const float *image, int i
     const struct bs_encoder_input_options *o = &e->options;
     const size_t plane = (size_t)(e->h * e->w), net = (size_t)(o->net_h * o->net_w);
     BS_ASSERT(image_channels == 1 || image_channels == channels);
-    BS_ASSERT(!o->sam_statistics || channels == SAM_CHANNELS);
+    BS_ASSERT(!o->sam_statistics || channels == BS_SAM_CHANNELS);
     memset(out, 0, (size_t)channels * net * sizeof *out);
     for (int c = 0; c < channels; c++) {
         float *to = out + (size_t)c * net;
@@ -188,7 +186,8 @@ void bs_encoder_input_fill(struct bs_encoder_input *e, const float *image, int i
             memcpy(to, out, net * sizeof *to);
         else
             resample(&e->y, &e->x, image + (image_channels == 1 ? 0 : (size_t)c * plane), e->w, to, o->net_w,
-                     o->sam_statistics ? sam_mean[c] : 0, o->sam_statistics ? sam_std[c] : 1, e->scratch);
+                     o->sam_statistics ? bs_sam_mean[c] : 0, o->sam_statistics ? bs_sam_std[c] : 1,
+                     e->scratch);
     }
 }
 

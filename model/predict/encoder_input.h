@@ -17,6 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of SAM's training images, red, green, blue, on a scale of 0 to 255. */
+#define BS_SAM_CHANNELS 3
+extern const double bs_sam_mean[BS_SAM_CHANNELS], bs_sam_std[BS_SAM_CHANNELS];
+
 struct bs_encoder_input_options {
     int64_t net_h, net_w; /* what the network takes */
     bool resize;          /* longest side to the network's side; then net_h equals net_w */

@@ -24,5 +24,5 @@ if [ ! -e "$venv/complete" ]; then
     "$venv/bin/pip" install -q --disable-pip-version-check --no-deps 'torch_em>=0.10' 'segment-anything==1.0'
     touch "$venv/complete"
 fi
-export BS_BUILD=$build PYTHONPATH=tests/e2e PYTHONDONTWRITEBYTECODE=1
+export BS_BUILD=$build PYTHONPATH=tests/e2e:tests/bench PYTHONDONTWRITEBYTECODE=1
 exec "$venv/bin/python" -m pytest -q -p no:cacheprovider "${@:-tests/exports}"
