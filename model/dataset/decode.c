@@ -68,6 +68,11 @@ bool bs__pair_needs_prediction(const struct bs_manifest_pair *pair)
     return pair->prediction.name && !pair->done;
 }
 
+bool bs__pair_is_partial(const struct bs_manifest *m, const struct bs_manifest_pair *pair)
+{
+    return m->has_ignore_label || pair->nignore || pair->nonly || bs__pair_needs_prediction(pair);
+}
+
 /* The plane of one file, of which the size must be that of the pair (0: it decides). */
 static bs_status find_plane(const struct bs_image *image, int64_t index, int channel, struct bs__pair_data *d,
                             struct bs_plane *out, struct bs_err *err)
@@ -109,8 +114,7 @@ bs_status bs__pair_data_labels(const struct bs_manifest *m, const struct bs_mani
                                const struct bs_image *from, struct bs__pair_data *d, struct bs_err *err)
 {
     struct bs_plane plane;
-    const bool partial =
-        m->has_ignore_label || pair->nignore || pair->nonly || bs__pair_needs_prediction(pair);
+    const bool partial = bs__pair_is_partial(m, pair);
     bs_status rc = find_plane(from, pair->labels_plane, BS_PLANE_CHANNEL_ANY, d, &plane, err);
     if (rc != BS_OK)
         return rc;

@@ -50,6 +50,8 @@ bs_status bs__pair_data_make(const struct bs_manifest *m, const struct bs_manife
                              const struct bs__pair_images *from, struct bs__pair_data *out,
                              struct bs_err *err) BS_NODISCARD;
 
+/* May pixels of the pair be left out? */
+bool bs__pair_is_partial(const struct bs_manifest *m, const struct bs_manifest_pair *pair);
 /* Does the prediction of the pair decide what counts? */
 bool bs__pair_needs_prediction(const struct bs_manifest_pair *pair);
 

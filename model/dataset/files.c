@@ -222,8 +222,10 @@ bs_status bs_pair_files_create(const struct bs_manifest *manifest, const struct 
     f->limits = rule->limits ? *rule->limits : bs_image_default_limits;
     f->source = (struct bs_pair_source){.ctx = f, .channels = 1, .load = load, .release = release};
     for (size_t i = 0; i < manifest->count; i++)
-        if (rule->parts & BS_PART_BIT(manifest->pair[i].part))
+        if (rule->parts & BS_PART_BIT(manifest->pair[i].part)) {
             f->item[f->source.count++].pair = &manifest->pair[i];
+            f->source.partial = f->source.partial || bs__pair_is_partial(manifest, &manifest->pair[i]);
+        }
     if (f->source.count == 0) {
         rc =
             BS_FAIL(err, BS_EPRECONDITION, "of the %zu pairs of the data set none is for %s", manifest->count,

@@ -30,6 +30,11 @@ int bs_target_channels(enum bs_recipe target)
     return target == BS_RECIPE_BOUNDARIES ? 2 : 3;
 }
 
+size_t bs_sample_target_channels(const struct bs_sample_rule *rule)
+{
+    return (size_t)bs_target_channels(rule->target) + (rule->mask ? 1 : 0);
+}
+
 struct bs_sample_rule bs_sample_rule_default(void)
 {
     return (struct bs_sample_rule){.height = 512,
@@ -89,8 +94,9 @@ static bool source_of(const struct window *w, const struct bs_sample_rule *rule,
     return from_y < pair->height && from_x < pair->width;
 }
 
+/* mask: 1 where a pixel counts, else 0; NULL: all do. */
 static void cut(const struct window *w, const struct bs_sample_rule *rule, const struct bs_pair *pair,
-                float *image, uint32_t *labels)
+                float *image, uint32_t *labels, float *mask)
 {
     const size_t pixels = rule->height * rule->width, plane = pair->height * pair->width;
     for (size_t row = 0, to = 0; row < rule->height; row++)
@@ -98,6 +104,8 @@ static void cut(const struct window *w, const struct bs_sample_rule *rule, const
             size_t at;
             bool inside = source_of(w, rule, pair, row, column, &at);
             labels[to] = inside ? pair->labels[at] : 0;
+            if (mask)
+                mask[to] = inside && pair->ignored && pair->ignored[at] ? 0.0f : 1.0f;
             for (size_t c = 0; c < pair->channels; c++)
                 image[c * pixels + to] = inside ? pair->image[c * plane + at] : 0.0f;
         }
@@ -123,12 +131,14 @@ static int by_value(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
-/* Are there that many different labels besides 0? sorted is scratch for all of them. */
-static bool has_objects(const uint32_t *labels, size_t count, int64_t wanted, uint32_t *sorted)
+/* Are there that many different labels besides 0 where they count? sorted is scratch for all of them. */
+static bool has_objects(const uint32_t *labels, const float *mask, size_t count, int64_t wanted,
+                        uint32_t *sorted)
 {
     if (wanted <= 0)
         return true;
-    memcpy(sorted, labels, count * sizeof *sorted);
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = mask && mask[i] == 0 ? 0 : labels[i];
     qsort(sorted, count, sizeof *sorted, by_value);
     int64_t found = sorted[0] != 0;
     for (size_t i = 1; i < count && found < wanted; i++)
@@ -153,8 +163,12 @@ static bs_status make_target(const struct bs_sample_rule *rule, const uint32_t *
 }
 
 static bs_status check_pair(const struct bs_pair_source *source, size_t index, const struct bs_pair *pair,
-                            struct bs_err *err)
+                            bool masked, struct bs_err *err)
 {
+    if (pair->ignored && !masked)
+        return BS_FAIL(err, BS_EINVAL,
+                       "image %zu has pixels that do not count, and nothing keeps them out of the loss",
+                       index);
     if (pair->channels == source->channels && pair->height > 0 && pair->width > 0)
         return BS_OK;
     return BS_FAIL(err, BS_EINVAL,
@@ -164,18 +178,18 @@ static bs_status check_pair(const struct bs_pair_source *source, size_t index, c
 
 /* Tries windows of one image; *found says whether one had enough objects. */
 static bs_status try_image(const struct bs_pair_source *source, const struct bs_sample_rule *rule,
-                           size_t index, struct bs_random *r, float *image, uint32_t *labels,
+                           size_t index, struct bs_random *r, float *image, uint32_t *labels, float *mask,
                            uint32_t *scratch, bool *found, struct bs_err *err)
 {
     struct bs_pair pair = {0};
     bs_status rc = source->load(source->ctx, index, &pair, err);
     if (rc != BS_OK)
         return rc;
-    rc = check_pair(source, index, &pair, err);
+    rc = check_pair(source, index, &pair, rule->mask, err);
     for (int i = 0; i < TRIES_PER_IMAGE && rc == BS_OK && !*found; i++) {
         struct window w = draw_window(rule, &pair, r);
-        cut(&w, rule, &pair, image, labels);
-        *found = has_objects(labels, rule->height * rule->width, rule->min_objects, scratch);
+        cut(&w, rule, &pair, image, labels, mask);
+        *found = has_objects(labels, mask, rule->height * rule->width, rule->min_objects, scratch);
     }
     if (source->release)
         source->release(source->ctx, &pair);
@@ -204,10 +218,11 @@ bs_status bs_sample_make(const struct bs_pair_source *source, const struct bs_sa
     }
     if (!labels)
         labels = own;
+    float *mask = rule->mask ? target + (size_t)bs_target_channels(rule->target) * pixels : NULL;
     for (int tried = 0; tried < BS_SAMPLE_ATTEMPTS && !found; tried += TRIES_PER_IMAGE) {
         if (tried > 0)
             from = (size_t)bs_random_below(&r, source->count);
-        if ((rc = try_image(source, rule, from, &r, image, labels, scratch, &found, err)) != BS_OK)
+        if ((rc = try_image(source, rule, from, &r, image, labels, mask, scratch, &found, err)) != BS_OK)
             goto cleanup;
     }
     if (!found) {
@@ -220,6 +235,9 @@ bs_status bs_sample_make(const struct bs_pair_source *source, const struct bs_sa
     }
     standardise(image, source->channels * pixels);
     rc = make_target(rule, labels, target, err);
+    for (size_t i = 0; mask && rc == BS_OK && i < (size_t)bs_target_channels(rule->target) * pixels; i++)
+        if (mask[i % pixels] == 0)
+            target[i] = 0;
 
 cleanup:
     free(own);

@@ -81,8 +81,12 @@ static bs_status make(const struct bs_batches *b, struct slot *s, int64_t batch,
                       struct bs_err *err)
 {
     struct remembering source = {b->setup.source, 0};
-    const struct bs_pair_source from = {&source, b->setup.source->count, b->setup.source->channels, load,
-                                        release};
+    const struct bs_pair_source from = {.ctx = &source,
+                                        .count = b->setup.source->count,
+                                        .channels = b->setup.source->channels,
+                                        .partial = b->setup.source->partial,
+                                        .load = load,
+                                        .release = release};
     float *image = s->image + (size_t)sample * b->image_count;
     bs_status rc =
         bs_sample_make(&from, &b->setup.rule, b->setup.seed, (uint64_t)(batch * b->samples + sample), image,
@@ -149,7 +153,7 @@ static size_t image_values(const struct bs_batches_setup *setup)
 
 static size_t target_values(const struct bs_batches_setup *setup)
 {
-    return (size_t)bs_target_channels(setup->rule.target) * setup->rule.height * setup->rule.width;
+    return bs_sample_target_channels(&setup->rule) * setup->rule.height * setup->rule.width;
 }
 
 size_t bs_batches_bytes(const struct bs_batches_setup *setup)

@@ -166,8 +166,10 @@ static bs_status build(struct copy *c, const struct bs_arch_config *arch, const 
     const bool crop = size->crop_h > 0;
     bs_status rc;
     c->to->image = BS_SHAPE(size->samples, bs_arch_in_channels(arch), size->h, size->w);
-    c->to->target = BS_SHAPE(size->samples, bs_arch_out_channels(arch), crop ? size->crop_h : size->h,
+    c->to->output = BS_SHAPE(size->samples, bs_arch_out_channels(arch), crop ? size->crop_h : size->h,
                              crop ? size->crop_w : size->w);
+    c->to->target = c->to->output;
+    c->to->target.dim[1] += loss->masked;
     c->image = bs_graph_input(g, "image", c->to->image);
     bs_value target = bs_graph_input(g, "target", c->to->target);
     bs_value seed = c->validation ? BS_NO_VALUE : bs_graph_input(g, "seed", BS_SHAPE(1));

@@ -33,7 +33,7 @@ struct bs_train_graph {
     struct bs_graph *graph;
     struct bs_train_tensor *tensor; /* in the order in which the network names them */
     int ntensor;
-    struct bs_shape image, target;
+    struct bs_shape image, target, output; /* a masked loss: target has one channel more than output */
 };
 
 /* samples x (h,w): the network's input. crop_h, crop_w: the corner of the output that the target covers, where an image was

@@ -63,12 +63,28 @@ static bs_value distance(struct bs_graph *g, const struct bs_loss *loss, bs_valu
                                                : bs_graph_mse_loss(g, have, want);
 }
 
+/* Every channel of x times the mask. */
+static bs_value masked(struct bs_graph *g, bs_value x, bs_value mask, int channels)
+{
+    bs_value all = BS_NO_VALUE;
+    for (int c = 0; c < channels; c++) {
+        bs_value one = bs_graph_mul(g, bs_graph_slice_channel(g, x, c, 1), mask);
+        all = c == 0 ? one : bs_graph_concat(g, all, one);
+    }
+    return all;
+}
+
 bs_value bs_loss_build(struct bs_graph *g, const struct bs_loss *loss, bs_value p, bs_value t)
 {
     if (bs_graph_failed(g))
         return BS_NO_VALUE;
-    const int channels = (int)bs_graph_node(g, t)->shape.dim[1];
+    const int channels = (int)bs_graph_node(g, p)->shape.dim[1];
     bs_value dice;
+    if (loss->masked) {
+        bs_value mask = bs_graph_slice_channel(g, t, channels, 1);
+        p = masked(g, p, mask, channels);
+        t = masked(g, t, mask, channels);
+    }
     switch (loss->kind) {
     case BS_LOSS_DICE:
         dice = bs_graph_dice_loss(g, p, t, loss->all_channels ? 1 : channels, EPS);

@@ -97,6 +97,8 @@ bs_status bs_run_create(const struct bs_run_setup *setup, struct bs_run **out, s
         return BS_FAIL(err, BS_ENOMEM, "no memory for a training run");
     r->setup = *setup;
     r->config = *setup->config;
+    /* Where some pairs are partly annotated, every target says what counts. */
+    r->config.sample.mask = r->config.loss.masked = setup->train->partial || setup->validation->partial;
     r->initial = bs_params_ref(setup->initial);
     (void)snprintf(r->dataset_hash, sizeof r->dataset_hash, "%s", setup->dataset_hash);
     r->latest_step = -1;

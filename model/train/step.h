@@ -37,7 +37,7 @@ void bs_step_trim(struct bs_step *s);
 uint64_t bs_step_plan_hash(const struct bs_step *s);
 const char *bs_step_algorithms(const struct bs_step *s);
 
-/* Shapes of image (N,C,h,w) and target (N,C',h',w'). */
+/* Shapes of image (N,C,h,w) and target (N,C',h',w'), with a masked loss (N,C'+1,h',w'). */
 struct bs_shape bs_step_image_shape(const struct bs_step *s);
 struct bs_shape bs_step_target_shape(const struct bs_step *s);
 
@@ -45,7 +45,7 @@ struct bs_shape bs_step_target_shape(const struct bs_step *s);
    finite; BS_ECANCELLED as in bs_executable_run. */
 bs_status bs_step_compute(struct bs_step *s, const float *image, const float *target,
                           const struct bs_cancel *cancel, double *loss, struct bs_err *err) BS_NODISCARD;
-/* What the network made of the last batch, of the target's shape. */
+/* What the network made of the last batch, (N,C,h',w'), without the mask's channel. */
 const float *bs_step_output(const struct bs_step *s);
 /* Takes the gradients of the last successful compute, once: BS_EPRECONDITION without one. */
 bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct bs_err *err) BS_NODISCARD;

@@ -49,8 +49,8 @@ bs_status bs_validator_create(struct bs_device *dev, const struct bs_arch_config
         (rc = bind_state(v, step, err)) != BS_OK)
         goto cleanup;
     v->out[BS_TRAIN_LOSS] = (struct bs_tensor){BS_F32, BS_SHAPE(1), &v->loss};
-    v->out[BS_TRAIN_OUTPUT] = (struct bs_tensor){BS_F32, v->graph->target,
-                                                 calloc(bs_shape_count(&v->graph->target), sizeof(float))};
+    v->out[BS_TRAIN_OUTPUT] = (struct bs_tensor){BS_F32, v->graph->output,
+                                                 calloc(bs_shape_count(&v->graph->output), sizeof(float))};
     if (!v->out[BS_TRAIN_OUTPUT].data) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the output of validation");
         goto cleanup;

@@ -19,7 +19,7 @@ void bs_validator_destroy(struct bs_validator *v);
 /* Loss of one batch. It may be anything that floats hold. BS_ECANCELLED as in bs_executable_run. */
 bs_status bs_validator_run(struct bs_validator *v, const float *image, const float *target,
                            const struct bs_cancel *cancel, double *loss, struct bs_err *err) BS_NODISCARD;
-/* What the network made of the last batch, of the target's shape. */
+/* What the network made of the last batch, of the target's shape without the mask's channel. */
 const float *bs_validator_output(const struct bs_validator *v);
 
 size_t bs_validator_arena_bytes(const struct bs_validator *v);

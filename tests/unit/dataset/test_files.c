@@ -174,6 +174,7 @@ static void numbers_are_those_of_the_files(void **state)
     }
     struct bs_pair_files *f = open_pairs(&m, 0);
     assert_int_equal(bs_pair_files_source(f)->count, m.count);
+    assert_false(bs_pair_files_source(f)->partial);
     for (size_t i = 0; i < m.count; i++) {
         struct bs_pair pair = load(f, i);
         assert_null(pair.ignored);
@@ -247,6 +248,7 @@ static void what_does_not_count_is_marked(void **state)
     p.done = true;
     add(&m, p);
     struct bs_pair_files *f = open_pairs(&m, 0);
+    assert_true(bs_pair_files_source(f)->partial);
     struct bs_pair pair = load(f, 0);
     for (size_t k = 0; k < H * W; k++) {
         assert_int_equal(pair.ignored[k], k == 3 || (k / W >= 2 && k / W < 4 && k % W < 3));

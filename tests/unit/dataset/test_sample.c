@@ -19,8 +19,9 @@ enum { H = 12, W = 9, PAIRS = 5, P = 6 };
 struct world {
     float image[PAIRS][2 * H * W];
     uint32_t labels[PAIRS][H * W];
+    uint8_t ignored[PAIRS][H * W]; /* where partial */
     int loads, releases, fail_at;
-    bool empty;
+    bool partial;
 };
 
 static struct world world;
@@ -32,6 +33,8 @@ static bs_status load(void *ctx, size_t index, struct bs_pair *pair, struct bs_e
         return BS_FAIL(err, BS_EIO, "the disk is gone");
     *pair = (struct bs_pair){
         .image = w->image[index], .labels = w->labels[index], .channels = 2, .height = H, .width = W};
+    if (w->partial)
+        pair->ignored = w->ignored[index];
     return BS_OK;
 }
 
@@ -67,7 +70,7 @@ static struct bs_sample_rule rule(void)
 }
 
 struct sample {
-    float image[2 * P * P], target[3 * P * P];
+    float image[2 * P * P], target[4 * P * P];
     uint32_t labels[P * P];
 };
 
@@ -308,6 +311,49 @@ static void windows_without_enough_objects_are_drawn_again(void **state)
     }
 }
 
+static void what_does_not_count_is_masked_pixel_by_pixel(void **state)
+{
+    (void)state;
+    struct bs_sample_rule r = rule(), unmasked = rule();
+    struct sample s, plain;
+    struct bs_err err;
+    r.mask = true;
+    r.target = unmasked.target = BS_RECIPE_DISTANCES;
+    r.target_min_size = unmasked.target_min_size = 0;
+    assert_int_equal(bs_sample_target_channels(&r), 4);
+    for (uint64_t i = 0; i < 20; i++) { /* every pixel counts */
+        make(&r, 4, i, &s);
+        make(&unmasked, 4, i, &plain);
+        assert_memory_equal(s.target, plain.target, 3 * P * P * sizeof(float));
+        for (int k = 0; k < P * P; k++)
+            assert_true(s.target[3 * P * P + k] == 1);
+    }
+    for (int k = 0; k < PAIRS; k++)
+        for (int i = 0; i < H * W; i++)
+            world.ignored[k][i] = (k + i) % 3 == 0;
+    world.partial = true;
+    for (uint64_t i = 0; i < 100; i++) {
+        make(&r, 4, i, &s);
+        world.partial = false;
+        make(&unmasked, 4, i, &plain);
+        world.partial = true;
+        assert_memory_equal(s.labels, plain.labels, sizeof s.labels);
+        for (int k = 0; k < P * P; k++) {
+            const uint32_t at = s.labels[k] - 1;
+            const bool counts = !world.ignored[at / (H * W)][at % (H * W)];
+            assert_true(s.target[3 * P * P + k] == (counts ? 1 : 0));
+            for (int c = 0; c < 3; c++)
+                assert_true(s.target[c * P * P + k] == (counts ? plain.target[c * P * P + k] : 0));
+        }
+    }
+    assert_int_equal(bs_sample_make(&source, &unmasked, 4, 0, s.image, s.target, NULL, &err), BS_EINVAL);
+    assert_non_null(strstr(err.msg, "pixels that do not count"));
+    /* Objects that do not count are none: no window has one. */
+    memset(world.ignored, 1, sizeof world.ignored);
+    assert_int_equal(bs_sample_make(&source, &r, 4, 0, s.image, s.target, NULL, &err), BS_EPRECONDITION);
+    assert_int_equal(world.loads, world.releases);
+}
+
 static void what_cannot_be_sampled_is_said(void **state)
 {
     (void)state;
@@ -365,6 +411,7 @@ int main(void)
         cmocka_unit_test_setup(patches_that_are_not_square_turn_too, fill),
         cmocka_unit_test_setup(the_target_is_that_of_the_turned_labels, fill),
         cmocka_unit_test_setup(windows_without_enough_objects_are_drawn_again, fill),
+        cmocka_unit_test_setup(what_does_not_count_is_masked_pixel_by_pixel, fill),
         cmocka_unit_test_setup(what_cannot_be_sampled_is_said, fill),
         cmocka_unit_test_setup(whichever_allocation_fails_it_is_an_error_value, fill),
     };

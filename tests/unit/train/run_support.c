@@ -18,6 +18,7 @@ static bs_status load(void *ctx, size_t index, struct bs_pair *pair, struct bs_e
     (void)err;
     *pair = (struct bs_pair){.image = d->image[index],
                              .labels = d->labels[index],
+                             .ignored = d->source.partial ? d->ignored[index] : NULL,
                              .channels = 1,
                              .height = IMAGE_SIDE,
                              .width = IMAGE_SIDE};
@@ -51,6 +52,17 @@ void break_discs(struct discs *d)
 {
     for (int i = 0; i < IMAGE_SIDE * IMAGE_SIDE; i++)
         d->image[PAIRS - 1][i] = NAN;
+}
+
+void ignore_discs(struct discs *d, bool wipe)
+{
+    d->source.partial = true;
+    for (int pair = 0; pair < PAIRS; pair++)
+        for (int at = 0; at < IMAGE_SIDE * IMAGE_SIDE; at++) {
+            d->ignored[pair][at] = at % IMAGE_SIDE >= 2 * 13;
+            if (wipe && d->labels[pair][at] % 4 == 3)
+                d->labels[pair][at] = 0;
+        }
 }
 
 struct bs_train_config small_config(enum bs_norm norm)
@@ -194,6 +206,10 @@ bs_status run_trial(struct trial *t)
     make_discs(&validation, 2);
     if (t->broken)
         break_discs(&train);
+    if (t->partial) {
+        ignore_discs(&train, t->wiped);
+        ignore_discs(&validation, t->wiped);
+    }
     const struct bs_run_hooks hooks = {t, on_event, on_checkpoint, on_control};
     bs_status rc = bs_device_open(t->device, &options, &dev, &t->err);
     if (rc == BS_OK)

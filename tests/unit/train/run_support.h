@@ -15,10 +15,13 @@
 struct discs {
     float image[PAIRS][IMAGE_SIDE * IMAGE_SIDE];
     uint32_t labels[PAIRS][IMAGE_SIDE * IMAGE_SIDE];
+    uint8_t ignored[PAIRS][IMAGE_SIDE * IMAGE_SIDE]; /* where source.partial */
     struct bs_pair_source source;
 };
 void make_discs(struct discs *d, uint64_t seed);
 void break_discs(struct discs *d);
+/* The third column of discs, and what is beside it, does not count; wipe: nor is it labelled. */
+void ignore_discs(struct discs *d, bool wipe);
 
 /* Patches of 16, batches of 2, 12 steps, validation every 4. */
 struct bs_train_config small_config(enum bs_norm norm);
@@ -37,7 +40,9 @@ struct trial {
     const struct kept *from;      /* resume; NULL: begin */
     struct bs_run_control at[64]; /* asked for before step i + 1 */
     struct bs_cancel cancel;
-    bool broken;       /* one training image is not a number */
+    bool broken;  /* one training image is not a number */
+    bool partial; /* ignore_discs */
+    bool wiped;
     int64_t poison_at; /* a weight is set to no number before that step's checkpoint; 0: never */
     size_t max_bytes;
     /* heard */

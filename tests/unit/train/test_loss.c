@@ -10,6 +10,7 @@
 #define PIXELS   20 /* of one channel of one sample */
 #define COUNT    (2 * CHANNELS * PIXELS)
 
+/* t of a masked loss has one channel more. */
 static double value_of(const struct bs_loss *loss, float *p, float *t)
 {
     struct bs_err err = {.msg = ""};
@@ -17,14 +18,15 @@ static double value_of(const struct bs_loss *loss, float *p, float *t)
     struct bs_executable *exe = NULL;
     struct bs_arch_config arch = small_unet(BS_NORM_NONE);
     struct bs_params *params = formula_params(&arch, 1, &err); /* the graph needs none of it */
-    const struct bs_shape shape = BS_SHAPE(2, CHANNELS, 4, 5);
+    const struct bs_shape shape = BS_SHAPE(2, CHANNELS, 4, 5),
+                          target = BS_SHAPE(2, CHANNELS + loss->masked, 4, 5);
     struct bs_graph *g = bs_graph_create();
     float value = NAN;
     assert_non_null(params);
     assert_int_equal(bs_loss_check(loss, CHANNELS, &err), BS_OK);
-    bs_value vp = bs_graph_input(g, "p", shape), vt = bs_graph_input(g, "t", shape);
+    bs_value vp = bs_graph_input(g, "p", shape), vt = bs_graph_input(g, "t", target);
     bs_graph_output(g, "loss", bs_loss_build(g, loss, vp, vt));
-    struct bs_tensor in[] = {{BS_F32, shape, p}, {BS_F32, shape, t}}, out = {BS_F32, BS_SHAPE(1), &value};
+    struct bs_tensor in[] = {{BS_F32, shape, p}, {BS_F32, target, t}}, out = {BS_F32, BS_SHAPE(1), &value};
     if (bs_graph_finish(g, &err) != BS_OK || bs_device_open("ref", NULL, &dev, &err) != BS_OK ||
         bs_executable_create(dev, g, params, BS_PRECISION_F32, &exe, &err) != BS_OK ||
         bs_executable_run(exe, in, 2, &out, 1, NULL, &err) != BS_OK)
@@ -111,6 +113,48 @@ static void a_certain_prediction_has_a_finite_cross_entropy(void **state)
     assert_true(fabs(value_of(&loss, p, t) - 100.0 / COUNT) < 1e-6);
 }
 
+/* Multiplying prediction and target by the mask beforehand is the same, and what lies under a mask of 0 may be anything. */
+static void what_does_not_count_changes_no_loss(void **state)
+{
+    (void)state;
+    float *p = random_values(COUNT, 3, 0, 1), *t = random_values(COUNT, 4, 0, 1),
+          *other = random_values(2 * COUNT, 5, 0, 1), *multiplied = random_values(2 * COUNT, 6, 0, 1);
+    float target[2 * (CHANNELS + 1) * PIXELS], elsewhere[2 * (CHANNELS + 1) * PIXELS], *q = other + COUNT;
+    for (int n = 0; n < 2; n++)
+        for (int c = 0; c <= CHANNELS; c++)
+            for (int i = 0; i < PIXELS; i++) {
+                const float mask = (i + n) % 3 ? 1.0f : 0.0f;
+                const int at = (n * CHANNELS + c) * PIXELS + i, to = (n * (CHANNELS + 1) + c) * PIXELS + i;
+                if (c < CHANNELS) {
+                    target[to] = t[at];
+                    elsewhere[to] = mask > 0 ? t[at] : other[at];
+                    q[at] = mask > 0 ? p[at] : other[at];
+                    multiplied[at] = p[at] * mask;
+                    multiplied[COUNT + at] = t[at] * mask;
+                } else {
+                    target[to] = elsewhere[to] = mask;
+                }
+            }
+    const struct bs_loss losses[] = {{.kind = BS_LOSS_DICE},
+                                     {.kind = BS_LOSS_BCE_DICE, .alpha = 1, .beta = 1},
+                                     {.kind = BS_LOSS_DISTANCE},
+                                     {.kind = BS_LOSS_DISTANCE, .mask_background = true},
+                                     {.kind = BS_LOSS_DICE_DISTANCE, .mask_background = true}};
+    for (size_t i = 0; i < sizeof losses / sizeof *losses; i++) {
+        struct bs_loss loss = losses[i];
+        const double want = value_of(&loss, multiplied, multiplied + COUNT);
+        loss.masked = true;
+        assert_true(value_of(&loss, p, target) == want);
+        assert_true(value_of(&loss, q, elsewhere) == want);
+        loss.masked = false;
+        assert_true(value_of(&loss, p, t) != want);
+    }
+    free(p);
+    free(t);
+    free(other);
+    free(multiplied);
+}
+
 static void what_does_not_fit_is_refused_in_words(void **state)
 {
     (void)state;
@@ -146,6 +190,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_follow_their_formulas),
         cmocka_unit_test(a_certain_prediction_has_a_finite_cross_entropy),
+        cmocka_unit_test(what_does_not_count_changes_no_loss),
         cmocka_unit_test(what_does_not_fit_is_refused_in_words),
         cmocka_unit_test(a_loss_is_known_by_its_name),
     };

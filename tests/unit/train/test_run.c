@@ -91,6 +91,34 @@ static void any_number_of_sample_threads_gives_the_same_bits(void **state)
     end_trial(alone);
 }
 
+/* Labels under what does not count change nothing, neither in training nor in validation; without the mask they do. */
+static void what_does_not_count_changes_no_bit(void **state)
+{
+    (void)state;
+    struct trial *partial = new_trial(BS_NORM_INSTANCE), *wiped = new_trial(BS_NORM_INSTANCE),
+                 *whole = new_trial(BS_NORM_INSTANCE);
+    partial->partial = wiped->partial = wiped->wiped = true;
+    succeed(partial);
+    succeed(wiped);
+    succeed(whole);
+    assert_true(same_kept(&partial->latest[12], &wiped->latest[12]));
+    assert_memory_equal(partial->event, wiped->event, (size_t)partial->events * sizeof *partial->event);
+    assert_false(same_kept(&partial->latest[12], &whole->latest[12]));
+#ifdef BS_WITH_ONEDNN
+    struct trial *cpu = new_trial(BS_NORM_INSTANCE);
+    cpu->partial = true;
+    cpu->device = "cpu";
+    succeed(cpu);
+    for (int i = 0; i < cpu->events; i++)
+        if (!(fabs(cpu->event[i].loss - partial->event[i].loss) < 1e-3))
+            fail_msg("event %d: %g for %g", i, cpu->event[i].loss, partial->event[i].loss);
+    end_trial(cpu);
+#endif
+    end_trial(partial);
+    end_trial(wiped);
+    end_trial(whole);
+}
+
 static void another_seed_makes_another_run(void **state)
 {
     (void)state;
@@ -347,6 +375,7 @@ int main(void)
         cmocka_unit_test(it_learns_what_discs_are),
         cmocka_unit_test(a_run_resumed_at_any_step_equals_an_undisturbed_one),
         cmocka_unit_test(any_number_of_sample_threads_gives_the_same_bits),
+        cmocka_unit_test(what_does_not_count_changes_no_bit),
         cmocka_unit_test(another_seed_makes_another_run),
         cmocka_unit_test(a_loss_that_is_no_number_is_told_with_step_and_images),
         cmocka_unit_test(weights_that_are_no_numbers_are_not_kept),
