@@ -111,6 +111,54 @@ static void cut(const struct window *w, const struct bs_sample_rule *rule, const
         }
 }
 
+/* A sample of an image between pixels, bilinear; y and x lie within it. */
+static float between(const float *plane, size_t height, size_t width, double y, double x)
+{
+    const size_t top = (size_t)y, left = (size_t)x, bottom = top + 1 < height ? top + 1 : top,
+                 right = left + 1 < width ? left + 1 : left;
+    const double down = y - (double)top, along = x - (double)left;
+    const double above = (1 - along) * (double)plane[top * width + left] +
+                         along * (double)plane[top * width + right],
+                 below = (1 - along) * (double)plane[bottom * width + left] +
+                         along * (double)plane[bottom * width + right];
+    return (float)((1 - down) * above + down * below);
+}
+
+static double within(double at, size_t size)
+{
+    return at < 0 ? 0 : at > (double)(size - 1) ? (double)(size - 1) : at;
+}
+
+/* The same as cut, but every pixel is taken from beside its place: the image between pixels, labels and what counts from the nearest
+   pixel. Beyond the image's edge stands what is at the edge; what cut fills up stays filled up. */
+static void cut_deformed(const struct window *w, const struct bs_sample_rule *rule,
+                         const struct bs_pair *pair, const struct bs__elastic *e, float *image,
+                         uint32_t *labels, float *mask)
+{
+    const size_t pixels = rule->height * rule->width, plane = pair->height * pair->width;
+    for (size_t row = 0, to = 0; row < rule->height; row++)
+        for (size_t column = 0; column < rule->width; column++, to++) {
+            size_t at;
+            double dy, dx;
+            const bool inside = source_of(w, rule, pair, row, column, &at);
+            bs__elastic_at(e, row, column, &dy, &dx);
+            if (w->lies.upside_down)
+                dy = -dy;
+            if (w->lies.mirrored)
+                dx = -dx;
+            const size_t at_y = at / pair->width, at_x = at % pair->width;
+            const double y = within((double)at_y + (w->lies.transposed ? dx : dy), pair->height),
+                         x = within((double)at_x + (w->lies.transposed ? dy : dx), pair->width);
+            const size_t nearest = (size_t)(y + 0.5) * pair->width + (size_t)(x + 0.5);
+            labels[to] = inside ? pair->labels[nearest] : 0;
+            if (mask)
+                mask[to] = inside && pair->ignored && pair->ignored[nearest] ? 0.0f : 1.0f;
+            for (size_t c = 0; c < pair->channels; c++)
+                image[c * pixels + to] =
+                    inside ? between(pair->image + c * plane, pair->height, pair->width, y, x) : 0.0f;
+        }
+}
+
 /* (x - mean) / (std + 1e-7) over the whole window, channels together (torch_em's standardize). */
 static void standardise(float *image, size_t count)
 {
@@ -178,8 +226,8 @@ static bs_status check_pair(const struct bs_pair_source *source, size_t index, c
 
 /* Tries windows of one image; *found says whether one had enough objects. */
 static bs_status try_image(const struct bs_pair_source *source, const struct bs_sample_rule *rule,
-                           size_t index, struct bs_random *r, float *image, uint32_t *labels, float *mask,
-                           uint32_t *scratch, bool *found, struct bs_err *err)
+                           const struct bs__elastic *elastic, size_t index, struct bs_random *r, float *image,
+                           uint32_t *labels, float *mask, uint32_t *scratch, bool *found, struct bs_err *err)
 {
     struct bs_pair pair = {0};
     bs_status rc = source->load(source->ctx, index, &pair, err);
@@ -188,7 +236,10 @@ static bs_status try_image(const struct bs_pair_source *source, const struct bs_
     rc = check_pair(source, index, &pair, rule->mask, err);
     for (int i = 0; i < TRIES_PER_IMAGE && rc == BS_OK && !*found; i++) {
         struct window w = draw_window(rule, &pair, r);
-        cut(&w, rule, &pair, image, labels, mask);
+        if (elastic->moved)
+            cut_deformed(&w, rule, &pair, elastic, image, labels, mask);
+        else
+            cut(&w, rule, &pair, image, labels, mask);
         *found = has_objects(labels, mask, rule->height * rule->width, rule->min_objects, scratch);
     }
     if (source->release)
@@ -206,8 +257,11 @@ bs_status bs_sample_make(const struct bs_pair_source *source, const struct bs_sa
         pixels > MAX_WINDOW)
         return BS_FAIL(err, BS_EINVAL, "a training patch of %zux%zu pixels; 1 to %zu pixels are accepted",
                        rule->width, rule->height, MAX_WINDOW);
-    bs_status rc = BS_OK;
+    bs_status rc = bs_augment_check(&rule->augment, err);
+    if (rc != BS_OK)
+        return rc;
     bool found = false;
+    struct bs__elastic elastic = {0};
     struct bs_random r = bs_random_of(seed, PURPOSE_WINDOW, index);
     size_t from =
         (size_t)bs_random_shuffled(seed, index / source->count, source->count, index % source->count);
@@ -219,10 +273,14 @@ bs_status bs_sample_make(const struct bs_pair_source *source, const struct bs_sa
     if (!labels)
         labels = own;
     float *mask = rule->mask ? target + (size_t)bs_target_channels(rule->target) * pixels : NULL;
+    if ((rc = bs__elastic_create(&rule->augment, seed, index, rule->height, rule->width, &elastic, err)) !=
+        BS_OK)
+        goto cleanup;
     for (int tried = 0; tried < BS_SAMPLE_ATTEMPTS && !found; tried += TRIES_PER_IMAGE) {
         if (tried > 0)
             from = (size_t)bs_random_below(&r, source->count);
-        if ((rc = try_image(source, rule, from, &r, image, labels, mask, scratch, &found, err)) != BS_OK)
+        if ((rc = try_image(source, rule, &elastic, from, &r, image, labels, mask, scratch, &found, err)) !=
+            BS_OK)
             goto cleanup;
     }
     if (!found) {
@@ -233,13 +291,18 @@ bs_status bs_sample_make(const struct bs_pair_source *source, const struct bs_sa
             rule->width, rule->height, rule->min_objects, BS_SAMPLE_ATTEMPTS);
         goto cleanup;
     }
+    if ((rc = bs__augment_before(&rule->augment, seed, index, image, source->channels, rule->height,
+                                 rule->width, err)) != BS_OK)
+        goto cleanup;
     standardise(image, source->channels * pixels);
+    bs__augment_after(&rule->augment, seed, index, image, source->channels * pixels);
     rc = make_target(rule, labels, target, err);
     for (size_t i = 0; mask && rc == BS_OK && i < (size_t)bs_target_channels(rule->target) * pixels; i++)
         if (mask[i % pixels] == 0)
             target[i] = 0;
 
 cleanup:
+    bs__elastic_destroy(&elastic);
     free(own);
     free(scratch);
     return rc;

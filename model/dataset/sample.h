@@ -3,7 +3,7 @@
 #ifndef BS_MODEL_DATASET_SAMPLE_H
 #define BS_MODEL_DATASET_SAMPLE_H
 
-#include "kernels/base/status.h"
+#include "model/dataset/augment.h"
 #include "model/instances/instances.h"
 
 #include <stdint.h>
@@ -41,10 +41,11 @@ struct bs_sample_rule {
     /* The target gets one more channel, last: 1 where a pixel counts, 0 where it does not; there the others are 0, too. Without it
        a pair with pixels that do not count is refused. What is filled up beyond an image counts as background. */
     bool mask;
+    struct bs_augment_rule augment; /* zeros: none */
 };
 /* bs_target_channels, and the mask. */
 size_t bs_sample_target_channels(const struct bs_sample_rule *rule);
-/* 512 x 512, flips and quarter turns, distances with 25, one object. */
+/* 512 x 512, flips and quarter turns, distances with 25, one object, nothing else. */
 struct bs_sample_rule bs_sample_rule_default(void);
 
 #define BS_SAMPLE_ATTEMPTS                                                                                   \
@@ -52,7 +53,7 @@ struct bs_sample_rule bs_sample_rule_default(void);
 
 /* Makes sample `index` of a seed into image (channels, height, width) and target (bs_sample_target_channels, height, width);
    labels (height, width) may be NULL. Every source's pair comes once in `count` consecutive samples, in an order that changes
-   each round. The target is computed after turning and mirroring. BS_EPRECONDITION when no window has enough objects. */
+   each round. The target is computed after turning, mirroring and deforming. BS_EPRECONDITION when no window has enough objects. */
 bs_status bs_sample_make(const struct bs_pair_source *source, const struct bs_sample_rule *rule,
                          uint64_t seed, uint64_t index, float *image, float *target, uint32_t *labels,
                          struct bs_err *err) BS_NODISCARD;

@@ -171,6 +171,8 @@ bs_status bs_train_config_check(const struct bs_train_config *c, struct bs_err *
         (rc = need("target_min_size", c->sample.target_min_size, 0, MAX_COUNT, err)) != BS_OK ||
         (rc = need("min_objects", c->sample.min_objects, 0, MAX_COUNT, err)) != BS_OK)
         return rc;
+    if (bs_augment_check(&c->sample.augment, err) != BS_OK)
+        return bs_err_prefix(err, "training");
     if (made != channels)
         return BS_FAIL(err, BS_EINVAL, "training: out_channels is %d, the recipe has %d", made, channels);
     if (c->loss.kind == BS_LOSS_BCE_DICE && !bs_arch_sigmoid(&c->arch))

@@ -64,6 +64,15 @@ static void write_sample(struct bs_json_writer *w, const struct bs_sample_rule *
     bs_json_write_bool(w, "quarter_turns", s->quarter_turns);
     bs_json_write_int(w, "target_min_size", s->target_min_size);
     bs_json_write_int(w, "min_objects", s->min_objects);
+    bs_json_write_open(w, "augment", '{');
+    bs_json_write_double(w, "elastic", s->augment.elastic);
+    bs_json_write_double(w, "elastic_spacing", s->augment.elastic_spacing);
+    bs_json_write_double(w, "blur", s->augment.blur);
+    bs_json_write_double(w, "gamma", s->augment.gamma);
+    bs_json_write_double(w, "contrast", s->augment.contrast);
+    bs_json_write_double(w, "brightness", s->augment.brightness);
+    bs_json_write_double(w, "noise", s->augment.noise);
+    bs_json_write_close(w, '}');
     bs_json_write_close(w, '}');
 }
 
@@ -153,6 +162,23 @@ static void read_plateau(struct bs__fields *f, struct bs_plateau *out)
     f->rc = p.rc;
 }
 
+/* Ranges are bs_augment_check's. */
+static void read_augment(struct bs__fields *f, struct bs_augment_rule *out)
+{
+    struct bs__fields a;
+    if (!open_optional(f, &a, "augment"))
+        return;
+    bs__read_double(&a, "elastic", 0, 1e3, &out->elastic);
+    bs__read_double(&a, "elastic_spacing", 0, 1e3, &out->elastic_spacing);
+    bs__read_double(&a, "blur", 0, 1e3, &out->blur);
+    bs__read_double(&a, "gamma", 0, 1e3, &out->gamma);
+    bs__read_double(&a, "contrast", 0, 1e3, &out->contrast);
+    bs__read_double(&a, "brightness", 0, 1e3, &out->brightness);
+    bs__read_double(&a, "noise", 0, 1e3, &out->noise);
+    bs__read_end(&a, "augment");
+    f->rc = a.rc;
+}
+
 static void read_sample(struct bs__fields *f, struct bs_sample_rule *out)
 {
     struct bs__fields s;
@@ -167,6 +193,7 @@ static void read_sample(struct bs__fields *f, struct bs_sample_rule *out)
     bs__read_int64(&s, "min_objects", false, 0, ANY, &out->min_objects);
     out->height = (size_t)height;
     out->width = (size_t)width;
+    read_augment(&s, &out->augment);
     bs__read_end(&s, "sample");
     f->rc = s.rc;
 }

@@ -46,6 +46,7 @@ static void make_streams(struct bs_run *r)
     r->validation.source = r->setup.validation;
     r->validation.seed |= VALIDATION_SEEDS;
     r->validation.rule.flips = r->validation.rule.quarter_turns = false;
+    r->validation.rule.augment = (struct bs_augment_rule){0};
     r->validation.image.dim[0] = 1;
     r->validation.end = r->validation_count;
 }
