@@ -1,16 +1,20 @@
 """napari layers as the panel sees them: their axes, which part of them is meant, and an order made of that. No pixel is read here."""
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from bioseg.errors import InvalidRequest
 
+from . import _threads
 from ._planes import Selection, box, level_0, pixel_size_um, place_of
 from ._work import Order
+
+_DRAWN_MS = 100  # by then the view has been drawn, or the window is not seen
 
 
 def shape(layer: Any) -> tuple[int, ...]:
@@ -86,6 +90,37 @@ def make(kind: Any, data: Any, place: dict[str, Any], **options: Any) -> Any:
                 raise
             for k in unknown:
                 del place[k]
+
+
+@contextlib.contextmanager
+def without_choosing(viewer: Any) -> Iterator[None]:
+    """Layers that are added meanwhile do not become the active one, and nobody is told that they were: napari would show the controls of
+    each and then those of before again, a quarter of what adding costs."""
+    selection = viewer.layers.selection
+    with selection.events.blocker_all():
+        before, active = set(selection), selection.active
+        try:
+            yield
+        finally:
+            selection.clear()
+            selection.update(before)
+            selection.active = active
+
+
+def remove(viewer: Any, layer: Any) -> None:
+    """Takes a layer away. One that is hidden is drawn once more before, transparent, and goes a moment later: where napari 0.9 last drew the
+    view without a layer and that is then removed, drawing the next one that comes crashes it (vispy leaves a buffer of it in use)."""
+    if layer.visible:
+        viewer.layers.remove(layer)
+        return
+    opacity, layer.opacity, layer.visible = layer.opacity, 0, True
+
+    def after_drawing() -> None:
+        if layer in viewer.layers:
+            viewer.layers.remove(layer)
+        layer.visible, layer.opacity = False, opacity  # as it was, for whoever brings it back
+
+    _threads.later(_DRAWN_MS, after_drawing)
 
 
 def model_name(path: str) -> str:

@@ -17,7 +17,7 @@ from bioseg.errors import Cancelled, NotFound
 from qtpy.QtCore import QObject, Signal
 
 from . import _threads, _work
-from ._layers import make
+from ._layers import make, remove
 from ._planes import Ticket
 from ._preview import Preview
 from ._sentences import sentence
@@ -257,6 +257,12 @@ class Runs(QObject):
             return finished, make_layer(finished)  # seconds for a large image, the first time
 
         def done(both: tuple[Finished, Any]) -> None:
+            if run.preview is not None:  # first, in an event of its own: to the viewer, a layer that goes is as much work as one that comes
+                run.preview.end(lambda: arrive(both))
+            else:
+                arrive(both)
+
+        def arrive(both: tuple[Finished, Any]) -> None:
             if run._end("done"):
                 self.running.remove(run)
                 show(*both)
@@ -344,11 +350,13 @@ class Runs(QObject):
             self._undo_change(step)
             self.undo_changed.emit()
             return
-        if step.new in viewer.layers:
-            viewer.layers.remove(step.new)
         if step.old is not None and step.old not in viewer.layers:
+            if step.new in viewer.layers:
+                viewer.layers.remove(step.new)
             viewer.layers.insert(min(step.index, len(viewer.layers)), step.old)
             step.old.visible = step.was_visible
+        elif step.new in viewer.layers:
+            remove(viewer, step.new)
         for key, latest in list(self._latest.items()):
             if latest() is step.new:
                 if step.old is None:

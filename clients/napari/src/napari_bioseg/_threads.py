@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import QCoreApplication, QObject, Qt, Signal, Slot
+from qtpy.QtCore import QCoreApplication, QObject, Qt, QTimer, Signal, Slot
 
 
 class _Postman(QObject):
@@ -31,12 +31,17 @@ class _Postman(QObject):
 
 
 def deliver(callback: Callable[..., None], arguments: tuple) -> None:
-    """Every callback of the plugin in the GUI thread that answers a thread goes through here (tests measure it)."""
+    """Every callback of the plugin in the GUI thread that answers a thread or a timer of a run goes through here (tests measure it)."""
     try:
         callback(*arguments)
     except RuntimeError as error:
         if "deleted" not in str(error):  # PyQt and PySide both say "... has been deleted"
             raise
+
+
+def later(milliseconds: int, callback: Callable[..., None], *arguments: Any) -> None:
+    """callback(*arguments) in the GUI thread, where this is called too, after what waits there now: a long answer in two lets events between."""
+    QTimer.singleShot(milliseconds, lambda: deliver(callback, arguments))
 
 
 _postman: _Postman | None = None

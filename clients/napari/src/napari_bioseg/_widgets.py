@@ -229,13 +229,25 @@ class ParameterForm(QWidget):
             field.reset()
 
 
+class Bar(QProgressBar):
+    """A progress bar that is drawn with the rest of the window. Qt's own draws itself at once, and with it whatever waits to be drawn: while a
+    map of a preview does, each step would hold the viewer for as long as napari needs to draw."""
+
+    def show_share(self, share: float) -> None:
+        """0 to 1; below 0: not known."""
+        self.setUpdatesEnabled(False)
+        self.setRange(0, 1000 if share >= 0 else 0)
+        self.setValue(round(max(share, 0) * 1000))
+        self.setUpdatesEnabled(True)  # asks to be drawn
+
+
 class RunRow(QWidget):
     """One segmentation under way: title, progress, Cancel. Goes when it ends."""
 
     def __init__(self, run: Any):
         super().__init__()
         self.run = run
-        self.bar = QProgressBar()
+        self.bar = Bar()
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(12)
         self._label = QLabel()
@@ -255,8 +267,7 @@ class RunRow(QWidget):
 
     def _show(self, text: str, share: float) -> None:
         self._label.setText(f"{self.run.title}: {text or 'starting'}")
-        self.bar.setRange(0, 1000 if share >= 0 else 0)
-        self.bar.setValue(round(max(share, 0) * 1000))
+        self.bar.show_share(share)
         self.button.setEnabled(text != "cancelling")
 
     def _end(self) -> None:
