@@ -94,7 +94,7 @@ void bs_engine_destroy(struct bs_engine *e)
     free(e);
 }
 
-static bs_status duplicate(struct bs_engine_task *t, int fd, struct bs_err *err)
+bs_status bs__task_duplicate(struct bs_engine_task *t, int fd, struct bs_err *err)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
     if (copy < 0)
@@ -103,7 +103,7 @@ static bs_status duplicate(struct bs_engine_task *t, int fd, struct bs_err *err)
     return BS_OK;
 }
 
-static bs_status new_task(enum bs_worker_type type, struct bs_engine_task **out, struct bs_err *err)
+bs_status bs__new_task(enum bs_worker_type type, struct bs_engine_task **out, struct bs_err *err)
 {
     struct bs_engine_task *t = calloc(1, sizeof *t);
     if (!t)
@@ -115,8 +115,7 @@ static bs_status new_task(enum bs_worker_type type, struct bs_engine_task **out,
     return BS_OK;
 }
 
-/* Puts the task into the queue, which gets a reference of its own. */
-static bs_status enqueue(struct bs_engine *e, struct bs_engine_task *t, struct bs_err *err)
+bs_status bs__task_enqueue(struct bs_engine *e, struct bs_engine_task *t, struct bs_err *err)
 {
     bs_status rc = BS_OK;
     pthread_mutex_lock(&e->mu);
@@ -154,7 +153,7 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
     struct bs_engine_task *t = NULL;
     bs_status rc = check_key(req->model_key, err);
     *task = NULL;
-    if (rc != BS_OK || (rc = new_task(BS_WORKER_SEGMENT, &t, err)) != BS_OK)
+    if (rc != BS_OK || (rc = bs__new_task(BS_WORKER_SEGMENT, &t, err)) != BS_OK)
         return rc;
     struct bs_worker_segment *s = &t->message.body.segment;
     snprintf(s->model_key, sizeof s->model_key, "%s", req->model_key);
@@ -187,10 +186,11 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
     if (req->owner)
         snprintf(t->owner, sizeof t->owner, "%s", req->owner);
     t->cb = *cb;
-    if ((rc = duplicate(t, req->model_fd, err)) != BS_OK ||
-        (rc = duplicate(t, req->image_fd, err)) != BS_OK ||
-        (req->preview_side && (rc = duplicate(t, req->preview_fd, err)) != BS_OK) ||
-        (req->kept && (rc = duplicate(t, req->kept->fd, err)) != BS_OK) || (rc = enqueue(e, t, err)) != BS_OK)
+    if ((rc = bs__task_duplicate(t, req->model_fd, err)) != BS_OK ||
+        (rc = bs__task_duplicate(t, req->image_fd, err)) != BS_OK ||
+        (req->preview_side && (rc = bs__task_duplicate(t, req->preview_fd, err)) != BS_OK) ||
+        (req->kept && (rc = bs__task_duplicate(t, req->kept->fd, err)) != BS_OK) ||
+        (rc = bs__task_enqueue(e, t, err)) != BS_OK)
         goto cleanup;
     *task = t;
     t = NULL;
@@ -211,7 +211,7 @@ void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task)
 static bs_status run_and_wait(struct bs_engine *e, struct bs_engine_task *t, uint64_t *planned,
                               struct bs_model_card_plan *card, struct bs_err *err)
 {
-    bs_status rc = enqueue(e, t, err);
+    bs_status rc = bs__task_enqueue(e, t, err);
     if (rc == BS_OK) {
         pthread_mutex_lock(&e->mu);
         while (!t->finished)
@@ -233,10 +233,10 @@ bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_f
 {
     struct bs_engine_task *t;
     bs_status rc = check_key(model_key, err);
-    if (rc != BS_OK || (rc = new_task(BS_WORKER_LOAD, &t, err)) != BS_OK)
+    if (rc != BS_OK || (rc = bs__new_task(BS_WORKER_LOAD, &t, err)) != BS_OK)
         return rc;
     snprintf(t->message.body.model.model_key, sizeof t->message.body.model.model_key, "%s", model_key);
-    if ((rc = duplicate(t, model_fd, err)) != BS_OK) {
+    if ((rc = bs__task_duplicate(t, model_fd, err)) != BS_OK) {
         bs__task_unref(t);
         return rc;
     }
@@ -247,7 +247,7 @@ bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs
 {
     struct bs_engine_task *t;
     bs_status rc = check_key(model_key, err);
-    if (rc != BS_OK || (rc = new_task(BS_WORKER_UNLOAD, &t, err)) != BS_OK)
+    if (rc != BS_OK || (rc = bs__new_task(BS_WORKER_UNLOAD, &t, err)) != BS_OK)
         return rc;
     snprintf(t->message.body.model.model_key, sizeof t->message.body.model.model_key, "%s", model_key);
     return run_and_wait(e, t, NULL, NULL, err);
@@ -260,14 +260,14 @@ bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_f
     struct bs_engine_task *t;
     uint64_t planned = 0;
     bs_status rc = check_key(model_key, err);
-    if (rc != BS_OK || (rc = new_task(BS_WORKER_PLAN, &t, err)) != BS_OK)
+    if (rc != BS_OK || (rc = bs__new_task(BS_WORKER_PLAN, &t, err)) != BS_OK)
         return rc;
     struct bs_worker_plan *p = &t->message.body.plan;
     snprintf(p->model_key, sizeof p->model_key, "%s", model_key);
     p->height = height;
     p->width = width;
     p->params = *params;
-    if ((rc = duplicate(t, model_fd, err)) != BS_OK) {
+    if ((rc = bs__task_duplicate(t, model_fd, err)) != BS_OK) {
         bs__task_unref(t);
         return rc;
     }
@@ -280,11 +280,11 @@ bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_p
                          struct bs_model_card_plan *plan, struct bs_err *err)
 {
     struct bs_engine_task *t;
-    bs_status rc = new_task(BS_WORKER_CARD, &t, err);
+    bs_status rc = bs__new_task(BS_WORKER_CARD, &t, err);
     if (rc != BS_OK)
         return rc;
     t->message.body.card = (struct bs_worker_card){batch, (int32_t)precision};
-    if ((rc = duplicate(t, model_fd, err)) != BS_OK) {
+    if ((rc = bs__task_duplicate(t, model_fd, err)) != BS_OK) {
         bs__task_unref(t);
         return rc;
     }
@@ -323,7 +323,7 @@ void bs_engine_state_get(struct bs_engine *e, struct bs_engine_state *state)
     state->ready = e->ready;
     state->device = e->info;
     state->waiting = e->nwaiting;
-    state->running = e->running != NULL;
+    state->running = (e->running != NULL) + (e->training != NULL);
     state->restarts = e->restarts;
     state->worker_pid = (int)e->worker.pid;
     state->succeeded = e->succeeded;

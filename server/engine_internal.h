@@ -1,4 +1,5 @@
-/* What the files of the engine share: engine.c has the calls, engine_thread.c the thread that owns the worker. */
+/* What the files of the engine share: engine.c has the calls, engine_training.c those of training runs, engine_thread.c the thread
+   that owns the worker. */
 #ifndef BS_SERVER_ENGINE_INTERNAL_H
 #define BS_SERVER_ENGINE_INTERNAL_H
 
@@ -26,6 +27,12 @@ struct bs_engine_task {
     struct bs_err err;
     uint64_t planned_bytes;
     struct bs_model_card_plan card;
+    /* of a training run */
+    struct bs_engine_training_callbacks training;
+    /* guarded by bs_engine.mu: what is to be told to the worker */
+    bool tell_control, tell_committed;
+    struct bs_run_control control;
+    struct bs_worker_failure committed;
 };
 
 struct bs__loaded {
@@ -59,7 +66,8 @@ struct bs_engine {
     pthread_mutex_t mu;     /* guards everything below; never held over a callback or a wait for the worker */
     pthread_cond_t changed; /* a task finished, or the first worker said hello or refused */
     struct bs_engine_task *waiting;
-    struct bs_engine_task *running;
+    struct bs_engine_task *running;  /* with the worker; */
+    struct bs_engine_task *training; /* with it, too: has the device when nothing else runs */
     int nwaiting;
     bool closing;
     bool ready;
@@ -91,6 +99,20 @@ void bs__pulse_heard(struct bs_engine *e, const struct bs_worker_message *m);
    a task runs. */
 bool bs__pulse_check(struct bs_engine *e, int64_t now, int64_t *due, const char **why);
 void bs__engine_wake(struct bs_engine *e);
+/* engine.c */
+bs_status bs__new_task(enum bs_worker_type type, struct bs_engine_task **out,
+                       struct bs_err *err) BS_NODISCARD;
+/* Adds our own copy of a descriptor to what is sent. */
+bs_status bs__task_duplicate(struct bs_engine_task *t, int fd, struct bs_err *err) BS_NODISCARD;
+/* Puts the task into the queue, which gets a reference of its own. */
+bs_status bs__task_enqueue(struct bs_engine *e, struct bs_engine_task *t, struct bs_err *err) BS_NODISCARD;
+/* engine_training.c; the engine's thread. Messages of a run: false when they break the protocol. */
+bool bs__training_event(struct bs_engine_task *t, struct bs_worker_message *m);
+bool bs__training_checkpoint(struct bs_engine_task *t, struct bs_worker_message *m);
+void bs__training_done(struct bs_engine_task *t, bs_status status, const struct bs_err *err,
+                       const struct bs_worker_done *done);
+/* Tells the worker what is wanted of its run; false: it does not listen. mu held. */
+bool bs__training_tell(struct bs_engine *e);
 void bs__task_unref(struct bs_engine_task *t);
 
 #endif

@@ -1,6 +1,7 @@
 /* The engine's thread: it alone starts, feeds, hears and buries the worker. One task at a time is with the worker, so that
-   a death is always charged to the task that ran; everything else waits here and outlives any worker. Interactive tasks go
-   first, taking turns between owners, then batch tasks in the order the job queue gave them. */
+   a death is always charged to the task that ran, and beside it one training run; everything else waits here and outlives any
+   worker. Interactive tasks go first, taking turns between owners, then batch tasks in the order the job queue gave them;
+   training runs queue among themselves. */
 #include "server/engine_internal.h"
 
 #include <errno.h>
@@ -27,16 +28,19 @@ int64_t bs__engine_now_ms(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-/* Ends a task: its callback or its waiting caller hears of it, and the queue's reference goes. mu not held. */
+/* Ends a task: its callback or its waiting caller hears of it, and the queue's reference goes. result is of a segmentation,
+   done of a training run; NULL unless status is BS_OK. mu not held. */
 static void finish(struct bs_engine *e, struct bs_engine_task *t, bs_status status, const struct bs_err *err,
-                   const struct bs_engine_result *result)
+                   const struct bs_engine_result *result, const struct bs_worker_done *done)
 {
     if (t->message.type == BS_WORKER_SEGMENT) { /* counted before anybody hears of the end */
         pthread_mutex_lock(&e->mu);
         ++*(status == BS_OK ? &e->succeeded : status == BS_ECANCELLED ? &e->cancelled : &e->failed);
         pthread_mutex_unlock(&e->mu);
     }
-    if (t->cb.done)
+    if (t->message.type == BS_WORKER_TRAIN)
+        bs__training_done(t, status, err, done);
+    else if (t->cb.done)
         t->cb.done(t->cb.ctx, status, err, result);
     pthread_mutex_lock(&e->mu);
     t->status = status;
@@ -51,7 +55,7 @@ static void finish(struct bs_engine *e, struct bs_engine_task *t, bs_status stat
 static void finish_cancelled(struct bs_engine *e, struct bs_engine_task *t)
 {
     struct bs_err err;
-    finish(e, t, BS_FAIL(&err, BS_ECANCELLED, "cancelled"), &err, NULL);
+    finish(e, t, BS_FAIL(&err, BS_ECANCELLED, "cancelled"), &err, NULL, NULL);
 }
 
 static void forget_loaded(struct bs_engine *e, const char *key)
@@ -141,7 +145,7 @@ static void after_death(struct bs_engine *e, struct bs_engine_task *t, const cha
         finish_cancelled(e, t);
     else if (t->report_death)
         finish(e, t, BS_FAIL(&err, BS_EUNAVAILABLE, "the worker process died while it ran this (%s)", how),
-               &err, NULL);
+               &err, NULL, NULL);
     else
         finish(
             e, t,
@@ -150,7 +154,7 @@ static void after_death(struct bs_engine *e, struct bs_engine_task *t, const cha
                 "the worker process died twice while it ran this (%s); the image or the model may need more "
                 "memory than there is",
                 how),
-            &err, NULL);
+            &err, NULL, NULL);
 }
 
 /* The worker is gone, or must go. refusal: what it said against starting, if it did; why: what we kill it for, if we do. */
@@ -167,8 +171,8 @@ static void bury_worker(struct bs_engine *e, int wait_ms, const struct bs_err *r
     int64_t now = bs__engine_now_ms();
     e->worker = p;
     forget_loaded(e, NULL);
-    struct bs_engine_task *t = e->running;
-    e->running = NULL;
+    struct bs_engine_task *t = e->running, *training = e->training;
+    e->running = e->training = NULL;
     if (!refusal) {
         (void)!BS_FAIL(&err, BS_EUNAVAILABLE, "the worker process ended before its device was open (%s)",
                        how);
@@ -192,6 +196,8 @@ static void bury_worker(struct bs_engine *e, int wait_ms, const struct bs_err *r
         e->opt.worker_died(e->opt.worker_died_ctx, how, restart_in);
     if (t)
         after_death(e, t, how);
+    if (training)
+        after_death(e, training, how);
 }
 
 /* A task's end as the worker tells it. */
@@ -201,7 +207,7 @@ static void task_done(struct bs_engine *e, struct bs_engine_task *t, struct bs_w
     struct bs_err err = {.msg = ""};
     struct bs_engine_result r = {.labels_fd = -1, .maps_fd = -1, .objects_fd = -1};
     if (d->failure.status != BS_OK) {
-        finish(e, t, BS_FAIL(&err, (bs_status)d->failure.status, "%s", d->failure.text), &err, NULL);
+        finish(e, t, BS_FAIL(&err, (bs_status)d->failure.status, "%s", d->failure.text), &err, NULL, NULL);
         return;
     }
     pthread_mutex_lock(&e->mu);
@@ -234,14 +240,16 @@ static void task_done(struct bs_engine *e, struct bs_engine_task *t, struct bs_w
             r.objects_fd = m->fd[next++];
         m->nfd = 0; /* the receiver of the callback owns them */
     }
-    finish(e, t, BS_OK, NULL, &r);
+    finish(e, t, BS_OK, NULL, &r, d);
 }
 
 /* False: the worker broke the protocol. */
 static bool handle(struct bs_engine *e, struct bs_worker_message *m)
 {
-    struct bs_engine_task *t = e->running; /* only this thread changes it */
-    bool mine = t && t->message.task == m->task;
+    struct bs_engine_task *t = e->running; /* only this thread changes them */
+    if (e->training && e->training->message.task == m->task)
+        t = e->training;
+    const bool mine = t && t->message.task == m->task, training = mine && t->message.type == BS_WORKER_TRAIN;
     struct bs_err err;
     switch (m->type) {
     case BS_WORKER_HELLO:
@@ -262,9 +270,15 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
     case BS_WORKER_PONG:
         return true;
     case BS_WORKER_STARTED:
-        if (mine && t->deaths == 0 && t->cb.started)
+        if (training && t->training.started)
+            t->training.started(t->training.ctx);
+        else if (mine && !training && t->deaths == 0 && t->cb.started)
             t->cb.started(t->cb.ctx);
         return mine;
+    case BS_WORKER_TRAIN_EVENT:
+        return training && bs__training_event(t, m);
+    case BS_WORKER_TRAIN_CHECKPOINT:
+        return training && bs__training_checkpoint(t, m);
     case BS_WORKER_PROGRESS:
         if (m->body.progress.done < 0 || m->body.progress.total < m->body.progress.done ||
             !bs_preview_part_valid(&m->body.progress.preview, mine && t->message.type == BS_WORKER_SEGMENT
@@ -281,7 +295,7 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
             (m->body.done.failure.status == BS_OK && (t->message.type == BS_WORKER_SEGMENT) != (m->nfd > 0)))
             return false;
         pthread_mutex_lock(&e->mu);
-        e->running = NULL;
+        *(training ? &e->training : &e->running) = NULL;
         pthread_mutex_unlock(&e->mu);
         task_done(e, t, m);
         return true;
@@ -342,7 +356,7 @@ static uint64_t *share_of(struct bs_engine *e, const char *owner)
     return &oldest->served;
 }
 
-/* Takes the next task out of the queue; mu held. */
+/* Takes the next task that is no training run out of the queue; mu held. */
 static struct bs_engine_task *choose(struct bs_engine *e)
 {
     struct bs_engine_task **best = NULL;
@@ -357,15 +371,31 @@ static struct bs_engine_task *choose(struct bs_engine *e)
             best_served = served;
         }
     }
-    if (!best)
-        best = &e->waiting;
-    struct bs_engine_task *t = *best;
+    for (struct bs_engine_task **at = &e->waiting; *at && !best; at = &(*at)->next)
+        if ((*at)->message.type != BS_WORKER_TRAIN)
+            best = at;
+    struct bs_engine_task *t = best ? *best : NULL;
     if (t) {
         *best = t->next;
         t->next = NULL;
         e->nwaiting--;
         if (t->interactive)
             *share_of(e, t->owner) = ++e->served;
+    }
+    return t;
+}
+
+/* The next training run, likewise. */
+static struct bs_engine_task *choose_training(struct bs_engine *e)
+{
+    struct bs_engine_task **at = &e->waiting;
+    while (*at && (*at)->message.type != BS_WORKER_TRAIN)
+        at = &(*at)->next;
+    struct bs_engine_task *t = *at;
+    if (t) {
+        *at = t->next;
+        t->next = NULL;
+        e->nwaiting--;
     }
     return t;
 }
@@ -388,10 +418,48 @@ static struct bs_engine_task *take_cancelled(struct bs_engine *e)
     return gone;
 }
 
+static int64_t cancel_grace(const struct bs_engine *e)
+{
+    return e->closing ? STOP_GRACE_MS : e->opt.cancel_grace_ms > 0 ? e->opt.cancel_grace_ms : CANCEL_GRACE_MS;
+}
+
+/* Tells the worker to stop what was cancelled, once; false: it does not listen. t may be NULL; mu held. */
+static bool tell_cancel(struct bs_engine *e, struct bs_engine_task *t, int64_t now)
+{
+    struct bs_err err;
+    if (!t || t->cancel_sent || !(t->cancel_requested || e->closing))
+        return true;
+    const struct bs_worker_message cancel = {.type = BS_WORKER_CANCEL, .task = t->message.task};
+    t->cancel_sent = true;
+    t->cancel_requested = true;
+    t->cancel_deadline_ms = now + cancel_grace(e);
+    return bs_worker_send(e->worker.sock, &cancel, false, &err) == BS_OK;
+}
+
+/* Should what was cancelled have stopped by now? t may be NULL; mu held. */
+static bool is_overdue(const struct bs_engine *e, struct bs_engine_task *t, int64_t now, int64_t *due)
+{
+    if (!t || !t->cancel_sent)
+        return false;
+    if (e->closing && t->cancel_deadline_ms > now + STOP_GRACE_MS)
+        t->cancel_deadline_ms = now + STOP_GRACE_MS;
+    if (t->cancel_deadline_ms < *due)
+        *due = t->cancel_deadline_ms;
+    return now >= t->cancel_deadline_ms;
+}
+
+/* Sends a task to the worker; false: it does not listen. mu held. */
+static bool give(struct bs_engine *e, struct bs_engine_task *t, int64_t now)
+{
+    struct bs_err err;
+    t->cancel_sent = false;
+    bs__pulse_begin(e, now);
+    return bs_worker_send(e->worker.sock, &t->message, false, &err) == BS_OK;
+}
+
 /* What has to be done now; returns milliseconds until something is due, -1: nothing is. */
 static int64_t attend(struct bs_engine *e)
 {
-    struct bs_err err;
     int64_t due = INT64_MAX, now = bs__engine_now_ms();
     pthread_mutex_lock(&e->mu);
     struct bs_engine_task *gone = take_cancelled(e);
@@ -416,32 +484,21 @@ static int64_t attend(struct bs_engine *e)
         kill_worker = now >= due;
         why = kill_worker ? "killed, because its device did not open in a minute" : NULL;
     }
-    struct bs_engine_task *t = e->running;
-    if (t && (t->cancel_requested || e->closing) && !t->cancel_sent) {
-        struct bs_worker_message cancel = {.type = BS_WORKER_CANCEL, .task = t->message.task};
-        t->cancel_sent = true;
-        t->cancel_requested = true;
-        t->cancel_deadline_ms = now + (e->closing                   ? STOP_GRACE_MS
-                                       : e->opt.cancel_grace_ms > 0 ? e->opt.cancel_grace_ms
-                                                                    : CANCEL_GRACE_MS);
-        broken = bs_worker_send(e->worker.sock, &cancel, false, &err) != BS_OK;
+    broken = !tell_cancel(e, e->running, now) || !tell_cancel(e, e->training, now) || !bs__training_tell(e);
+    /* A training run stops between two operators of its own; what runs there meanwhile takes its time. */
+    if (e->training && e->training->cancel_sent && e->running && !e->closing)
+        e->training->cancel_deadline_ms = now + cancel_grace(e);
+    if (is_overdue(e, e->running, now, &due) || is_overdue(e, e->training, now, &due)) {
+        kill_worker = true;
+        why = "killed, because it did not stop when it was told to";
     }
-    if (t && t->cancel_sent) {
-        if (e->closing && t->cancel_deadline_ms > now + STOP_GRACE_MS)
-            t->cancel_deadline_ms = now + STOP_GRACE_MS;
-        if (now >= t->cancel_deadline_ms) {
-            kill_worker = true;
-            why = "killed, because it did not stop when it was told to";
-        }
-        due = t->cancel_deadline_ms < due ? t->cancel_deadline_ms : due;
+    if (e->ready && !e->closing && !broken) {
+        if (!e->running && (e->running = choose(e)))
+            broken = !give(e, e->running, now);
+        if (!broken && !e->training && (e->training = choose_training(e)))
+            broken = !give(e, e->training, now);
     }
-    if (e->ready && !t && !e->closing && (t = choose(e))) {
-        e->running = t;
-        t->cancel_sent = false;
-        broken = bs_worker_send(e->worker.sock, &t->message, false, &err) != BS_OK;
-        bs__pulse_begin(e, now);
-    }
-    if (e->running && !kill_worker && !broken)
+    if ((e->running || e->training) && !kill_worker && !broken)
         kill_worker = bs__pulse_check(e, now, &due, &why);
     pthread_mutex_unlock(&e->mu);
     if (kill_worker || broken)
@@ -457,7 +514,7 @@ void *bs__engine_thread(void *engine)
     for (;;) {
         int64_t wait = attend(e);
         pthread_mutex_lock(&e->mu);
-        bool over = e->closing && !e->running && !e->waiting;
+        bool over = e->closing && !e->running && !e->training && !e->waiting;
         pthread_mutex_unlock(&e->mu);
         if (over)
             break;

@@ -72,25 +72,13 @@ static void read_state(struct bs__fields *f, struct bs__run_state *s)
     bs__read_int64(f, "loss_count", true, 0, INT64_MAX, &s->loss_count);
 }
 
-/* Where two texts part, for whoever set one of them up otherwise. */
-static void difference(const char *a, const char *b, char *out, size_t size)
-{
-    size_t i = 0;
-    while (a[i] && a[i] == b[i])
-        i++;
-    while (i > 0 && a[i - 1] != ',' && a[i - 1] != '{')
-        i--;
-    (void)snprintf(out, size, "%.*s in the checkpoint, %.*s here", (int)strcspn(a + i, ","), a + i,
-                   (int)strcspn(b + i, ","), b + i);
-}
-
 static bs_status match(const struct bs_run *r, const char *config, const char *dataset, const char *plan,
                        const char *device, struct bs_err *err)
 {
     char here[PLAN_DIGITS + 1], what[200];
     (void)snprintf(here, sizeof here, "%016" PRIx64, bs_run_plan_hash(r));
     if (strcmp(config, r->config_json) != 0) {
-        difference(config, r->config_json, what, sizeof what);
+        bs__first_difference(config, "in the checkpoint", r->config_json, "here", what, sizeof what);
         return BS_FAIL(err, BS_EPRECONDITION, "the checkpoint is of a run with another configuration: %s",
                        what);
     }

@@ -7,6 +7,7 @@
 #include "kernels/executable.h"
 #include "model/arch/arch.h"
 #include "model/dataset/sample.h"
+#include "model/model.h"
 #include "model/train/loss.h"
 #include "model/train/optimizer.h"
 #include "model/train/plateau.h"
@@ -44,6 +45,9 @@ void bs_train_config_set_patch(struct bs_train_config *config, size_t side);
 
 /* Everything inside its range, and fitting together. The error names the member, its value and what is accepted. */
 bs_status bs_train_config_check(const struct bs_train_config *config, struct bs_err *err) BS_NODISCARD;
+/* Can a run of this configuration begin with the weights of that model? BS_EINVAL says what is different about its network. */
+bs_status bs_train_config_check_initial(const struct bs_train_config *config,
+                                        const struct bs_model_info *model, struct bs_err *err) BS_NODISCARD;
 /* free() the text. */
 bs_status bs_train_config_to_json(const struct bs_train_config *config, char **json,
                                   struct bs_err *err) BS_NODISCARD;

@@ -1,8 +1,10 @@
 /* The configuration of a run <-> JSON; see config.h. */
 #include "model/json_fields.h"
 #include "model/model_internal.h"
-#include "model/train/config.h"
+#include "model/train/run_internal.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FORMAT     1
@@ -257,4 +259,43 @@ bs_status bs_train_config_from_json(const char *json, size_t len, struct bs_trai
     rc = f.rc == BS_OK ? bs_train_config_check(c, err) : f.rc;
     bs_json_free(doc);
     return rc;
+}
+
+/* free() it; NULL: no memory. */
+static char *arch_json(const struct bs_arch_config *arch)
+{
+    struct bs_json_writer w = {0};
+    bs_json_write_open(&w, NULL, '{');
+    bs__arch_write(&w, arch);
+    bs_json_write_close(&w, '}');
+    return bs_json_write_end(&w);
+}
+
+bs_status bs_train_config_check_initial(const struct bs_train_config *c, const struct bs_model_info *model,
+                                        struct bs_err *err)
+{
+    char *have = arch_json(&model->arch), *want = arch_json(&c->arch);
+    bs_status rc = BS_OK;
+    if (!have || !want) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the description of a network");
+    } else if (strcmp(have, want) != 0) {
+        char what[200];
+        bs__first_difference(have, "in the model", want, "in the configuration", what, sizeof what);
+        rc = BS_FAIL(err, BS_EINVAL, "the network of the model to begin with is another one: %s", what);
+    }
+    free(have);
+    free(want);
+    return rc;
+}
+
+void bs__first_difference(const char *a, const char *of_a, const char *b, const char *of_b, char *out,
+                          size_t size)
+{
+    size_t i = 0;
+    while (a[i] && a[i] == b[i])
+        i++;
+    while (i > 0 && a[i - 1] != ',' && a[i - 1] != '{')
+        i--;
+    (void)snprintf(out, size, "%.*s %s, %.*s %s", (int)strcspn(a + i, ",}"), a + i, of_a,
+                   (int)strcspn(b + i, ",}"), b + i, of_b);
 }

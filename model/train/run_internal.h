@@ -35,4 +35,8 @@ struct bs_run {
     int64_t latest_step; /* of the last LATEST checkpoint; -1: none */
 };
 
+/* config_json.c: where two texts of a configuration part, member by member, in words. */
+void bs__first_difference(const char *a, const char *of_a, const char *b, const char *of_b, char *out,
+                          size_t size);
+
 #endif

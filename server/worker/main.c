@@ -66,8 +66,12 @@ static int serve(const struct bs__worker_options *opt)
             bs__tell(opt->sock, &pong);
         } else if (m->type == BS_WORKER_CANCEL)
             bs__executor_cancel(executor, m->task);
+        else if (m->type == BS_WORKER_TRAIN_CONTROL)
+            bs__executor_control(executor, m->task, &m->body.train_control);
+        else if (m->type == BS_WORKER_TRAIN_COMMITTED)
+            bs__executor_committed(executor, m->task, &m->body.failure);
         else if (m->type == BS_WORKER_SEGMENT || m->type == BS_WORKER_LOAD || m->type == BS_WORKER_UNLOAD ||
-                 m->type == BS_WORKER_PLAN || m->type == BS_WORKER_CARD)
+                 m->type == BS_WORKER_PLAN || m->type == BS_WORKER_CARD || m->type == BS_WORKER_TRAIN)
             bs__executor_push(executor, m);
         else
             bs_worker_message_release(m);

@@ -31,6 +31,11 @@ static const struct {
     [BS_WORKER_UNLOAD] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_PLAN] = {sizeof(struct bs_worker_plan), 1, 1},
     [BS_WORKER_CARD] = {sizeof(struct bs_worker_card), 1, 1},
+    [BS_WORKER_TRAIN] = {sizeof(struct bs_worker_train), 3, 6},
+    [BS_WORKER_TRAIN_CONTROL] = {sizeof(struct bs_worker_train_control), 0, 0},
+    [BS_WORKER_TRAIN_COMMITTED] = {sizeof(struct bs_worker_failure), 0, 0},
+    [BS_WORKER_TRAIN_EVENT] = {sizeof(struct bs_worker_train_event), 0, 1},
+    [BS_WORKER_TRAIN_CHECKPOINT] = {sizeof(struct bs_worker_train_checkpoint), 1, 1},
     [BS_WORKER_CANCEL] = {0, 0, 0},
     [BS_WORKER_STOP] = {0, 0, 0},
     [BS_WORKER_PING] = {0, 0, 0},
@@ -107,6 +112,7 @@ static void end_strings(struct bs_worker_message *m)
         END(m->body.hello.notice);
         break;
     case BS_WORKER_REFUSED:
+    case BS_WORKER_TRAIN_COMMITTED:
         END(m->body.failure.text);
         break;
     case BS_WORKER_DONE:
@@ -114,6 +120,7 @@ static void end_strings(struct bs_worker_message *m)
         END(m->body.done.algorithms);
         END(m->body.done.network.algorithms);
         END(m->body.done.card.algorithms);
+        END(m->body.done.trained.algorithms);
         for (int i = 0; i < BS_MAX_WARNINGS; i++) {
             END(m->body.done.warning[i].code);
             END(m->body.done.warning[i].text);
@@ -201,7 +208,8 @@ bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err 
 {
     const struct bs_worker_done *d = &m->body.done;
     size_t pixels, labels, maps, objects;
-    bool ok = d->failure.status <= BS_EINTERNAL && d->nwarning >= 0 && d->nwarning <= BS_MAX_WARNINGS;
+    bool ok = d->failure.status <= BS_EINTERNAL && d->trained.end <= BS_RUN_PAUSED && d->trained.step >= 0 &&
+              d->nwarning >= 0 && d->nwarning <= BS_MAX_WARNINGS;
     if (ok && m->nfd > 0)
         ok = d->failure.status == BS_OK && d->height > 0 && d->width > 0 &&
              m->nfd == 1 + (d->has_maps != 0) + (d->has_objects != 0) && d->channels >= 0 &&
@@ -213,5 +221,31 @@ bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err 
                                   sealed(m->fd[1 + (d->has_maps != 0)], objects)));
     if (!ok)
         return BS_FAIL(err, BS_ECORRUPT, "the worker process sent a result that contradicts itself");
+    return BS_OK;
+}
+
+bs_status bs_worker_check_event(const struct bs_worker_message *m, struct bs_err *err)
+{
+    const struct bs_worker_train_event *e = &m->body.train_event;
+    size_t pixels, bytes;
+    bool ok = e->kind <= BS_RUN_VALIDATION && e->step >= 0 && e->steps >= 0 && e->epoch >= 0;
+    if (ok && m->nfd > 0)
+        ok = e->channels > 0 && e->channels <= 1024 && e->target_channels > 0 && e->target_channels <= 1024 &&
+             e->height > 0 && e->width > 0 && bs_mul(e->height, e->width, &pixels) &&
+             bs_mul(pixels, (size_t)e->channels + 2 * (size_t)e->target_channels, &bytes) &&
+             sealed(m->fd[0], bytes);
+    if (!ok)
+        return BS_FAIL(err, BS_ECORRUPT,
+                       "the worker process told of a training step that contradicts itself");
+    return BS_OK;
+}
+
+bs_status bs_worker_check_checkpoint(const struct bs_worker_message *m, struct bs_err *err)
+{
+    const struct bs_worker_train_checkpoint *c = &m->body.train_checkpoint;
+    struct stat st;
+    if (c->kind >= BS_CHECKPOINT_KINDS || c->step < 0 || fstat(m->fd[0], &st) != 0 || !S_ISREG(st.st_mode) ||
+        (uint64_t)st.st_size != c->bytes)
+        return BS_FAIL(err, BS_ECORRUPT, "the worker process sent a checkpoint that contradicts itself");
     return BS_OK;
 }

@@ -9,11 +9,12 @@
 #include "model/card.h"
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
+#include "model/train/run.h"
 #include "server/pair_info.h"
 
-#define BS_WORKER_PROTOCOL  5u
+#define BS_WORKER_PROTOCOL  6u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
-#define BS_WORKER_MAX_FDS   4
+#define BS_WORKER_MAX_FDS   6
 #define BS_WORKER_KEY_LEN   64
 #define BS_WORKER_INFO_LEN  16384 /* JSON of a model's description */
 #define BS_WORKER_LOST      86    /* exit status: the device failed for good, a new process gets it back */
@@ -23,8 +24,11 @@ enum bs_worker_type {
     BS_WORKER_SEGMENT = 1, /* fds: model, image; preview and kept maps if wanted */
     BS_WORKER_LOAD,        /* fds: model */
     BS_WORKER_UNLOAD,
-    BS_WORKER_PLAN, /* fds: model */
-    BS_WORKER_CARD, /* fds: model */
+    BS_WORKER_PLAN,  /* fds: model */
+    BS_WORKER_CARD,  /* fds: model */
+    BS_WORKER_TRAIN, /* fds: configuration, manifest, folder of blobs; folder for checkpoints, initial weights, checkpoint to go on from if there */
+    BS_WORKER_TRAIN_CONTROL,
+    BS_WORKER_TRAIN_COMMITTED, /* answers every TRAIN_CHECKPOINT */
     BS_WORKER_CANCEL,
     BS_WORKER_STOP,
     BS_WORKER_PING,    /* answered by the control thread, whatever the executor does */
@@ -35,7 +39,9 @@ enum bs_worker_type {
     BS_WORKER_REFUSED, /* it could not be opened; the worker ends */
     BS_WORKER_STARTED,
     BS_WORKER_PROGRESS,
-    BS_WORKER_DONE, /* fds on success of SEGMENT: labels, maps and objects as announced */
+    BS_WORKER_TRAIN_EVENT,      /* fds: after a validation a picture of it */
+    BS_WORKER_TRAIN_CHECKPOINT, /* fds: the file */
+    BS_WORKER_DONE,             /* fds on success of SEGMENT: labels, maps and objects as announced */
     BS_WORKER_LOADED,
     BS_WORKER_DROPPED,
     BS_WORKER_INSPECTED,
@@ -77,6 +83,38 @@ struct bs_worker_card {
     int32_t batch, precision;
 };
 
+struct bs_worker_train {
+    uint64_t config_bytes, manifest_bytes;
+    uint32_t has_checkpoint_folder, has_initial, has_resume;
+};
+
+struct bs_worker_train_control {
+    uint32_t pause, best_now;
+    double learning_rate; /* 0: as it is */
+};
+
+struct bs_worker_train_event {
+    uint32_t kind, better; /* enum bs_run_event_kind */
+    int64_t step, epoch, steps, best_step;
+    double loss, learning_rate, metric, best_metric, images_per_second, seconds_left;
+    int32_t channels, target_channels; /* of the picture: uint8 planes, channels and twice target_channels */
+    uint64_t height, width;
+};
+
+struct bs_worker_train_checkpoint {
+    uint32_t kind; /* enum bs_checkpoint_kind */
+    int64_t step;
+    uint64_t bytes;
+};
+
+struct bs_worker_trained {
+    uint32_t end; /* enum bs_run_end */
+    int64_t step, best_step, latest_step;
+    double best_metric;
+    uint64_t plan_hash;
+    char algorithms[256];
+};
+
 struct bs_worker_hello {
     char name[96], backend[16], libraries[128], isa[64], notice[256];
     int32_t threads;
@@ -103,6 +141,7 @@ struct bs_worker_done {
     struct bs_worker_failure failure; /* status BS_OK: the rest counts */
     uint64_t planned_bytes;           /* PLAN */
     struct bs_model_card_plan card;   /* CARD */
+    struct bs_worker_trained trained; /* TRAIN */
     uint64_t height, width;
     int32_t channels;
     uint32_t count;
@@ -139,8 +178,12 @@ struct bs_worker_message {
         struct bs_worker_model model;
         struct bs_worker_plan plan;
         struct bs_worker_card card;
+        struct bs_worker_train train;
+        struct bs_worker_train_control train_control;
+        struct bs_worker_train_event train_event;
+        struct bs_worker_train_checkpoint train_checkpoint;
         struct bs_worker_hello hello;
-        struct bs_worker_failure failure;
+        struct bs_worker_failure failure; /* REFUSED, TRAIN_COMMITTED */
         struct bs_worker_progress progress;
         struct bs_worker_pong pong;
         struct bs_worker_done done;
@@ -161,5 +204,8 @@ void bs_worker_message_release(struct bs_worker_message *m);
 
 /* Checks a finished task's message and its sealed descriptors before anybody maps them. */
 bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err *err) BS_NODISCARD;
+/* The same of what a training run tells. */
+bs_status bs_worker_check_event(const struct bs_worker_message *m, struct bs_err *err) BS_NODISCARD;
+bs_status bs_worker_check_checkpoint(const struct bs_worker_message *m, struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -327,15 +327,21 @@ void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, st
         rc = bs__models_drop(models, m->body.model.model_key, &err);
     else if ((rc = bs__models_get(models, m->body.model.model_key, m->fd[0], &model, &err)) == BS_OK)
         bs__models_settle(models, m->body.model.model_key);
+    bs__task_end(dev, sock, done, rc, &err);
+    free(done);
+}
+
+void bs__task_end(struct bs_device *dev, int sock, struct bs_worker_message *done, bs_status rc,
+                  const struct bs_err *err)
+{
     if (rc != BS_OK)
         bs_worker_message_release(done);
     if (bs_device_is_lost(dev)) {
         /* Nothing but a new process gets it back. Not an answer: the daemon hands the task to the next worker. */
-        fprintf(stderr, "biosegd-worker: the device failed for good: %s\n", err.msg);
+        fprintf(stderr, "biosegd-worker: the device failed for good: %s\n", err->msg);
         _exit(BS_WORKER_LOST);
     }
-    bs__set_failure(&done->body.done.failure, rc, &err);
+    bs__set_failure(&done->body.done.failure, rc, err);
     bs__tell(sock, done);
     bs_worker_message_release(done);
-    free(done);
 }

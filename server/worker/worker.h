@@ -35,15 +35,50 @@ void bs__models_settle(struct bs__models *m, const char *current);
 /* task.c: one request from start to its DONE message. Executor thread only. */
 void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, struct bs_worker_message *m,
                   const struct bs_cancel *cancel);
+/* Its last words: done's failure from rc and err, without descriptors after one. Ends the process instead when the device is lost:
+   that is no answer. */
+void bs__task_end(struct bs_device *dev, int sock, struct bs_worker_message *done, bs_status rc,
+                  const struct bs_err *err);
+
+/* train.c: one training run from start to its DONE message. Executor thread only; x runs other requests between its operators. */
+struct bs__executor;
+void bs__train_run(struct bs__executor *x, struct bs__models *models, struct bs_device *dev, int sock,
+                   struct bs_worker_message *m, struct bs_cancel *cancel);
+
+/* train_tell.c: what a run tells the daemon. Executor thread only. */
+struct bs__teller {
+    struct bs__executor *x;
+    int sock;
+    uint64_t task;
+    int folder;       /* where checkpoints are written; -1: into memory */
+    bool uncommitted; /* the daemon has not answered the last checkpoint yet */
+    const struct bs_cancel *cancel;
+};
+/* Hooks of a run; ctx is the teller. */
+bs_status bs__tell_event(void *ctx, const struct bs_run_event *event, struct bs_err *err);
+bs_status bs__tell_checkpoint(void *ctx, enum bs_checkpoint_kind kind, const struct bs_run *run, int64_t step,
+                              struct bs_err *err);
+void bs__ask_control(void *ctx, struct bs_run_control *control);
+/* Waits until the daemon has committed what it was given; what it says against it is the error. */
+bs_status bs__await_commit(struct bs__teller *t, struct bs_err *err) BS_NODISCARD;
 
 /* executor.c */
-struct bs__executor;
 /* Starts the executor thread, which opens the device and says HELLO or REFUSED. */
 bs_status bs__executor_start(const struct bs__worker_options *opt, struct bs__executor **out,
                              struct bs_err *err) BS_NODISCARD;
 /* Takes the descriptors of m. */
 void bs__executor_push(struct bs__executor *x, const struct bs_worker_message *m);
 void bs__executor_cancel(struct bs__executor *x, uint64_t task);
+/* What the daemon wants of a training run, and its answer to a checkpoint. Control thread. */
+void bs__executor_control(struct bs__executor *x, uint64_t task,
+                          const struct bs_worker_train_control *control);
+void bs__executor_committed(struct bs__executor *x, uint64_t task, const struct bs_worker_failure *failure);
+/* Of the training run: takes what is wanted of it (a pause stays wanted). Executor thread. */
+void bs__executor_take_control(struct bs__executor *x, struct bs_run_control *control);
+/* Waits at most ms for the daemon's answer to the run's checkpoint; true: *failure has it, which goes. Executor thread. */
+bool bs__executor_take_commit(struct bs__executor *x, int ms, struct bs_worker_failure *failure);
+/* Runs what waits beside training runs. Between two operators of one; executor thread. */
+void bs__executor_give_way(struct bs__executor *x);
 /* bs_cancel_looks of what runs; 0: nothing runs. */
 uint64_t bs__executor_looks(struct bs__executor *x);
 /* Whether the thread ends by itself, because the device could not be opened. */
