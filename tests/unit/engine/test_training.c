@@ -17,10 +17,12 @@ struct school {
 
 static int open_school(void **state)
 {
-    struct school *s = calloc(1, sizeof *s);
+    struct school *s;
     void *lab = NULL;
-    if (!s || lab_open(&lab) != 0)
+    if (lab_open(&lab) != 0)
         return -1;
+    s = calloc(1, sizeof *s);
+    assert_non_null(s);
     s->lab = lab;
     make_dataset(s->lab, &s->data);
     s->whole = new_trial(s->lab, &s->data);
