@@ -170,7 +170,9 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
         for (int i = 0; i < req->ndim; i++)
             s->dim[i] = req->dim[i];
     }
+    s->pages = req->pages;
     s->pixel_size = req->pixel_size;
+    s->spacing = req->spacing;
     s->params = req->params;
     s->want_maps = req->want_maps;
     s->want_objects = req->want_objects;

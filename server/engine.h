@@ -41,7 +41,9 @@ struct bs_engine_request {
     int ndim;
     char axes[BS_IMAGE_MAX_DIM + 1];
     size_t dim[BS_IMAGE_MAX_DIM];
-    double pixel_size; /* um, 0 unknown; overrides the file's when > 0 */
+    char pages;        /* of a file that does not say what its pages are: 't', 'z' or 'c'; 0: it does */
+    double pixel_size; /* um, 0 unknown; overrides the file's when > 0, */
+    double spacing;    /* together with that of planes along z */
     struct bs_segment_params params;
     bool want_maps, want_objects;
     /* > 0: the foreground map is shown while it is computed, reduced to that side (model/predict/preview.h). preview_fd
@@ -60,8 +62,8 @@ struct bs_engine_request {
 
 /* What comes back. Descriptors are sealed memfds that the receiver of the callback owns. */
 struct bs_engine_result {
-    int labels_fd;                     /* uint32 (h, w) */
-    int maps_fd;                       /* float32 (channels, h, w) or -1 */
+    int labels_fd;                     /* uint32 (planes, h, w) */
+    int maps_fd;                       /* float32 (planes, channels, h, w) or -1 */
     int objects_fd;                    /* struct bs_object[count] or -1 */
     struct bs_segment_result info;     /* pointers inside are NULL */
     struct bs_segment_network network; /* of maps that were written to be kept; map_h 0: none were */

@@ -218,6 +218,9 @@ static void task_done(struct bs_engine *e, struct bs_engine_task *t, struct bs_w
     if (t->message.type == BS_WORKER_SEGMENT) {
         r.info.height = (size_t)d->height;
         r.info.width = (size_t)d->width;
+        r.info.stack = d->stack;
+        r.info.linked = d->linked != 0;
+        r.info.region = d->region;
         r.info.channels = d->channels;
         r.info.count = d->count;
         r.info.pixel_size = d->pixel_size;

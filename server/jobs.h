@@ -25,7 +25,8 @@ struct bs_job_request {
     int ndim;
     char axes[BS_IMAGE_MAX_DIM + 1];
     size_t dim[BS_IMAGE_MAX_DIM];
-    double pixel_size;
+    char pages; /* what the pages of a file are that does not say so: 't', 'z' or 'c'; 0: it does */
+    double pixel_size, spacing; /* um, 0 unknown; of pixels, and of planes along z */
     struct bs_segment_params params;
     bool want_maps, want_objects;
 };

@@ -5,6 +5,7 @@
 #include "model/weights/json.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,35 @@ static bool read_number(const struct bs_json_value *v, double *out)
     return true;
 }
 
+/* Members of a region, by their names in JSON. */
+static const struct {
+    const char *name;
+    size_t offset;
+} region_fields[] = {
+    {"region_y", offsetof(struct bs_region, y)},
+    {"region_x", offsetof(struct bs_region, x)},
+    {"region_height", offsetof(struct bs_region, height)},
+    {"region_width", offsetof(struct bs_region, width)},
+    {"region_z", offsetof(struct bs_region, z)},
+    {"region_depth", offsetof(struct bs_region, depth)},
+    {"region_t", offsetof(struct bs_region, t)},
+    {"region_duration", offsetof(struct bs_region, duration)},
+};
+#define REGION_FIELDS (sizeof region_fields / sizeof region_fields[0])
+
+static uint64_t *region_field(struct bs_region *r, size_t i)
+{
+    return (uint64_t *)(void *)((char *)r + region_fields[i].offset);
+}
+
+/* Nothing for all of the image. */
+static void write_region(struct bs_json_writer *w, const struct bs_region *region)
+{
+    struct bs_region r = *region;
+    for (size_t i = 0; i < REGION_FIELDS && !bs_region_is_all(region); i++)
+        bs_json_write_int(w, region_fields[i].name, (int64_t)*region_field(&r, i));
+}
+
 static void write_params(struct bs_json_writer *w, const struct bs_segment_params *p)
 {
     bs_json_write_open(w, "parameters", '{');
@@ -59,12 +89,17 @@ static void write_params(struct bs_json_writer *w, const struct bs_segment_param
     bs_json_write_bool(w, "whole_image", p->whole_image);
     bs_json_write_bool(w, "resample_positions", p->resample_positions);
     bs_json_write_int(w, "batch", p->batch);
-    bs_json_write_string(w, "statistics", p->statistics == BS_STATISTICS_BLOCK ? "block" : "image");
+    bs_json_write_string(w, "statistics", bs_statistics_name(p->statistics));
     bs_json_write_string(w, "precision", bs_precision_name(p->precision));
     if (p->has_no_data)
         write_number(w, "no_data", p->no_data);
     write_number(w, "scale", p->scale);
     bs_json_write_int(w, "memory_budget", (int64_t)p->memory_budget);
+    write_region(w, &p->region);
+    bs_json_write_string(w, "planes", p->planes == BS_PLANES_LINKED ? "linked" : "independent");
+    bs_json_write_bool(w, "separate_planes", p->separate_planes);
+    write_number(w, "link_overlap", p->link_overlap);
+    bs_json_write_int(w, "linked_min_size", p->linked_min_size);
     bs_json_write_close(w, '}');
 }
 
@@ -83,7 +118,11 @@ bs_status bs_job_request_to_json(const struct bs_job_request *r, char **json, st
             bs_json_write_int(&w, NULL, (int64_t)r->dim[i]);
         bs_json_write_close(&w, ']');
     }
+    if (r->pages)
+        bs_json_write_string(&w, "pages", (const char[]){r->pages, 0});
     write_number(&w, "pixel_size_um", r->pixel_size);
+    if (r->spacing > 0)
+        write_number(&w, "spacing_um", r->spacing);
     bs_json_write_bool(&w, "want_maps", r->want_maps);
     bs_json_write_bool(&w, "want_objects", r->want_objects);
     write_params(&w, &r->params);
@@ -151,6 +190,30 @@ static enum bs_precision precision_of(struct reader *r, const char *key)
     return BS_PRECISION_F32;
 }
 
+static enum bs_statistics_scope statistics_of(struct reader *r, const char *key)
+{
+    const char *v = string_of(r, key);
+    for (int s = 0; s < BS_STATISTICS_SCOPES; s++)
+        if (strcmp(v, bs_statistics_name((enum bs_statistics_scope)s)) == 0)
+            return (enum bs_statistics_scope)s;
+    want(r, key, false);
+    return BS_STATISTICS_IMAGE;
+}
+
+/* Region and planes; requests stored before there were any lack them. */
+static void read_planes(struct reader *r, struct bs_segment_params *p)
+{
+    for (size_t i = 0; i < REGION_FIELDS; i++)
+        if (bs_json_get(r->object, region_fields[i].name))
+            *region_field(&p->region, i) = (uint64_t)int_of(r, region_fields[i].name, 0, INT64_MAX);
+    if (!bs_json_get(r->object, "planes"))
+        return;
+    p->planes = word_of(r, "planes", "independent", "linked") ? BS_PLANES_LINKED : BS_PLANES_INDEPENDENT;
+    p->separate_planes = bool_of(r, "separate_planes");
+    p->link_overlap = number_of(r, "link_overlap");
+    p->linked_min_size = int_of(r, "linked_min_size", 0, INT64_MAX);
+}
+
 static void read_params(struct reader *r, struct bs_segment_params *p)
 {
     p->instances.recipe =
@@ -170,13 +233,14 @@ static void read_params(struct reader *r, struct bs_segment_params *p)
     p->whole_image = bs_json_get(r->object, "whole_image") && bool_of(r, "whole_image");
     p->resample_positions = bs_json_get(r->object, "resample_positions") && bool_of(r, "resample_positions");
     p->batch = (int)int_of(r, "batch", 0, INT32_MAX);
-    p->statistics = word_of(r, "statistics", "image", "block") ? BS_STATISTICS_BLOCK : BS_STATISTICS_IMAGE;
+    p->statistics = statistics_of(r, "statistics");
     p->precision = precision_of(r, "precision");
     p->has_no_data = bs_json_get(r->object, "no_data") != NULL;
     if (p->has_no_data)
         p->no_data = number_of(r, "no_data");
     p->scale = number_of(r, "scale");
     p->memory_budget = (size_t)int_of(r, "memory_budget", 0, INT64_MAX);
+    read_planes(r, p);
 }
 
 static void read_raw(struct reader *r, struct bs_job_request *q)
@@ -217,7 +281,14 @@ bs_status bs_job_request_from_json(const char *json, struct bs_job_request *q, s
     q->raw = bool_of(&r, "raw");
     if (q->raw)
         read_raw(&r, q);
+    if (bs_json_get(r.object, "pages")) {
+        const char *pages = string_of(&r, "pages");
+        want(&r, "pages", strlen(pages) == 1 && strchr("tzc", pages[0]));
+        q->pages = pages[0];
+    }
     q->pixel_size = number_of(&r, "pixel_size_um");
+    if (bs_json_get(r.object, "spacing_um"))
+        q->spacing = number_of(&r, "spacing_um");
     q->want_maps = bool_of(&r, "want_maps");
     q->want_objects = bool_of(&r, "want_objects");
     struct reader p = {bs_json_get(r.object, "parameters"), r.wrong};
@@ -226,6 +297,19 @@ bs_status bs_job_request_from_json(const char *json, struct bs_job_request *q, s
         rc = BS_FAIL(err, BS_ECORRUPT, "the stored request of the job has no valid '%s'", p.wrong);
     bs_json_free(doc);
     return rc;
+}
+
+static void write_stack(struct bs_json_writer *w, const struct bs_segment_result *r)
+{
+    bs_json_write_open(w, "stack", '{');
+    bs_json_write_string(w, "axes", r->stack.axes);
+    bs_json_write_open(w, "shape", '[');
+    for (int i = 0; i < r->stack.naxes; i++)
+        bs_json_write_int(w, NULL, (int64_t)r->stack.dim[i]);
+    bs_json_write_close(w, ']');
+    write_number(w, "spacing_um", r->stack.spacing);
+    bs_json_write_string(w, "planes", r->linked ? "linked 2D" : "independent 2D");
+    bs_json_write_close(w, '}');
 }
 
 bs_status bs_job_result_to_json(const struct bs_job_provenance *p, char **json, struct bs_err *err)
@@ -257,6 +341,13 @@ bs_status bs_job_result_to_json(const struct bs_job_provenance *p, char **json, 
     bs_json_write_string(&w, "algorithms", r->algorithms);
     bs_json_write_int(&w, "height", (int64_t)r->height);
     bs_json_write_int(&w, "width", (int64_t)r->width);
+    if (r->stack.naxes > 0)
+        write_stack(&w, r);
+    if (!bs_region_is_all(&r->region)) {
+        bs_json_write_open(&w, "region", '{');
+        write_region(&w, &r->region);
+        bs_json_write_close(&w, '}');
+    }
     bs_json_write_int(&w, "channels", r->channels);
     bs_json_write_int(&w, "objects", r->count);
     write_number(&w, "pixel_size_um", r->pixel_size);

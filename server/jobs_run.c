@@ -86,7 +86,9 @@ static bs_status submit(struct bs_jobs *j, struct bs__flight *f, struct bs_err *
         .raw = f->request.raw,
         .sample = f->request.sample,
         .ndim = f->request.ndim,
+        .pages = f->request.pages,
         .pixel_size = f->request.pixel_size,
+        .spacing = f->request.spacing,
         .params = f->request.params,
         .want_maps = f->request.want_maps,
         .want_objects = f->request.want_objects,
@@ -173,7 +175,7 @@ static bs_status succeed(struct bs_jobs *j, struct bs__flight *f, struct bs_err 
 {
     struct bs_engine_state state;
     const struct bs_segment_result *r = &f->result.info;
-    uint64_t pixels = (uint64_t)r->height * r->width;
+    uint64_t pixels = (uint64_t)r->height * r->width * r->stack.planes;
     bs_status rc;
     if ((rc = keep(j, f->result.labels_fd, pixels * 4, &f->record.labels_blob, err)) != BS_OK ||
         (rc = keep(j, f->result.maps_fd, pixels * 4 * (uint64_t)r->channels, &f->record.maps_blob, err)) !=

@@ -265,7 +265,8 @@ bs_status bs_kept_put(struct bs_kept *k, struct bs_kept_entry *e, struct bs_err 
 
 static bool same_image(const struct bs_job_request *a, const struct bs_job_request *b)
 {
-    if (a->raw != b->raw || a->pixel_size != b->pixel_size)
+    if (a->raw != b->raw || a->pages != b->pages || a->pixel_size != b->pixel_size ||
+        a->spacing != b->spacing)
         return false;
     if (!a->raw)
         return true;

@@ -47,6 +47,8 @@ struct bs_object {
     double centroid_y, centroid_x;
     uint32_t top, left, bottom, right; /* bounding box, half open */
     double mean_intensity;             /* of the raw samples; NaN without an image */
+    uint32_t t, z, z_end; /* planes of a stack that it lies in, half open along z; zeros otherwise */
+    double centroid_z;    /* in planes */
 };
 /* Table of labels with ids 1..count into objects[count]; intensity (h, w) may be NULL. */
 bs_status bs_objects_measure(const uint32_t *labels, size_t height, size_t width, uint32_t count,

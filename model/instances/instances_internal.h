@@ -7,6 +7,7 @@
          watershed.c          ids flood the mask; defines the order of ties
          size_filter.c        small objects go, ids close up
        objects.c              the table of objects
+       link.c                 objects of one plane that go on in the next
        targets.c              the other way round: labels to the maps that a network learns, with
          distance_transform.c and find_boundaries.c
        evaluate.c             agreement of two label images

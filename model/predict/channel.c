@@ -23,10 +23,44 @@ void bs__plane_source_row(const struct bs__plane *p, size_t y, size_t x, size_t 
 bs_status bs__plane_open(struct bs__plane *p, const struct bs_image *image,
                          const struct bs_segment_params *params, double scale, struct bs_err *err)
 {
+    return bs__plane_open_at(p, image, params, scale, NULL, err);
+}
+
+/* Where the plane stands among those of the image. */
+static int64_t index_of(const struct bs_image *image, const struct bs__place *at)
+{
+    size_t index = 0;
+    for (int i = 0; i < image->ndim; i++) {
+        char axis = image->axes[i];
+        if (axis != 'y' && axis != 'x' && axis != 'c')
+            index = index * image->dim[i] + (axis == 't' ? at->t : axis == 'z' ? at->z : 0);
+    }
+    return (int64_t)index;
+}
+
+/* The part of the plane that the place names. */
+static void look_at(struct bs__plane *p, const struct bs__place *at)
+{
+    struct bs_plane *v = &p->view;
+    p->place = at ? *at : (struct bs__place){0};
+    if (p->place.box.h == 0)
+        p->place.box = (struct bs__box){0, 0, v->height, v->width};
+    const struct bs__box *box = &p->place.box;
+    BS_ASSERT(box->top + box->h <= v->height && box->left + box->w <= v->width);
+    v->offset += box->top * v->stride_y + box->left * v->stride_x;
+    v->height = box->h;
+    v->width = box->w;
+}
+
+bs_status bs__plane_open_at(struct bs__plane *p, const struct bs_image *image,
+                            const struct bs_segment_params *params, double scale, const struct bs__place *at,
+                            struct bs_err *err)
+{
     bs_status rc = BS_OK;
     *p = (struct bs__plane){.has_no_data = params->has_no_data, .no_data = params->no_data};
-    if ((rc = bs_plane_find(image, BS_PLANE_ONLY, &p->view, err)) != BS_OK)
+    if ((rc = bs_plane_find(image, at ? index_of(image, at) : BS_PLANE_ONLY, &p->view, err)) != BS_OK)
         return rc;
+    look_at(p, at);
     p->source_h = p->view.height;
     p->source_w = p->view.width;
     if (p->source_h == 0 || p->source_w == 0)

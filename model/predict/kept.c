@@ -20,6 +20,17 @@ static size_t map_bytes(const struct bs__maps *m)
                : SIZE_MAX;
 }
 
+/* Where the maps of the kept plane begin in the file, in samples. */
+static size_t first_sample(const struct bs_segment_maps *kept, const struct bs__maps *m)
+{
+    return kept->plane * m->h * m->w * (size_t)m->channels;
+}
+
+static size_t planes_of(const struct bs_segment_maps *kept)
+{
+    return kept->planes ? kept->planes : 1;
+}
+
 void bs__kept_network(const struct bs__layout *l, const struct bs__network_run *run, const struct bs__maps *m,
                       struct bs_segment_network *out)
 {
@@ -34,10 +45,11 @@ void bs__kept_network(const struct bs__layout *l, const struct bs__network_run *
         .window_w = l->window_w,
         .halo_h = l->halo_h,
         .halo_w = l->halo_w,
-        .rows = l->rows,
-        .columns = l->columns,
+        .rows = l->run_rows ? l->run_rows : l->rows,
+        .columns = l->run_rows ? l->run_columns : l->columns,
         .magnification = l->magnification,
         .plan_hash = run->plan_hash,
+        .planes = 1,
     };
     memcpy(out->algorithms, run->algorithms, sizeof out->algorithms);
 }
@@ -66,11 +78,12 @@ bs_status bs__kept_read(const struct bs_segment_maps *kept, struct bs__maps *m, 
 {
     const struct bs_segment_network *n = &kept->network;
     bs_status rc;
-    if (n->map_h != m->h || n->map_w != m->w || n->channels != m->channels)
+    if (n->map_h != m->h || n->map_w != m->w || n->channels != m->channels || n->planes != planes_of(kept))
         return BS_FAIL(err, BS_ECORRUPT,
-                       "the kept maps have %" PRId32 " x %" PRIu64 " x %" PRIu64
-                       " samples, the image needs %d x %zu x %zu",
-                       n->channels, n->map_h, n->map_w, m->channels, m->h, m->w);
+                       "the kept maps have %" PRIu64 " x %" PRId32 " x %" PRIu64 " x %" PRIu64
+                       " samples, the image needs %zu x %d x %zu x %zu",
+                       n->planes, n->channels, n->map_h, n->map_w, planes_of(kept), m->channels, m->h, m->w);
+    m->first = first_sample(kept, m);
     struct bs__maps file = *m;
     file.data = NULL;
     file.fd = kept->fd;
@@ -87,10 +100,12 @@ bs_status bs__kept_read(const struct bs_segment_maps *kept, struct bs__maps *m, 
 
 bs_status bs__kept_begin(const struct bs_segment_maps *kept, struct bs__maps *m, struct bs_err *err)
 {
-    if (map_bytes(m) > kept->max_bytes)
+    size_t all;
+    if (!bs_mul(map_bytes(m), planes_of(kept), &all) || all > kept->max_bytes)
         return BS_FAIL(err, BS_ELIMIT, "%zu MiB of maps are more than there is room for (%" PRIu64 " MiB)",
-                       map_bytes(m) >> 20, kept->max_bytes >> 20);
-    int failed = posix_fallocate(kept->fd, 0, (off_t)map_bytes(m));
+                       (map_bytes(m) >> 20) * planes_of(kept), kept->max_bytes >> 20);
+    m->first = first_sample(kept, m);
+    int failed = posix_fallocate(kept->fd, (off_t)(m->first * sizeof(float)), (off_t)map_bytes(m));
     if (failed != 0 && failed != EOPNOTSUPP && failed != EINVAL)
         return BS_FAIL(err, BS_EIO, "no room for %zu MiB of maps: %s", map_bytes(m) >> 20, strerror(failed));
     if ((m->fd = fcntl(kept->fd, F_DUPFD_CLOEXEC, 3)) < 0)

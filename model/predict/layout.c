@@ -83,6 +83,65 @@ bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t 
     return bs__layout_arena(model, 1, out->window_h, out->window_w, precision, &out->arena_bytes, err);
 }
 
+void bs__layout_place(const struct bs__layout *l, int64_t row, int64_t column, size_t h, size_t w,
+                      struct bs__window *y, struct bs__window *x)
+{
+    if (!l->blocks) {
+        *y = bs__window_at(l->padded_h, l->window_h, l->halo_h, row);
+        *x = bs__window_at(l->padded_w, l->window_w, l->halo_w, column);
+    } else {
+        int64_t bh = l->window_h - 2 * l->halo_h, bw = l->window_w - 2 * l->halo_w;
+        *y = (struct bs__window){row * bh - l->halo_h, row * bh, (row + 1) * bh};
+        *x = (struct bs__window){column * bw - l->halo_w, column * bw, (column + 1) * bw};
+    }
+    /* What lies beyond the image is padding, and what lies beyond the crop nobody asked for. */
+    int64_t top = 0, left = 0, bottom = (int64_t)h, right = (int64_t)w;
+    if (l->run_rows) {
+        top = (int64_t)l->crop.maps.top;
+        left = (int64_t)l->crop.maps.left;
+        bottom = top + (int64_t)l->crop.maps.h;
+        right = left + (int64_t)l->crop.maps.w;
+    }
+    y->from = y->from > top ? y->from : top;
+    x->from = x->from > left ? x->from : left;
+    y->to = y->to < bottom ? y->to : bottom;
+    x->to = x->to < right ? x->to : right;
+}
+
+void bs__layout_crop(struct bs__layout *l, const struct bs__crop *crop)
+{
+    const struct bs__box *m = &crop->maps;
+    struct bs__window y, x;
+    l->run_rows = 0;
+    l->first_row = l->first_column = INT64_MAX;
+    int64_t rows = 0, columns = 0; /* after the last that is needed */
+    for (int64_t k = 0; k < l->rows; k++) {
+        bs__layout_place(l, k, 0, m->top + m->h, m->left + m->w, &y, &x);
+        if (y.to > (int64_t)m->top && y.to > y.from) {
+            l->first_row = k < l->first_row ? k : l->first_row;
+            rows = k + 1;
+        }
+    }
+    for (int64_t k = 0; k < l->columns; k++) {
+        bs__layout_place(l, 0, k, m->top + m->h, m->left + m->w, &y, &x);
+        if (x.to > (int64_t)m->left && x.to > x.from) {
+            l->first_column = k < l->first_column ? k : l->first_column;
+            columns = k + 1;
+        }
+    }
+    BS_ASSERT(rows > 0 && columns > 0);
+    l->crop = *crop;
+    l->run_rows = rows - l->first_row;
+    l->run_columns = columns - l->first_column;
+    if (l->batch > l->run_rows * l->run_columns)
+        l->batch = (int)(l->run_rows * l->run_columns);
+}
+
+int64_t bs__layout_tiles(const struct bs__layout *l)
+{
+    return l->run_rows ? l->run_rows * l->run_columns : l->rows * l->columns;
+}
+
 bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
                             const struct bs_segment_params *params, struct bs__layout *out,
                             struct bs_err *err)

@@ -70,7 +70,7 @@ void bs__maps_destroy(struct bs__maps *m)
 bs_status bs__maps_write(struct bs__maps *m, int channel, size_t y, size_t x, const float *v, size_t n,
                          struct bs_err *err)
 {
-    size_t at = ((size_t)channel * m->h + y) * m->w + x;
+    size_t at = (m->data ? 0 : m->first) + ((size_t)channel * m->h + y) * m->w + x;
     if (m->data) {
         memcpy(m->data + at, v, n * sizeof *v);
         return BS_OK;
@@ -91,7 +91,7 @@ bs_status bs__maps_write(struct bs__maps *m, int channel, size_t y, size_t x, co
 bs_status bs__maps_read(const struct bs__maps *m, int channel, size_t y, size_t rows, float *out,
                         struct bs_err *err)
 {
-    size_t at = ((size_t)channel * m->h + y) * m->w, n = rows * m->w;
+    size_t at = (m->data ? 0 : m->first) + ((size_t)channel * m->h + y) * m->w, n = rows * m->w;
     if (m->data) {
         memcpy(out, m->data + at, n * sizeof *out);
         return BS_OK;

@@ -23,22 +23,23 @@ struct work {
     float *window, *window_maps;      /* with an encoder: one window and its maps at their own size */
 };
 
-/* Where tile k lies: the window's origin, and the part of the image that it decides. */
+/* Where the k-th tile that is run lies: the window's origin, and the part of the image that it decides. */
 static void place(const struct work *w, int64_t k, struct bs__window *y, struct bs__window *x)
 {
     const struct bs__layout *l = w->layout;
-    int64_t row = k / l->columns, column = k % l->columns;
-    if (!l->blocks) {
-        *y = bs__window_at(l->padded_h, l->window_h, l->halo_h, row);
-        *x = bs__window_at(l->padded_w, l->window_w, l->halo_w, column);
-    } else {
-        int64_t bh = l->window_h - 2 * l->halo_h, bw = l->window_w - 2 * l->halo_w;
-        *y = (struct bs__window){row * bh - l->halo_h, row * bh, (row + 1) * bh};
-        *x = (struct bs__window){column * bw - l->halo_w, column * bw, (column + 1) * bw};
-    }
-    /* What lies beyond the image is padding. */
-    y->to = y->to < (int64_t)w->plane->h ? y->to : (int64_t)w->plane->h;
-    x->to = x->to < (int64_t)w->plane->w ? x->to : (int64_t)w->plane->w;
+    int64_t columns = l->run_rows ? l->run_columns : l->columns;
+    bs__layout_place(l, l->first_row + k / columns, l->first_column + k % columns, w->plane->h, w->plane->w,
+                     y, x);
+}
+
+static int64_t sooner(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
 }
 
 static bs_status fill(struct work *w, int slot, int64_t k, struct bs_err *err)
@@ -69,16 +70,27 @@ static void show(const struct work *w, const struct bs__window *y, const struct 
 {
     if (!w->progress || !w->progress->core || y->to <= y->from || x->to <= x->from)
         return;
-    const struct bs_segment_core core = {.map_h = w->plane->h,
-                                         .map_w = w->plane->w,
-                                         .image_h = w->plane->source_h,
-                                         .image_w = w->plane->source_w,
-                                         .top = (size_t)y->from,
-                                         .left = (size_t)x->from,
-                                         .bottom = (size_t)y->to,
-                                         .right = (size_t)x->to,
-                                         .foreground =
-                                             map + (y->from - y->origin) * stride + (x->from - x->origin),
+    const bool cropped = w->layout->run_rows != 0;
+    const struct bs__box whole = {0, 0, w->plane->h, w->plane->w};
+    const struct bs__box source = {0, 0, w->plane->source_h, w->plane->source_w};
+    const struct bs__box *shown = cropped ? &w->layout->crop.shown : &whole;
+    const struct bs__box *image = cropped ? &w->layout->crop.region : &source;
+    const int64_t top = later(y->from, (int64_t)shown->top), left = later(x->from, (int64_t)shown->left),
+                  bottom = sooner(y->to, (int64_t)(shown->top + shown->h)),
+                  right = sooner(x->to, (int64_t)(shown->left + shown->w));
+    if (bottom <= top || right <= left)
+        return;
+    const struct bs_segment_core core = {.map_h = shown->h,
+                                         .map_w = shown->w,
+                                         .image_h = image->h,
+                                         .image_w = image->w,
+                                         .t = w->plane->place.t,
+                                         .z = w->plane->place.z,
+                                         .top = (size_t)top - shown->top,
+                                         .left = (size_t)left - shown->left,
+                                         .bottom = (size_t)bottom - shown->top,
+                                         .right = (size_t)right - shown->left,
+                                         .foreground = map + (top - y->origin) * stride + (left - x->origin),
                                          .stride = (size_t)stride};
     w->progress->core(w->progress->ctx, &core);
 }
@@ -98,7 +110,8 @@ static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
         const float *map = maps + (size_t)c * n;
         for (int64_t row = y.from; row < y.to; row++) {
             const float *from = map + (row - y.origin) * l->window_w + (x.from - x.origin);
-            bs_status rc = x.to > x.from ? bs__maps_write(w->maps, c, (size_t)row, (size_t)x.from, from,
+            bs_status rc = x.to > x.from ? bs__maps_write(w->maps, c, (size_t)row - l->crop.maps.top,
+                                                          (size_t)x.from - l->crop.maps.left, from,
                                                           (size_t)(x.to - x.from), err)
                                          : BS_OK;
             if (rc != BS_OK)
@@ -152,8 +165,8 @@ static bs_status open_encoder(struct work *w, struct bs_err *err)
 static bool writes_in_place(const struct work *w)
 {
     const struct bs__layout *l = w->layout;
-    return !l->tiled && !l->encoder && w->maps->data && l->window_h == (int64_t)w->plane->h &&
-           l->window_w == (int64_t)w->plane->w;
+    return !l->tiled && !l->encoder && w->maps->data && l->window_h == (int64_t)w->maps->h &&
+           l->window_w == (int64_t)w->maps->w;
 }
 
 bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const struct bs__layout *l,
@@ -172,7 +185,7 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
     struct bs__fixed_norm *fixed = NULL;
     bs_status rc = BS_OK;
     size_t pixels, in_bytes, out_bytes;
-    int64_t tiles = l->rows * l->columns;
+    int64_t tiles = bs__layout_tiles(l);
     *run = (struct bs__network_run){0};
     if (!bs_mul((size_t)l->net_h, (size_t)l->net_w, &pixels) ||
         !bs_mul(pixels, (size_t)l->batch * sizeof(float), &pixels) ||

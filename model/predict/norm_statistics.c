@@ -348,7 +348,7 @@ static bs_status run_part(struct measuring *m, int k, struct sums *sums, struct 
             struct core core = core_at(&m->sample, m->layout, window, m->divisor);
             add_core(out.data, shape, &m->sample, &core, sums);
             if (m->progress && m->progress->tile)
-                m->progress->tile(m->progress->ctx, 0, (int)(m->layout->rows * m->layout->columns));
+                m->progress->tile(m->progress->ctx, 0, (int)bs__layout_tiles(m->layout));
         }
     }
     bs_executable_destroy(exe);

@@ -9,13 +9,7 @@
 
 #define EPSILON 1e-7
 
-struct sums {
-    double origin, sum, squares;
-    float min, max;
-    uint64_t count;
-};
-
-static void add(struct sums *s, const float *v, size_t n)
+static void add(struct bs__sums *s, const float *v, size_t n)
 {
     double sum = 0, squares = 0;
     size_t i = 0;
@@ -38,7 +32,7 @@ static void add(struct sums *s, const float *v, size_t n)
     s->squares += squares;
 }
 
-static struct bs__statistics finish(const struct sums *s)
+struct bs__statistics bs__sums_statistics(const struct bs__sums *s)
 {
     struct bs__statistics out = {.count = s->count, .min = s->min, .max = s->max};
     if (s->count == 0)
@@ -51,15 +45,16 @@ static struct bs__statistics finish(const struct sums *s)
 
 struct bs__statistics bs__statistics_of(const float *v, size_t n)
 {
-    struct sums s = {0};
+    struct bs__sums s = {0};
     add(&s, v, n);
-    return finish(&s);
+    return bs__sums_statistics(&s);
 }
 
 /* Samples that no network can use are refused with their place. no data is NaN by now; whether it may be there at all is
    what has_no_data says. */
 static bs_status check_row(const struct bs__plane *p, size_t y, struct bs_err *err)
 {
+    const struct bs__box *box = &p->place.box;
     bool nan_is_no_data = p->has_no_data && isnan(p->no_data);
     for (size_t x = 0; x < p->source_w; x++) {
         double v;
@@ -69,12 +64,12 @@ static bs_status check_row(const struct bs__plane *p, size_t y, struct bs_err *e
         if (isnan(v) && !nan_is_no_data)
             return BS_FAIL(
                 err, BS_EINVAL,
-                "the sample at row %zu, column %zu is NaN; state a no-data value of NaN to leave it out", y,
-                x);
+                "the sample at row %zu, column %zu is NaN; state a no-data value of NaN to leave it out",
+                box->top + y, box->left + x);
         if (!isnan(v) && !(p->has_no_data && v == p->no_data))
             return BS_FAIL(err, BS_EINVAL,
-                           "the sample at row %zu, column %zu is %g; finite 32-bit floats are accepted", y, x,
-                           v);
+                           "the sample at row %zu, column %zu is %g; finite 32-bit floats are accepted",
+                           box->top + y, box->left + x, v);
     }
     return BS_OK;
 }
@@ -82,7 +77,15 @@ static bs_status check_row(const struct bs__plane *p, size_t y, struct bs_err *e
 bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *cancel,
                                struct bs__statistics *out, struct bs_err *err)
 {
-    struct sums s = {0};
+    struct bs__sums sums = {0};
+    bs_status rc = bs__plane_add(p, cancel, &sums, err);
+    *out = bs__sums_statistics(&sums);
+    return rc;
+}
+
+bs_status bs__plane_add(struct bs__plane *p, const struct bs_cancel *cancel, struct bs__sums *sums,
+                        struct bs_err *err)
+{
     bs_status rc = BS_OK;
     enum bs_sample sample = p->view.image->sample;
     float *row = malloc(p->w * sizeof *row);
@@ -99,9 +102,8 @@ bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *canc
             goto cleanup;
         }
         bs__plane_row(p, y, 0, p->w, row);
-        add(&s, row, p->w);
+        add(sums, row, p->w);
     }
-    *out = finish(&s);
 cleanup:
     free(row);
     return rc;

@@ -14,6 +14,8 @@ enum field {
     DISTANCE_SMOOTHING,
     THRESHOLD1,
     THRESHOLD2,
+    LINK_OVERLAP,
+    LINKED_MIN_SIZE,
     MIN_SIZE,
     MIN_SIZE_UM2, /* the last one that is done with the maps: see after_the_network */
     CHANNEL,
@@ -81,6 +83,19 @@ static const struct row {
       "Objects with a smaller area are removed; used instead of the size in pixels when above 0. Needs the "
       "pixel size.",
       BS_PARAM_FLOAT, 0, 1e9, 0.1, 0, "um^2", NULL, true}},
+    {LINK_OVERLAP,
+     EVERY,
+     {"link_overlap", "Overlap of linked planes",
+      "Linked planes of a stack only: an object continues one of the plane before when their intersection is "
+      "at least this part "
+      "of their union. Lower: objects that move or change between planes are still linked.",
+      BS_PARAM_FLOAT, 0, 1, 0.05, 0.25, "", NULL, true}},
+    {LINKED_MIN_SIZE,
+     EVERY,
+     {"linked_min_size", "Smallest linked object",
+      "Linked planes of a stack only: objects with fewer pixels over all their planes are removed. 0 keeps "
+      "all.",
+      BS_PARAM_INT, 0, 1e9, 1, 0, "px", NULL, true}},
     {CHANNEL,
      EVERY,
      {"channel", "Channel",
@@ -144,10 +159,10 @@ static const struct row {
     {STATISTICS,
      EVERY,
      {"statistics", "Normalisation by",
-      "Mean and deviation of the whole image, or of each block on its own as the reference does (dim blocks "
-      "then look like "
-      "bright ones).",
-      BS_PARAM_ENUM, 0, 1, 1, 0, "", "image|block", true}},
+      "Mean and deviation of the whole image (of a stack: of each plane); of each block on its own as the "
+      "reference does (dim blocks then look like bright ones); of the region with its surroundings alone; or "
+      "of all planes of a stack together.",
+      BS_PARAM_ENUM, 0, BS_STATISTICS_SCOPES - 1, 1, 0, "", "image|block|region|stack", true}},
     {PRECISION,
      EVERY,
      {"precision", "Precision",
@@ -192,6 +207,10 @@ static double get(const struct bs_segment_params *p, enum field field)
         return i->threshold1;
     case THRESHOLD2:
         return i->threshold2;
+    case LINK_OVERLAP:
+        return p->link_overlap;
+    case LINKED_MIN_SIZE:
+        return (double)p->linked_min_size;
     case MIN_SIZE:
         return (double)i->min_size;
     case MIN_SIZE_UM2:
@@ -243,6 +262,12 @@ static void put(struct bs_segment_params *p, enum field field, double v)
         break;
     case THRESHOLD2:
         i->threshold2 = v;
+        break;
+    case LINK_OVERLAP:
+        p->link_overlap = v;
+        break;
+    case LINKED_MIN_SIZE:
+        p->linked_min_size = (int64_t)v;
         break;
     case MIN_SIZE:
         i->min_size = (int64_t)v;
@@ -325,7 +350,8 @@ int bs_segment_param_specs(const struct bs_model_info *info, struct bs_param_spe
 
 struct bs_segment_params bs_segment_params_default(const struct bs_model_info *info)
 {
-    struct bs_segment_params p = {.instances = info->defaults, .channel = -1, .halo = -1, .scale = 1};
+    struct bs_segment_params p = {
+        .instances = info->defaults, .channel = -1, .halo = -1, .scale = 1, .link_overlap = 0.25};
     p.instances.recipe = info->recipe;
     return p;
 }
@@ -363,6 +389,8 @@ const char *bs_segment_params_network_differs(const struct bs_segment_params *a,
 {
     if (a->instances.recipe != b->instances.recipe)
         return "recipe";
+    if (memcmp(&a->region, &b->region, sizeof a->region) != 0)
+        return "region";
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (after_the_network(table[i].field))
             continue;
@@ -381,7 +409,17 @@ struct bs_segment_params bs_segment_params_join(const struct bs_segment_params *
     struct bs_segment_params p = *network;
     p.instances = others->instances;
     p.min_size_um2 = others->min_size_um2;
+    p.planes = others->planes;
+    p.separate_planes = others->separate_planes;
+    p.link_overlap = others->link_overlap;
+    p.linked_min_size = others->linked_min_size;
     return p;
+}
+
+const char *bs_statistics_name(enum bs_statistics_scope scope)
+{
+    static const char *const names[BS_STATISTICS_SCOPES] = {"image", "block", "region", "stack"};
+    return (unsigned)scope < BS_STATISTICS_SCOPES ? names[scope] : "unknown";
 }
 
 bs_status bs__params_validate(const struct bs_model_info *info, const struct bs_segment_params *p,

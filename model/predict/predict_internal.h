@@ -1,5 +1,6 @@
 /* What the files of model/predict share. Data passes in this order:
 
+       region.c    which part of the image
        channel.c   image -> one plane of it (a view; nothing is copied)
        scale.c     rows of the plane at the scale of the network, resampled on the way
        normalise.c mean and standard deviation of the plane, one pass
@@ -11,7 +12,9 @@
        maps.c      the stitched maps, in memory or in a file without a name
        kept.c      those of an earlier run, instead of the network
        preview.c   what a viewer is shown of the maps meanwhile
-       segment.c   all of it, then model/instances */
+       measure.c   the table of objects
+       segment.c   all of it, then model/instances
+       stack.c     plane by plane; model/instances/link.c joins them */
 #ifndef BS_MODEL_PREDICT_INTERNAL_H
 #define BS_MODEL_PREDICT_INTERNAL_H
 
@@ -30,9 +33,21 @@ struct bs__resampler {
     float *weight;
 };
 
+/* A box of a plane. */
+struct bs__box {
+    size_t top, left, h, w;
+};
+
+/* One of the planes of a stack, or a part of it. */
+struct bs__place {
+    size_t t, z;
+    struct bs__box box; /* h 0: all of it */
+};
+
 /* One channel of one plane, seen at the network's scale. Borrows the image. */
 struct bs__plane {
     struct bs_plane view;
+    struct bs__place place;
     size_t source_h, source_w; /* of the view */
     bool has_no_data;
     double no_data;
@@ -45,6 +60,10 @@ struct bs__plane {
 bs_status bs__plane_open(struct bs__plane *p, const struct bs_image *image,
                          const struct bs_segment_params *params, double scale,
                          struct bs_err *err) BS_NODISCARD;
+/* The same of a place in a stack; NULL: the image has to be one plane. */
+bs_status bs__plane_open_at(struct bs__plane *p, const struct bs_image *image,
+                            const struct bs_segment_params *params, double scale, const struct bs__place *at,
+                            struct bs_err *err) BS_NODISCARD;
 void bs__plane_close(struct bs__plane *p);
 /* Source samples of one row as they are measured: MinIsWhite is turned round, no data becomes NaN. */
 void bs__plane_source_row(const struct bs__plane *p, size_t y, size_t x, size_t n, double *out);
@@ -54,10 +73,36 @@ void bs__plane_raw_row(const struct bs__plane *p, size_t y, size_t x, size_t n, 
 /* Rows at the network's scale, NaN where there is no data. (scale.c) */
 void bs__plane_row(struct bs__plane *p, size_t y, size_t x, size_t n, float *out);
 bs_status bs__resampler_open(struct bs__resampler *r, size_t in, size_t out, struct bs_err *err) BS_NODISCARD;
+/* Resampling of a part: sample i of out lies at first_out + i, sample k of in at first_in + k, of axes of which one sample
+   of out's stands for step of in's. */
+bs_status bs__resampler_open_part(struct bs__resampler *r, size_t in, size_t first_in, size_t out,
+                                  size_t first_out, double step, struct bs_err *err) BS_NODISCARD;
 void bs__resampler_close(struct bs__resampler *r);
 /* Labels back to the source size, nearest; ids become consecutive again. Returns the new count. */
 bs_status bs__labels_resize(const uint32_t *in, size_t in_h, size_t in_w, uint32_t *out, size_t h, size_t w,
                             uint32_t *count, struct bs_err *err) BS_NODISCARD;
+
+/* What a request is about, in a plane. (region.c) */
+struct bs__crop {
+    struct bs__box region; /* in pixels of the plane's source: labels have its size */
+    struct bs__box shown;  /* the same at the network's scale */
+    struct bs__box maps;   /* at the network's scale, with the surroundings that labels at its border need */
+};
+/* The region's rows and columns in an image of that size, sizes filled in. BS_EINVAL says where it ends. */
+bs_status bs__region_box(const struct bs_region *region, size_t height, size_t width, struct bs__box *out,
+                         struct bs_err *err) BS_NODISCARD;
+/* first and count along an axis of n. */
+bs_status bs__region_range(const char *what, uint64_t first, uint64_t count, size_t n, size_t *out_first,
+                           size_t *out_count, struct bs_err *err) BS_NODISCARD;
+/* The part of the image that is opened as the plane: all of it, or where statistics are of the region, that with its
+   surroundings. */
+struct bs__box bs__region_view(const struct bs_segment_params *params, struct bs__box region, size_t height,
+                               size_t width, double scale);
+/* region: in the plane's source. (h, w) of it at the network's scale, (source_h, source_w) in pixels. */
+struct bs__crop bs__region_crop(struct bs__box region, size_t source_h, size_t source_w, size_t h, size_t w);
+/* Labels of crop's maps to those of its region, nearest; ids become consecutive again. (scale.c) */
+bs_status bs__labels_crop(const uint32_t *in, const struct bs__crop *crop, const struct bs__plane *plane,
+                          uint32_t *out, uint32_t *count, struct bs_err *err) BS_NODISCARD;
 
 /* Mean and population standard deviation of what is data, in double, one pass; refuses samples that are not finite,
    naming the first. (normalise.c) */
@@ -68,6 +113,15 @@ struct bs__statistics {
 };
 bs_status bs__plane_statistics(struct bs__plane *p, const struct bs_cancel *cancel,
                                struct bs__statistics *out, struct bs_err *err) BS_NODISCARD;
+/* The same of several planes together: zeros, plane by plane, then what they come to. */
+struct bs__sums {
+    double origin, sum, squares;
+    float min, max;
+    uint64_t count;
+};
+bs_status bs__plane_add(struct bs__plane *p, const struct bs_cancel *cancel, struct bs__sums *sums,
+                        struct bs_err *err) BS_NODISCARD;
+struct bs__statistics bs__sums_statistics(const struct bs__sums *sums);
 struct bs__statistics bs__statistics_of(const float *v, size_t n);
 /* In place, by the model's rule; NaN (no data) becomes what the mean becomes, 0 without a rule. */
 void bs__normalise(float *v, size_t n, enum bs_normalisation rule, struct bs__statistics s);
@@ -98,6 +152,9 @@ struct bs__layout {
     double magnification;       /* relative to training, by the window's size; 1 where that is unknown */
     int64_t halo_h, halo_w;
     int64_t rows, columns; /* of tiles */
+    /* Of them those that the crop needs: from first_row, first_column on. run_rows 0: all, and crop is not used. */
+    int64_t first_row, first_column, run_rows, run_columns;
+    struct bs__crop crop;
     int batch;
     size_t arena_bytes; /* of one executable at window size and batch */
     size_t whole_bytes; /* of the arena that the whole image would need; 0 not asked */
@@ -106,6 +163,13 @@ struct bs__layout {
 bs_status bs__layout_choose(struct bs_model *model, size_t h, size_t w,
                             const struct bs_segment_params *params, struct bs__layout *out,
                             struct bs_err *err) BS_NODISCARD;
+/* Leaves out the tiles that the crop does not need. */
+void bs__layout_crop(struct bs__layout *l, const struct bs__crop *crop);
+/* Where tile (row, column) lies: the window's origin, and the part of the plane (h, w) that it decides. */
+void bs__layout_place(const struct bs__layout *l, int64_t row, int64_t column, size_t h, size_t w,
+                      struct bs__window *y, struct bs__window *x);
+/* Tiles that are run. */
+int64_t bs__layout_tiles(const struct bs__layout *l);
 /* The rule for networks with an encoder of fixed size; see layout_encoder.c. */
 bs_status bs__layout_encoder(struct bs_model *model, size_t h, size_t w,
                              const struct bs_segment_params *params, struct bs__layout *out,
@@ -124,8 +188,9 @@ bs_status bs__layout_blocks(struct bs_model *model, size_t h, size_t w, int64_t 
 struct bs__maps {
     int channels;
     size_t h, w;
-    float *data; /* in memory, or NULL */
-    int fd;      /* in a file without a name, or -1 */
+    float *data;  /* in memory, or NULL */
+    int fd;       /* in a file without a name, or -1 */
+    size_t first; /* of the file's samples, where they begin */
 };
 bs_status bs__maps_create(struct bs__maps *m, int channels, size_t h, size_t w, bool in_memory,
                           struct bs_err *err) BS_NODISCARD;
@@ -135,7 +200,7 @@ bs_status bs__maps_write(struct bs__maps *m, int channel, size_t y, size_t x, co
 bs_status bs__maps_read(const struct bs__maps *m, int channel, size_t y, size_t rows, float *out,
                         struct bs_err *err) BS_NODISCARD;
 
-/* Runs every window and stitches. statistics: of the whole plane, NULL with layout->blocks. (network.c) */
+/* Runs every window that the layout's crop needs and stitches. statistics: of the whole plane, NULL with layout->blocks. (network.c) */
 struct bs__network_run {
     uint64_t plan_hash;
     char algorithms[256];
@@ -175,8 +240,37 @@ bs_status bs__fixed_norm_create(struct bs_model *model, struct bs__plane *plane,
 struct bs_executable *bs__fixed_norm_executable(struct bs__fixed_norm *f);
 void bs__fixed_norm_destroy(struct bs__fixed_norm *f);
 
+/* One plane of an image. (segment.c) */
+struct bs__plane_work {
+    const struct bs_segment_params *params;
+    const struct bs__place *at;              /* NULL: the image is one plane */
+    const struct bs__statistics *statistics; /* of the stack; NULL: its own */
+    uint32_t *labels;                        /* where they go; NULL: to the result */
+    bool want_maps;
+    struct bs_segment_maps *kept; /* NULL: none */
+    const struct bs_segment_progress *progress;
+    const struct bs_cancel *cancel;
+};
+bs_status bs__segment_plane(struct bs_model *model, const struct bs_image *image,
+                            const struct bs__plane_work *work, struct bs_segment_result *result,
+                            struct bs_err *err) BS_NODISCARD;
+/* The factor for the network, from the request or from pixel sizes. */
+bs_status bs__choose_scale(const struct bs_model_info *info, const struct bs_segment_params *params,
+                           double pixel_um, double *scale, struct bs_err *err) BS_NODISCARD;
+
+/* The table of objects of a region's labels, r->objects, with mean intensities, and how bright objects and the rest are.
+   One pass each, row by row. (measure.c) */
+struct bs__contrast {
+    double objects, background; /* means, as measured (white is zero turned round) */
+    uint64_t object_pixels, background_pixels;
+};
+bs_status bs__measure(const struct bs__plane *p, const struct bs__box *region, struct bs_segment_result *r,
+                      struct bs__contrast *contrast, struct bs_err *err) BS_NODISCARD;
+
 /* Side of a square pixel in um; 0 when unknown or not square (then *not_square). (warnings.c) */
 double bs__pixel_um(const struct bs_image *image, bool *not_square);
+/* Micrometres per unit; 0: not a unit of length that we know. */
+double bs__unit_um(const char *unit);
 void bs__warn(struct bs_segment_result *r, const char *code, const char *fmt, ...) BS_PRINTF(3, 4);
 
 /* All parameters against their ranges. (params.c) */

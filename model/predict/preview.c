@@ -2,6 +2,7 @@
 #include "model/predict/preview.h"
 
 #include <math.h>
+#include <string.h>
 
 static size_t divide_up(size_t n, size_t by)
 {
@@ -26,6 +27,8 @@ static size_t first_at(size_t sample, size_t factor, size_t n, size_t pixels)
 
 static void begin(struct bs_preview *p, const struct bs_segment_core *core)
 {
+    if (p->factor) /* what another plane has left */
+        memset(p->pixels, 0, (size_t)p->now.height * p->now.width);
     size_t longest = core->map_h > core->map_w ? core->map_h : core->map_w;
     p->factor = divide_up(longest, p->max_side);
     p->now = (struct bs_preview_part){
@@ -33,12 +36,14 @@ static void begin(struct bs_preview *p, const struct bs_segment_core *core)
         .width = (uint32_t)divide_up(core->map_w, p->factor),
         .pixel_height = (double)p->factor * (double)core->image_h / (double)core->map_h,
         .pixel_width = (double)p->factor * (double)core->image_w / (double)core->map_w,
+        .t = (uint32_t)core->t,
+        .z = (uint32_t)core->z,
     };
 }
 
 void bs_preview_add(struct bs_preview *p, const struct bs_segment_core *core)
 {
-    if (p->factor == 0)
+    if (p->factor == 0 || p->now.t != core->t || p->now.z != core->z)
         begin(p, core);
     const size_t f = p->factor;
     struct bs_preview_part part = p->now;
@@ -82,7 +87,8 @@ void bs_preview_join(struct bs_preview_part *sum, const struct bs_preview_part *
 {
     if (bs_preview_empty(part))
         return;
-    if (bs_preview_empty(sum) || sum->height != part->height || sum->width != part->width) {
+    if (bs_preview_empty(sum) || sum->height != part->height || sum->width != part->width ||
+        sum->t != part->t || sum->z != part->z) {
         *sum = *part;
         return;
     }

@@ -14,6 +14,7 @@ struct bs_preview_part {
     uint32_t height, width;            /* of the whole preview; 0: there is none yet */
     uint32_t top, left, bottom, right; /* of the part, half open; empty: nothing is new */
     double pixel_height, pixel_width;  /* rows and columns of the image that one of the preview stands for */
+    uint32_t t, z;                     /* the plane, in the image */
 };
 
 struct bs_preview {
@@ -23,13 +24,14 @@ struct bs_preview {
     struct bs_preview_part now; /* what is new since it was taken last */
 };
 
-/* Paints what is finished: each pixel is the sample in its middle, so that it belongs to one tile only. */
+/* Paints what is finished: each pixel is the sample in its middle, so that it belongs to one tile only. Another plane than
+   before begins on zeros. */
 void bs_preview_add(struct bs_preview *p, const struct bs_segment_core *core);
 /* What is new since the last call; the size and position of the whole in any case. */
 struct bs_preview_part bs_preview_take(struct bs_preview *p);
 /* Whether a part lies within its preview and the preview within max_side: for parts that come from elsewhere. */
 bool bs_preview_part_valid(const struct bs_preview_part *part, uint32_t max_side);
-/* sum becomes the smallest part that holds both; of another size of preview (or of none yet): part alone. */
+/* sum becomes the smallest part that holds both; of another plane or size of preview (or of none yet): part alone. */
 void bs_preview_join(struct bs_preview_part *sum, const struct bs_preview_part *part);
 bool bs_preview_empty(const struct bs_preview_part *part);
 

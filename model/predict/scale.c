@@ -9,7 +9,13 @@
 
 bs_status bs__resampler_open(struct bs__resampler *r, size_t in, size_t out, struct bs_err *err)
 {
-    double step = (double)in / (double)out, support = step > 1 ? step : 1;
+    return bs__resampler_open_part(r, in, 0, out, 0, (double)in / (double)out, err);
+}
+
+bs_status bs__resampler_open_part(struct bs__resampler *r, size_t in, size_t first_in, size_t out,
+                                  size_t first_out, double step, struct bs_err *err)
+{
+    double support = step > 1 ? step : 1;
     size_t most = (size_t)(2 * support) + 3, used = 0;
     *r = (struct bs__resampler){.in = in, .out = out};
     r->tap = calloc(out, sizeof *r->tap);
@@ -19,7 +25,7 @@ bs_status bs__resampler_open(struct bs__resampler *r, size_t in, size_t out, str
         return BS_FAIL(err, BS_ENOMEM, "no memory to resample %zu samples to %zu", in, out);
     }
     for (size_t i = 0; i < out; i++) {
-        double centre = ((double)i + 0.5) * step - 0.5, sum = 0;
+        double centre = ((double)(first_out + i) + 0.5) * step - 0.5 - (double)first_in, sum = 0;
         int64_t first = (int64_t)ceil(centre - support), last = (int64_t)floor(centre + support);
         struct bs__tap *t = &r->tap[i];
         first = first < 0 ? 0 : first;
@@ -82,9 +88,26 @@ void bs__plane_row(struct bs__plane *p, size_t y, size_t x0, size_t n, float *ou
     }
 }
 
+/* Where sample `out` of an axis of `size` samples lies in a part of an axis of `in_size` samples. */
+static size_t nearest(size_t out, size_t size, size_t in_size, size_t part_first, size_t part_size)
+{
+    size_t k = (size_t)(((double)out + 0.5) * (double)in_size / (double)size);
+    k = k > part_first ? k - part_first : 0;
+    return k < part_size ? k : part_size - 1;
+}
+
 bs_status bs__labels_resize(const uint32_t *in, size_t in_h, size_t in_w, uint32_t *out, size_t h, size_t w,
                             uint32_t *count, struct bs_err *err)
 {
+    const struct bs__crop crop = {.region = {0, 0, h, w}, .maps = {0, 0, in_h, in_w}};
+    const struct bs__plane plane = {.source_h = h, .source_w = w, .h = in_h, .w = in_w};
+    return bs__labels_crop(in, &crop, &plane, out, count, err);
+}
+
+bs_status bs__labels_crop(const uint32_t *in, const struct bs__crop *crop, const struct bs__plane *plane,
+                          uint32_t *out, uint32_t *count, struct bs_err *err)
+{
+    const size_t in_h = crop->maps.h, in_w = crop->maps.w, h = crop->region.h, w = crop->region.w;
     size_t *from_x = malloc(w * sizeof *from_x);
     uint32_t *renamed = calloc((size_t)*count + 1, sizeof *renamed), next = 0;
     if (!from_x || !renamed) {
@@ -92,20 +115,18 @@ bs_status bs__labels_resize(const uint32_t *in, size_t in_h, size_t in_w, uint32
         free(renamed);
         return BS_FAIL(err, BS_ENOMEM, "no memory to bring %zu x %zu labels back to size", in_h, in_w);
     }
-    for (size_t x = 0; x < w; x++) {
-        size_t k = (size_t)(((double)x + 0.5) * (double)in_w / (double)w);
-        from_x[x] = k < in_w ? k : in_w - 1;
-    }
+    for (size_t x = 0; x < w; x++)
+        from_x[x] = nearest(crop->region.left + x, plane->source_w, plane->w, crop->maps.left, in_w);
     for (size_t y = 0; y < h; y++) {
-        size_t k = (size_t)(((double)y + 0.5) * (double)in_h / (double)h);
-        const uint32_t *row = in + (k < in_h ? k : in_h - 1) * in_w;
+        const uint32_t *row =
+            in + nearest(crop->region.top + y, plane->source_h, plane->h, crop->maps.top, in_h) * in_w;
         for (size_t x = 0; x < w; x++) {
             uint32_t id = row[from_x[x]];
             out[y * w + x] = id;
             renamed[id <= *count ? id : 0] = 1;
         }
     }
-    /* An object can vanish when labels shrink: ids must stay 1..count without holes. */
+    /* An object can vanish when labels shrink or are cut: ids must stay 1..count without holes. */
     for (uint32_t id = 1; id <= *count; id++)
         renamed[id] = renamed[id] ? ++next : 0;
     renamed[0] = 0;

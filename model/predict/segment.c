@@ -29,7 +29,8 @@ static double now(void)
 struct source {
     struct bs__maps *maps;
     struct bs__plane *plane;
-    float *row; /* plane->w */
+    const struct bs__box *box; /* of the plane: what the maps are of */
+    float *row;                /* box->w */
 };
 
 static bs_status source_rows(void *ctx, int channel, size_t top, size_t rows, float *out, struct bs_err *err)
@@ -43,16 +44,15 @@ static bs_status source_mask(void *ctx, size_t top, size_t rows, uint8_t *out, s
     struct source *s = ctx;
     (void)err;
     for (size_t y = 0; y < rows; y++) {
-        bs__plane_row(s->plane, top + y, 0, s->plane->w, s->row);
-        for (size_t x = 0; x < s->plane->w; x++)
-            out[y * s->plane->w + x] = !isnan(s->row[x]);
+        bs__plane_row(s->plane, s->box->top + top + y, s->box->left, s->box->w, s->row);
+        for (size_t x = 0; x < s->box->w; x++)
+            out[y * s->box->w + x] = !isnan(s->row[x]);
     }
     return BS_OK;
 }
 
-/* The factor for the network, from the request or from pixel sizes. */
-static bs_status choose_scale(const struct bs_model_info *info, const struct bs_segment_params *params,
-                              double pixel_um, double *scale, struct bs_err *err)
+bs_status bs__choose_scale(const struct bs_model_info *info, const struct bs_segment_params *params,
+                           double pixel_um, double *scale, struct bs_err *err)
 {
     *scale = params->scale;
     if (params->scale > 0)
@@ -107,51 +107,6 @@ static bs_status choose_min_size(const struct bs_segment_params *params, double 
     return BS_OK;
 }
 
-/* Mean intensity of every object from the samples as stored, and of what is background. One pass, row by row. */
-struct contrast {
-    double objects, background; /* means, as measured (white is zero turned round) */
-    uint64_t object_pixels, background_pixels;
-};
-
-static bs_status measure_intensity(const struct bs__plane *p, struct bs_segment_result *r, struct contrast *c,
-                                   struct bs_err *err)
-{
-    double *sum = calloc((size_t)r->count + 1, sizeof *sum), *row = malloc(r->width * sizeof *row);
-    bool inverted = p->view.image->white_is_zero;
-    bs_status rc = BS_OK;
-    *c = (struct contrast){0};
-    if (!sum || !row) {
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the intensities of %u objects", r->count);
-        goto cleanup;
-    }
-    for (size_t y = 0; y < r->height; y++) {
-        const uint32_t *labels = r->labels + y * r->width;
-        bs__plane_raw_row(p, y, 0, r->width, row);
-        for (size_t x = 0; x < r->width; x++) {
-            if (isnan(row[x]) || (p->has_no_data && row[x] == p->no_data))
-                continue;
-            sum[labels[x]] += row[x];
-            c->background_pixels += labels[x] == 0;
-            c->object_pixels += labels[x] != 0;
-        }
-    }
-    for (uint32_t i = 0; i < r->count; i++) {
-        c->objects += sum[i + 1];
-        r->objects[i].mean_intensity = r->objects[i].area ? sum[i + 1] / (double)r->objects[i].area : NAN;
-    }
-    c->objects = c->object_pixels ? c->objects / (double)c->object_pixels : 0;
-    c->background = c->background_pixels ? sum[0] / (double)c->background_pixels : 0;
-    if (inverted) {
-        double v = c->objects;
-        c->objects = c->background;
-        c->background = v;
-    }
-cleanup:
-    free(sum);
-    free(row);
-    return rc;
-}
-
 /* The network saw another size of image at a time than in training. */
 static void warn_tile(struct bs_segment_result *r, const struct bs_model_info *info,
                       const struct bs__layout *l)
@@ -171,7 +126,7 @@ static void warn_tile(struct bs_segment_result *r, const struct bs_model_info *i
 static void add_warnings(struct bs_segment_result *r, const struct bs_model_info *info,
                          const struct bs_segment_params *params, const struct bs__layout *l,
                          const struct bs__plane *plane, const struct bs__statistics *stats,
-                         const struct contrast *c, uint32_t removed, int64_t min_size, double scale,
+                         const struct bs__contrast *c, uint32_t removed, int64_t min_size, double scale,
                          bool not_square)
 {
     if (!info->trained)
@@ -183,7 +138,7 @@ static void add_warnings(struct bs_segment_result *r, const struct bs_model_info
         bs__warn(
             r, "tiled",
             "The image went through the network in %lld tiles of %lld x %lld pixels with a halo of %lld%s.",
-            (long long)l->rows * l->columns, (long long)r->tile, (long long)l->window_w - 2 * l->halo_w,
+            (long long)bs__layout_tiles(l), (long long)r->tile, (long long)l->window_w - 2 * l->halo_w,
             (long long)l->halo_h, l->blocks ? ", each normalised on its own" : "");
     warn_tile(r, info, l);
     double effective =
@@ -214,8 +169,9 @@ static size_t map_bytes(int channels, size_t h, size_t w)
     return bs_mul(h, w, &bytes) && bs_mul(bytes, (size_t)channels * sizeof(float), &bytes) ? bytes : SIZE_MAX;
 }
 
-/* Maps that were made at the network's scale, at the image's. */
-static bs_status keep_maps(struct bs__maps *maps, struct bs_segment_result *r, struct bs_err *err)
+/* The region's maps at the image's scale, of maps that reach further and were made at the network's. */
+static bs_status keep_maps(struct bs__maps *maps, const struct bs__plane *plane, const struct bs__crop *crop,
+                           struct bs_segment_result *r, struct bs_err *err)
 {
     bs_status rc = BS_OK;
     if (maps->h == r->height && maps->w == r->width) {
@@ -223,8 +179,10 @@ static bs_status keep_maps(struct bs__maps *maps, struct bs_segment_result *r, s
         maps->data = NULL;
         return BS_OK;
     }
-    struct bs_segment_params plain = {.channel = -1};
-    size_t dim[2] = {maps->h, maps->w}, pixels = r->height * r->width;
+    const struct bs_segment_params plain = {.channel = -1};
+    const double step_y = (double)plane->h / (double)plane->source_h,
+                 step_x = (double)plane->w / (double)plane->source_w;
+    size_t pixels = r->height * r->width;
     r->maps = bs_pages_alloc(pixels * (size_t)maps->channels * sizeof(float));
     if (!r->maps)
         return BS_FAIL(err, BS_ENOMEM, "no memory for maps of %zu x %zu pixels", r->height, r->width);
@@ -232,15 +190,17 @@ static bs_status keep_maps(struct bs__maps *maps, struct bs_segment_result *r, s
         struct bs_image view = {.sample = BS_SAMPLE_F32,
                                 .ndim = 2,
                                 .axes = "yx",
-                                .dim = {dim[0], dim[1]},
+                                .dim = {maps->h, maps->w},
                                 .data = maps->data + (size_t)c * maps->h * maps->w};
         struct bs__plane p;
         if ((rc = bs__plane_open(&p, &view, &plain, 1, err)) != BS_OK)
             return rc;
         p.h = r->height;
         p.w = r->width;
-        if ((rc = bs__resampler_open(&p.along_y, maps->h, p.h, err)) == BS_OK &&
-            (rc = bs__resampler_open(&p.along_x, maps->w, p.w, err)) == BS_OK)
+        if ((rc = bs__resampler_open_part(&p.along_y, maps->h, crop->maps.top, p.h, crop->region.top, step_y,
+                                          err)) == BS_OK &&
+            (rc = bs__resampler_open_part(&p.along_x, maps->w, crop->maps.left, p.w, crop->region.left,
+                                          step_x, err)) == BS_OK)
             for (size_t y = 0; y < p.h; y++)
                 bs__plane_row(&p, y, 0, p.w, r->maps + ((size_t)c * p.h + y) * p.w);
         bs__plane_close(&p);
@@ -248,18 +208,18 @@ static bs_status keep_maps(struct bs__maps *maps, struct bs_segment_result *r, s
     return rc;
 }
 
-static bs_status find_instances(struct bs__plane *plane, struct bs__maps *maps,
+static bs_status find_instances(struct bs__plane *plane, struct bs__maps *maps, const struct bs__crop *crop,
                                 const struct bs_instance_params *params, struct bs_segment_result *r,
                                 uint32_t *removed, const struct bs_cancel *cancel, struct bs_err *err)
 {
-    struct source source = {maps, plane, NULL};
+    struct source source = {maps, plane, &crop->maps, NULL};
     struct bs_map_source rows = {&source, source_rows, plane->has_no_data ? source_mask : NULL};
     struct bs_instance_result found = {0};
-    bool scaled = maps->h != r->height || maps->w != r->width;
-    size_t scaled_bytes = maps->h * maps->w * sizeof(uint32_t);
-    uint32_t *labels = scaled ? bs_pages_alloc(scaled_bytes) : r->labels;
+    bool cut = maps->h != r->height || maps->w != r->width; /* or at another scale */
+    size_t cut_bytes = maps->h * maps->w * sizeof(uint32_t);
+    uint32_t *labels = cut ? bs_pages_alloc(cut_bytes) : r->labels;
     bs_status rc = BS_OK;
-    source.row = malloc(plane->w * sizeof *source.row);
+    source.row = malloc(maps->w * sizeof *source.row);
     if (!labels || !source.row) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for labels of %zu x %zu pixels", maps->h, maps->w);
         goto cleanup;
@@ -269,12 +229,12 @@ static bs_status find_instances(struct bs__plane *plane, struct bs__maps *maps,
         goto cleanup;
     r->count = found.count;
     *removed = found.removed_by_size;
-    if (scaled)
-        rc = bs__labels_resize(labels, maps->h, maps->w, r->labels, r->height, r->width, &r->count, err);
+    if (cut)
+        rc = bs__labels_crop(labels, crop, plane, r->labels, &r->count, err);
 cleanup:
     free(source.row);
-    if (scaled)
-        bs_pages_free(labels, scaled_bytes);
+    if (cut)
+        bs_pages_free(labels, cut_bytes);
     return rc;
 }
 
@@ -283,6 +243,7 @@ struct prediction {
     struct bs_model *model;
     const struct bs_segment_params *params;
     struct bs_segment_maps *kept; /* NULL: none */
+    const struct bs__crop *crop;
     bool in_memory;
     const struct bs_segment_progress *progress;
     const struct bs_cancel *cancel;
@@ -300,9 +261,10 @@ static bs_status predict(const struct prediction *p, struct bs__plane *plane,
                          struct bs_err *err)
 {
     struct bs_segment_maps *kept = p->kept;
+    const struct bs__box *box = &p->crop->maps;
     struct bs_err why;
     bs_status rc;
-    *maps = (struct bs__maps){.channels = r->channels, .h = plane->h, .w = plane->w, .fd = -1};
+    *maps = (struct bs__maps){.channels = r->channels, .h = box->h, .w = box->w, .fd = -1};
     if (kept && kept->made) {
         bs__kept_layout(&kept->network, layout, run);
         r->kept_maps = true;
@@ -310,8 +272,10 @@ static bs_status predict(const struct prediction *p, struct bs__plane *plane,
     }
     if ((rc = bs__layout_choose(p->model, plane->h, plane->w, p->params, layout, err)) != BS_OK)
         return rc;
+    if (box->h != plane->h || box->w != plane->w || p->crop->shown.h != box->h || p->crop->shown.w != box->w)
+        bs__layout_crop(layout, p->crop);
     bool stored = kept && !p->in_memory && bs__kept_begin(kept, maps, &why) == BS_OK;
-    if (!stored && (rc = bs__maps_create(maps, r->channels, plane->h, plane->w, p->in_memory, err)) != BS_OK)
+    if (!stored && (rc = bs__maps_create(maps, r->channels, box->h, box->w, p->in_memory, err)) != BS_OK)
         return rc;
     if ((rc = bs__network_run(p->model, plane, layout, p->params->precision, stats, maps, p->progress,
                               p->cancel, run, err)) != BS_OK)
@@ -339,15 +303,63 @@ bs_status bs_segment_keeping(struct bs_model *model, const struct bs_image *imag
                              const struct bs_cancel *cancel, struct bs_segment_result *result,
                              struct bs_err *err)
 {
+    const struct bs__plane_work work = {
+        .params = params, .want_maps = want_maps, .kept = kept, .progress = progress, .cancel = cancel};
+    return bs__segment_plane(model, image, &work, result, err);
+}
+
+static bool is_one_plane(const struct bs_image *image)
+{
+    for (int i = 0; i < image->ndim; i++)
+        if ((image->axes[i] == 't' || image->axes[i] == 'z') && image->dim[i] > 1)
+            return false;
+    return true;
+}
+
+/* The part of the image that is looked at, as a plane at the network's scale, and the region in it. */
+static bs_status open_region(struct bs__plane *plane, const struct bs_image *image,
+                             const struct bs__plane_work *work, double scale, struct bs__crop *crop,
+                             struct bs_segment_result *r, struct bs_err *err)
+{
+    const struct bs_segment_params *params = work->params;
+    const int y = bs_image_axis(image, 'y'), x = bs_image_axis(image, 'x');
+    struct bs__place place = work->at ? *work->at : (struct bs__place){0};
+    struct bs__box region;
+    bs_status rc;
+    if (y < 0 || x < 0)
+        return BS_FAIL(err, BS_EINVAL, "an image needs axes y and x; this one has %s", image->axes);
+    if ((rc = bs__region_box(&params->region, image->dim[y], image->dim[x], &region, err)) != BS_OK)
+        return rc;
+    place.box = bs__region_view(params, region, image->dim[y], image->dim[x], scale);
+    rc = bs__plane_open_at(plane, image, params, scale, work->at || is_one_plane(image) ? &place : NULL, err);
+    if (rc != BS_OK)
+        return rc;
+    r->height = region.h;
+    r->width = region.w;
+    if (!bs_region_is_all(&params->region))
+        r->region =
+            (struct bs_region){.y = region.top, .x = region.left, .height = region.h, .width = region.w};
+    region.top -= place.box.top;
+    region.left -= place.box.left;
+    *crop = bs__region_crop(region, plane->source_h, plane->source_w, plane->h, plane->w);
+    return BS_OK;
+}
+
+bs_status bs__segment_plane(struct bs_model *model, const struct bs_image *image,
+                            const struct bs__plane_work *work, struct bs_segment_result *result,
+                            struct bs_err *err)
+{
     const struct bs_model_info *info = bs_model_info_get(model);
+    const struct bs_segment_params *params = work->params;
     struct bs_instance_params instances = params->instances;
-    struct bs_segment_result r = {0};
+    struct bs_segment_result r = {.stack.planes = 1};
     struct bs__plane plane = {0};
+    struct bs__crop crop;
     struct bs__maps maps = {.fd = -1};
     struct bs__layout layout;
     struct bs__statistics stats = {0};
     struct bs__network_run run;
-    struct contrast contrast;
+    struct bs__contrast contrast;
     uint32_t removed = 0;
     double scale;
     bool not_square;
@@ -357,24 +369,27 @@ bs_status bs_segment_keeping(struct bs_model *model, const struct bs_image *imag
     r.pixel_size = bs__pixel_um(image, &not_square);
     r.channels = bs_arch_out_channels(&info->arch);
     if ((rc = bs__params_validate(info, params, err)) != BS_OK ||
-        (rc = choose_scale(info, params, r.pixel_size, &scale, err)) != BS_OK ||
+        (rc = bs__choose_scale(info, params, r.pixel_size, &scale, err)) != BS_OK ||
         (rc = choose_min_size(params, r.pixel_size, scale, &instances.min_size, err)) != BS_OK ||
-        (rc = bs__plane_open(&plane, image, params, scale, err)) != BS_OK)
+        (rc = open_region(&plane, image, work, scale, &crop, &r, err)) != BS_OK)
         goto cleanup;
-    r.height = plane.source_h;
-    r.width = plane.source_w;
 
     double start = now();
     const struct prediction prediction = {
         .model = model,
         .params = params,
-        .kept = kept && kept->fd >= 0 ? kept : NULL,
-        .in_memory = want_maps || map_bytes(r.channels, plane.h, plane.w) <= MAPS_IN_MEMORY,
-        .progress = progress,
-        .cancel = cancel,
+        .kept = work->kept && work->kept->fd >= 0 ? work->kept : NULL,
+        .crop = &crop,
+        .in_memory = work->want_maps || map_bytes(r.channels, crop.maps.h, crop.maps.w) <= MAPS_IN_MEMORY,
+        .progress = work->progress,
+        .cancel = work->cancel,
     };
-    if ((rc = bs__plane_statistics(&plane, cancel, &stats, err)) != BS_OK ||
-        (rc = check_range(info, &stats, err)) != BS_OK ||
+    /* Each plane is looked through for what no network can use, also where the statistics are the stack's. */
+    if ((rc = bs__plane_statistics(&plane, work->cancel, &stats, err)) != BS_OK)
+        goto cleanup;
+    if (work->statistics)
+        stats = *work->statistics;
+    if ((rc = check_range(info, &stats, err)) != BS_OK ||
         (rc = predict(&prediction, &plane, &stats, &layout, &run, &maps, &r, err)) != BS_OK)
         goto cleanup;
     r.tiled = layout.tiled;
@@ -388,28 +403,25 @@ bs_status bs_segment_keeping(struct bs_model *model, const struct bs_image *imag
     r.seconds_network = r.kept_maps ? 0 : now() - start;
 
     start = now();
-    r.labels = bs_pages_alloc(r.height * r.width * sizeof *r.labels);
+    r.labels = work->labels ? work->labels : bs_pages_alloc(r.height * r.width * sizeof *r.labels);
     if (!r.labels) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for labels of %zu x %zu pixels", r.height, r.width);
         goto cleanup;
     }
-    if ((rc = find_instances(&plane, &maps, &instances, &r, &removed, cancel, err)) != BS_OK)
-        goto cleanup;
-    r.objects = calloc((size_t)r.count + 1, sizeof *r.objects);
-    if (!r.objects) {
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the table of %u objects", r.count);
-        goto cleanup;
-    }
-    if ((rc = bs_objects_measure(r.labels, r.height, r.width, r.count, NULL, r.objects, err)) != BS_OK ||
-        (rc = measure_intensity(&plane, &r, &contrast, err)) != BS_OK ||
-        (want_maps && (rc = keep_maps(&maps, &r, err)) != BS_OK))
+    if ((rc = find_instances(&plane, &maps, &crop, &instances, &r, &removed, work->cancel, err)) != BS_OK ||
+        (rc = bs__measure(&plane, &crop.region, &r, &contrast, err)) != BS_OK ||
+        (work->want_maps && (rc = keep_maps(&maps, &plane, &crop, &r, err)) != BS_OK))
         goto cleanup;
     r.seconds_instances = now() - start;
     add_warnings(&r, info, params, &layout, &plane, &stats, &contrast, removed, instances.min_size, scale,
                  not_square);
+    if (work->labels)
+        r.labels = NULL;
     *result = r;
     memset(&r, 0, sizeof r);
 cleanup:
+    if (work->labels)
+        r.labels = NULL;
     bs_segment_result_free(&r);
     bs__maps_destroy(&maps);
     bs__plane_close(&plane);
@@ -436,10 +448,18 @@ bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t
     const size_t in_channels = (size_t)bs_arch_in_channels(&info->arch),
                  out_channels = (size_t)bs_arch_out_channels(&info->arch);
     double scale = params->scale > 0 ? params->scale : 1;
-    size_t h = (size_t)round((double)height * scale), w = (size_t)round((double)width * scale), labels,
-           windows;
+    struct bs__box region, view;
+    size_t labels, windows;
     bs_status rc;
-    if (height == 0 || width == 0 || h == 0 || w == 0 || h > INT32_MAX / 2 || w > INT32_MAX / 2)
+    if (height == 0 || width == 0)
+        return BS_FAIL(err, BS_EINVAL, "an image of %zu x %zu pixels cannot be segmented", height, width);
+    if ((rc = bs__region_box(&params->region, height, width, &region, err)) != BS_OK)
+        return rc;
+    view = bs__region_view(params, region, height, width, scale);
+    height = view.h;
+    width = view.w;
+    size_t h = (size_t)round((double)height * scale), w = (size_t)round((double)width * scale);
+    if (h == 0 || w == 0 || h > INT32_MAX / 2 || w > INT32_MAX / 2)
         return BS_FAIL(err, BS_EINVAL, "an image of %zu x %zu pixels at scale %g cannot be segmented", height,
                        width, scale);
     if ((rc = bs__params_validate(info, params, err)) != BS_OK ||
@@ -453,17 +473,23 @@ bs_status bs_segment_planned_bytes(struct bs_model *model, size_t height, size_t
         windows += (size_t)(l.window_h * l.window_w) * (1 + out_channels) * sizeof(float) +
                    (size_t)(l.net_h > l.window_h ? l.net_h : l.window_h) *
                        (size_t)(l.net_w > l.window_w ? l.net_w : l.window_w) * sizeof(double);
-    size_t maps = map_bytes((int)out_channels, h, w);
+    region.top -= view.top;
+    region.left -= view.left;
+    const struct bs__crop crop = bs__region_crop(region, height, width, h, w);
+    const bool large = h * w > LARGE_IMAGE, part = crop.maps.h != region.h || crop.maps.w != region.w;
+    size_t maps = map_bytes((int)out_channels, crop.maps.h, crop.maps.w);
     if (maps > MAPS_IN_MEMORY)
         maps = 0; /* in a file */
     size_t network = l.arena_bytes + windows;
     /* To measure the norms of the network, tiles first take up to the budget (norm_statistics.c). */
     if (l.tiled && !l.blocks && bs__has_spatial_norm(&info->arch) && network < l.budget)
         network = l.budget;
-    size_t watershed = labels + bs_instances_planned_bytes(h, w, &params->instances, 0.05);
-    if (scale != 1)
-        watershed += h * w * sizeof(uint32_t);
+    labels = region.h * region.w * sizeof(uint32_t);
+    size_t watershed =
+        labels + bs_instances_planned_bytes(crop.maps.h, crop.maps.w, &params->instances, 0.05);
+    if (part)
+        watershed += crop.maps.h * crop.maps.w * sizeof(uint32_t);
     /* Large images give the arena back before the watershed. */
-    *bytes = maps + (h * w > LARGE_IMAGE ? (network > watershed ? network : watershed) : network + watershed);
+    *bytes = maps + (large ? (network > watershed ? network : watershed) : network + watershed);
     return BS_OK;
 }

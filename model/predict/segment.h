@@ -1,13 +1,31 @@
 /* One plane of an image in, network maps and instance labels out: choose channel, normalise, scale, predict (whole or in tiles with
    halo), watershed, measure. This is the work that a segmentation job is; server/worker calls it, so do golden_check and
-   the tests. Runs on the device's executor thread. */
+   the tests. Stacks are in stack.h. Runs on the device's executor thread. */
 #ifndef BS_MODEL_PREDICT_SEGMENT_H
 #define BS_MODEL_PREDICT_SEGMENT_H
 
 #include "model/image/image.h"
 #include "model/model.h"
 
-enum bs_statistics_scope { BS_STATISTICS_IMAGE, BS_STATISTICS_BLOCK };
+/* What mean and deviation are taken over: a plane; each tile; the region with its surroundings as if there were nothing
+   else (a plane without a region); all planes of a stack together. */
+enum bs_statistics_scope {
+    BS_STATISTICS_IMAGE,
+    BS_STATISTICS_BLOCK,
+    BS_STATISTICS_REGION,
+    BS_STATISTICS_STACK,
+    BS_STATISTICS_SCOPES
+};
+const char *bs_statistics_name(enum bs_statistics_scope scope);
+
+enum bs_planes { BS_PLANES_INDEPENDENT, BS_PLANES_LINKED };
+
+/* A box of an image, half open; a size of 0 is all that is left from the first one on, so that zeros are all of it. */
+struct bs_region {
+    uint64_t y, x, height, width;
+    uint64_t z, depth, t, duration;
+};
+bool bs_region_is_all(const struct bs_region *region);
 
 struct bs_segment_params {
     struct bs_instance_params instances;
@@ -29,6 +47,12 @@ struct bs_segment_params {
     double
         scale; /* image is resized by it before prediction, labels back; 0: from pixel sizes if asked, 1: none */
     size_t memory_budget; /* bytes for one executable; 0: half of what is available */
+    struct bs_region region;
+    /* Of stacks (stack.h): */
+    enum bs_planes planes;
+    bool separate_planes;    /* ids begin at 1 in every plane */
+    double link_overlap;     /* least intersection over union of what is linked */
+    int64_t linked_min_size; /* pixels over all planes; linked objects below it are removed */
 };
 
 /* The table of parameters a model understands, with range, default and help text: clients build forms from it, the
@@ -59,11 +83,25 @@ struct bs_warning {
     char text[224];
 };
 
+/* Which planes the labels have. */
+struct bs_stack {
+    int naxes;      /* 0: one plane without axes t and z */
+    char axes[3];   /* "t", "z", "tz" or "zt", as the image has them */
+    size_t dim[2];  /* along axes */
+    size_t planes;  /* their product, at least 1 */
+    size_t t, z;    /* of the image, where the first plane lies */
+    size_t nt, nz;  /* from there on */
+    double spacing; /* of planes along z in um, 0 unknown */
+};
+
 struct bs_segment_result {
     size_t height, width;
-    int channels;     /* of maps */
-    float *maps;      /* (channels, h, w), NULL unless keep_maps */
-    uint32_t *labels; /* (h, w), ids 1..count */
+    struct bs_stack stack;
+    bool linked;             /* planes are linked */
+    struct bs_region region; /* with its sizes; zeros: all of the image */
+    int channels;            /* of maps */
+    float *maps;             /* (channels, h, w), NULL unless keep_maps */
+    uint32_t *labels; /* (h, w), ids 1..count; NULL of a stack, whose labels went to the caller's memory */
     uint32_t count;
     struct bs_object *objects; /* count rows */
     double pixel_size;         /* square pixel side in um, 0 unknown */
@@ -89,9 +127,10 @@ struct bs_segment_network {
     double magnification;
     uint64_t plan_hash;
     char algorithms[256];
+    uint64_t planes; /* of a stack, one after the other; 1 otherwise */
 };
 
-/* Maps that outlive the call: float32 (channels, map_h, map_w) in a file, at least once read or written in full. */
+/* Maps that outlive the call: float32 (planes, channels, map_h, map_w) in a file, at least once read or written in full. */
 struct bs_segment_maps {
     int fd;    /* borrowed; -1: none */
     bool made; /* on entry: fd holds maps of this image, model and network parameters, and network describes
@@ -99,12 +138,14 @@ struct bs_segment_maps {
     uint64_t
         max_bytes; /* more is not written; then network.map_h stays 0 and a warning says so ("maps_not_kept") */
     struct bs_segment_network network;
+    size_t plane, planes; /* which of how many the call is about; planes 0: the only one */
 };
 
 /* A finished part of the foreground map (the first one), at the network's scale. */
 struct bs_segment_core {
-    size_t map_h, map_w;             /* of the whole map */
-    size_t image_h, image_w;         /* of the image */
+    size_t map_h, map_w;             /* of the whole map, of the region where there is one */
+    size_t image_h, image_w;         /* of the image, or the region */
+    size_t t, z;                     /* the plane, in the image */
     size_t top, left, bottom, right; /* of the part, half open */
     const float *foreground;         /* its first sample, 0 to 1 */
     size_t stride;                   /* samples from row to row */
@@ -128,7 +169,8 @@ const char *bs_segment_params_network_differs(const struct bs_segment_params *a,
 struct bs_segment_params bs_segment_params_join(const struct bs_segment_params *network,
                                                 const struct bs_segment_params *others);
 
-/* image must be one plane: axes "yx", or "yxc"/"cyx" of which a channel is chosen. */
+/* image must be one plane: axes "yx", or "yxc"/"cyx" of which a channel is chosen. Of a region the labels are those of the
+   region, objects lie where they lie in the image. */
 bs_status bs_segment(struct bs_model *model, const struct bs_image *image,
                      const struct bs_segment_params *params, bool keep_maps,
                      const struct bs_segment_progress *progress, const struct bs_cancel *cancel,

@@ -72,6 +72,24 @@ static bs_status check_start(const Bioseg__V1__SubmitJobStart *start, struct bs_
     return rc == BS_OK ? bs__check_lifetime(start->time_to_live_ms, err) : rc;
 }
 
+static uint64_t planes_of(const struct bs_job_request *q, char axis, uint64_t first, uint64_t count)
+{
+    const char *at = strchr(q->axes, axis);
+    uint64_t n = at ? q->dim[at - q->axes] : 1;
+    return count ? count : n > first ? n - first : 1;
+}
+
+/* Labels of the planes of a stack but one, which the plan of one plane counts. */
+static uint64_t more_labels(const struct bs_job_request *q)
+{
+    const struct bs_region *r = &q->params.region;
+    const char *y = strchr(q->axes, 'y'), *x = strchr(q->axes, 'x');
+    uint64_t height = r->height ? r->height : q->dim[y - q->axes] - r->y,
+             width = r->width ? r->width : q->dim[x - q->axes] - r->x;
+    uint64_t planes = planes_of(q, 't', r->t, r->duration) * planes_of(q, 'z', r->z, r->depth);
+    return (planes - 1) * height * width * sizeof(uint32_t);
+}
+
 static bs_status dry_run(struct bs_services *s, struct bs_call *call, const struct bs__work *work,
                          struct bs_err *err)
 {
@@ -94,7 +112,7 @@ static bs_status dry_run(struct bs_services *s, struct bs_call *call, const stru
     close(fd);
     if (rc != BS_OK)
         return rc;
-    plan.peak_bytes = peak;
+    plan.peak_bytes = peak + more_labels(q);
     answer.plan = &plan;
     return bs_call_write(call, &answer.base, err);
 }

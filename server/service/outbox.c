@@ -124,6 +124,53 @@ static bs_status provenance(struct bs_arena *arena, const struct bs_json_value *
     return parameters(arena, bs_json_get(root, "parameters"), p, err);
 }
 
+/* Axes t and z, and what their planes have to do with each other. */
+static bs_status stack(struct bs_arena *arena, const struct bs_json_value *v, Bioseg__V1__SegmentResult *r,
+                       struct bs_err *err)
+{
+    const struct bs_json_value *size = bs_json_first(bs_json_get(v, "shape"));
+    const char *axes = text_of(arena, bs_json_get(v, "axes"));
+    const size_t n = strlen(axes);
+    if (!v)
+        return BS_OK;
+    Bioseg__V1__Axis *axis = bs_arena_array(arena, n, sizeof *axis);
+    r->plane_axes = bs_arena_array(arena, n, sizeof *r->plane_axes);
+    r->planes = text_of(arena, bs_json_get(v, "planes"));
+    if (!axis || !r->plane_axes)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a result");
+    for (size_t i = 0; i < n && size; i++, size = bs_json_next(size)) {
+        bioseg__v1__axis__init(&axis[i]);
+        axis[i].name = bs__format(arena, "%c", axes[i]);
+        axis[i].size = (uint64_t)int_of(size);
+        double spacing = axes[i] == 'z' ? double_of(bs_json_get(v, "spacing_um")) : 0;
+        if (spacing > 0) {
+            axis[i].pixel_size = spacing;
+            axis[i].unit = (char *)(uintptr_t) "um";
+        }
+        r->plane_axes[r->n_plane_axes++] = &axis[i];
+    }
+    return BS_OK;
+}
+
+static bs_status region(struct bs_arena *arena, const struct bs_json_value *v, Bioseg__V1__SegmentResult *r,
+                        struct bs_err *err)
+{
+    if (!v)
+        return BS_OK;
+    if (!(r->region = bs_arena_alloc(arena, sizeof *r->region)))
+        return BS_FAIL(err, BS_ENOMEM, "no memory for a result");
+    bioseg__v1__region__init(r->region);
+    r->region->y = (uint64_t)int_of(bs_json_get(v, "region_y"));
+    r->region->x = (uint64_t)int_of(bs_json_get(v, "region_x"));
+    r->region->height = (uint64_t)int_of(bs_json_get(v, "region_height"));
+    r->region->width = (uint64_t)int_of(bs_json_get(v, "region_width"));
+    r->region->z = (uint64_t)int_of(bs_json_get(v, "region_z"));
+    r->region->depth = (uint64_t)int_of(bs_json_get(v, "region_depth"));
+    r->region->t = (uint64_t)int_of(bs_json_get(v, "region_t"));
+    r->region->duration = (uint64_t)int_of(bs_json_get(v, "region_duration"));
+    return BS_OK;
+}
+
 bs_status bs__result_message(struct bs_arena *arena, const char *result_json, Bioseg__V1__SegmentResult **out,
                              uint32_t *map_channels, struct bs_err *err)
 {
@@ -147,7 +194,9 @@ bs_status bs__result_message(struct bs_arena *arena, const char *result_json, Bi
     r->provenance = p;
     if (map_channels)
         *map_channels = (uint32_t)int_of(bs_json_get(root, "channels"));
-    if ((rc = provenance(arena, root, p, err)) != BS_OK)
+    if ((rc = provenance(arena, root, p, err)) != BS_OK ||
+        (rc = stack(arena, bs_json_get(root, "stack"), r, err)) != BS_OK ||
+        (rc = region(arena, bs_json_get(root, "region"), r, err)) != BS_OK)
         goto cleanup;
     rc = warnings(arena, bs_json_get(root, "warnings"), r, err);
     *out = r;
@@ -160,15 +209,16 @@ cleanup:
 /* ---- object table ---- */
 
 Bioseg__V1__ObjectTable *bs__object_table(struct bs_arena *arena, const struct bs_object *objects,
-                                          size_t count, double pixel_size_um)
+                                          size_t count, const Bioseg__V1__SegmentResult *result)
 {
+    const double pixel_size_um = result->pixel_size_um;
     Bioseg__V1__ObjectTable *t = bs_arena_alloc(arena, sizeof *t);
     if (!t)
         return NULL;
     bioseg__v1__object_table__init(t);
-    uint32_t *words = bs_arena_array(arena, count, 5 * sizeof *words);
+    uint32_t *words = bs_arena_array(arena, count, 8 * sizeof *words);
     uint64_t *areas = bs_arena_array(arena, count, sizeof *areas);
-    double *doubles = bs_arena_array(arena, count, 6 * sizeof *doubles);
+    double *doubles = bs_arena_array(arena, count, 7 * sizeof *doubles);
     if (!words || !areas || !doubles)
         return NULL;
     t->id = words;
@@ -176,6 +226,9 @@ Bioseg__V1__ObjectTable *bs__object_table(struct bs_arena *arena, const struct b
     t->left = words + 2 * count;
     t->bottom = words + 3 * count;
     t->right = words + 4 * count;
+    t->t = words + 5 * count;
+    t->z = words + 6 * count;
+    t->z_end = words + 7 * count;
     t->area_px = areas;
     t->centroid_y_px = doubles;
     t->centroid_x_px = doubles + count;
@@ -183,6 +236,7 @@ Bioseg__V1__ObjectTable *bs__object_table(struct bs_arena *arena, const struct b
     t->area_um2 = doubles + 3 * count;
     t->centroid_y_um = doubles + 4 * count;
     t->centroid_x_um = doubles + 5 * count;
+    t->centroid_z = doubles + 6 * count;
     for (size_t i = 0; i < count; i++) {
         const struct bs_object *o = &objects[i];
         t->id[i] = o->id;
@@ -197,22 +251,27 @@ Bioseg__V1__ObjectTable *bs__object_table(struct bs_arena *arena, const struct b
         t->area_um2[i] = (double)o->area * pixel_size_um * pixel_size_um;
         t->centroid_y_um[i] = o->centroid_y * pixel_size_um;
         t->centroid_x_um[i] = o->centroid_x * pixel_size_um;
+        t->t[i] = o->t;
+        t->z[i] = o->z;
+        t->z_end[i] = o->z_end;
+        t->centroid_z[i] = o->centroid_z;
     }
     t->n_id = t->n_area_px = t->n_centroid_y_px = t->n_centroid_x_px = count;
     t->n_top = t->n_left = t->n_bottom = t->n_right = t->n_mean_intensity = count;
     if (pixel_size_um > 0)
         t->n_area_um2 = t->n_centroid_y_um = t->n_centroid_x_um = count;
+    if (result->n_plane_axes > 0)
+        t->n_t = t->n_z = t->n_z_end = t->n_centroid_z = count;
     return t;
 }
 
 static bs_status send_objects(struct bs_call *call, const struct bs_object *objects, size_t count,
-                              double pixel_size_um, struct bs_err *err)
+                              const Bioseg__V1__SegmentResult *result, struct bs_err *err)
 {
     for (size_t first = 0; first < count; first += TABLE_ROWS) {
         size_t rows = count - first < TABLE_ROWS ? count - first : TABLE_ROWS;
         struct bs_arena *arena = bs_arena_create((size_t)1 << 20);
-        Bioseg__V1__ObjectTable *t =
-            arena ? bs__object_table(arena, objects + first, rows, pixel_size_um) : NULL;
+        Bioseg__V1__ObjectTable *t = arena ? bs__object_table(arena, objects + first, rows, result) : NULL;
         bs_status rc = t ? bs_call_write_inside(call, FIELD_OBJECTS, &t->base, NULL, 0, err)
                          : BS_FAIL(err, BS_ENOMEM, "no memory for the object table");
         bs_arena_destroy(arena);
@@ -269,6 +328,7 @@ bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact
 /* ---- whole results ---- */
 
 #define MAX_ARTIFACTS 2
+#define MAX_AXES      5
 
 static void describe(const struct bs__artifact *a, const Bioseg__V1__SegmentResult *result,
                      Bioseg__V1__Artifact *message, Bioseg__V1__ImageDescription *image,
@@ -279,6 +339,8 @@ static void describe(const struct bs__artifact *a, const Bioseg__V1__SegmentResu
     int first = a->channels ? 0 : 1, n = 0;
     bioseg__v1__artifact__init(message);
     bioseg__v1__image_description__init(image);
+    for (size_t i = 0; i < result->n_plane_axes && i < MAX_AXES - 3; i++)
+        pointers[n++] = result->plane_axes[i];
     for (int i = first; i < 3; i++, n++) {
         bioseg__v1__axis__init(&axes[n]);
         axes[n].name = (char *)(uintptr_t)names[i];
@@ -307,7 +369,7 @@ bs_status bs__send_result(struct bs_call *call, Bioseg__V1__SegmentResult *resul
     Bioseg__V1__ChunkEnd end = BIOSEG__V1__CHUNK_END__INIT;
     Bioseg__V1__Artifact message[MAX_ARTIFACTS], *pointer[MAX_ARTIFACTS];
     Bioseg__V1__ImageDescription image[MAX_ARTIFACTS];
-    Bioseg__V1__Axis axes[MAX_ARTIFACTS][3], *axis_pointer[MAX_ARTIFACTS][3];
+    Bioseg__V1__Axis axes[MAX_ARTIFACTS][MAX_AXES], *axis_pointer[MAX_ARTIFACTS][MAX_AXES];
     bs_status rc;
     BS_ASSERT(nartifact <= MAX_ARTIFACTS);
     for (size_t i = 0; i < nartifact; i++) {
@@ -319,7 +381,7 @@ bs_status bs__send_result(struct bs_call *call, Bioseg__V1__SegmentResult *resul
     start.artifacts = pointer;
     start.n_artifacts = nartifact;
     if ((rc = bs_call_write_inside(call, FIELD_START, &start.base, NULL, 0, err)) != BS_OK ||
-        (rc = send_objects(call, objects, nobject, result->pixel_size_um, err)) != BS_OK)
+        (rc = send_objects(call, objects, nobject, result, err)) != BS_OK)
         return rc;
     for (size_t i = 0; i < nartifact; i++) {
         if ((rc = bs__send_bytes(call, FIELD_CHUNK, (uint32_t)i, &artifacts[i], err)) != BS_OK)

@@ -97,13 +97,12 @@ static bs_status answer(struct bs_call *call, const struct outcome *o, const str
     Bioseg__V1__SegmentResponse response = BIOSEG__V1__SEGMENT_RESPONSE__INIT;
     struct bs_call_bytes bytes[2];
     size_t nbytes = 0, count = object_count(o, work);
-    struct bs_arena *arena = bs_arena_create(count * 128 + 4096);
+    struct bs_arena *arena = bs_arena_create(count * 160 + 4096);
     if (!arena)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the object table");
     response.result = o->result;
     if (work->request.want_objects)
-        response.objects =
-            bs__object_table(arena, bs_mapping_data(o->objects), count, o->result->pixel_size_um);
+        response.objects = bs__object_table(arena, bs_mapping_data(o->objects), count, o->result);
     if (work->want_labels)
         bytes[nbytes++] = (struct bs_call_bytes){FIELD_LABELS, o->labels, 0, bs_mapping_size(o->labels)};
     if (work->request.want_maps) {
@@ -199,6 +198,8 @@ static bs_status tell_preview(struct bs_call *call, const struct bs_preview_part
     message.left = part->left;
     message.bottom = part->bottom;
     message.right = part->right;
+    message.t = part->t;
+    message.z = part->z;
     return bs_call_write_inside(call, FIELD_PREVIEW, &message.base, &bytes, 1, err);
 }
 

@@ -166,7 +166,7 @@ bs_status bs__result_message(struct bs_arena *arena, const char *result_json, Bi
                              uint32_t *map_channels, struct bs_err *err) BS_NODISCARD;
 /* rows [first, first + count) of bs_object[] as columns; NULL when the arena is exhausted. */
 Bioseg__V1__ObjectTable *bs__object_table(struct bs_arena *arena, const struct bs_object *objects,
-                                          size_t count, double pixel_size_um);
+                                          size_t count, const Bioseg__V1__SegmentResult *result);
 struct bs__artifact {
     Bioseg__V1__Output output;
     uint32_t channels;          /* of maps; 0 for labels */

@@ -103,7 +103,7 @@ static bs_status pixel_size(const Bioseg__V1__Axis *axis, double *size, struct b
 /* Letters, sizes and pixel size of the axes into the request. */
 static bs_status axes(const Bioseg__V1__ImageDescription *image, struct bs_job_request *q, struct bs_err *err)
 {
-    double y = 0, x = 0;
+    double y = 0, x = 0, z = 0;
     bs_status rc = BS_OK;
     if (image->n_axes > BS_IMAGE_MAX_DIM)
         return BS_FAIL(err, BS_EINVAL, "image.axes has %zu axes; at most %d are accepted", image->n_axes,
@@ -127,6 +127,10 @@ static bs_status axes(const Bioseg__V1__ImageDescription *image, struct bs_job_r
             rc = pixel_size(a, &y, err);
         else if (a->name[0] == 'x')
             rc = pixel_size(a, &x, err);
+        else if (a->name[0] == 'z')
+            rc = pixel_size(a, &z, err);
+        else if (a->name[0] == 'c' && a->pixel_size != 0)
+            rc = BS_FAIL(err, BS_EINVAL, "axis c has a pixel size; channels have none");
     }
     if (rc != BS_OK)
         return rc;
@@ -136,23 +140,24 @@ static bs_status axes(const Bioseg__V1__ImageDescription *image, struct bs_job_r
                        y, x);
     q->ndim = (int)image->n_axes;
     q->pixel_size = x > 0 ? x : y;
+    q->spacing = z;
     return BS_OK;
 }
 
 static bs_status raw_image(const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
                            struct bs_job_request *q, struct bs_err *err)
 {
+    const char *y = strchr(q->axes, 'y'), *x = strchr(q->axes, 'x');
     size_t bytes;
     bs_status rc;
     if ((rc = sample_type(image->sample_type, &q->sample, err)) != BS_OK)
         return rc;
-    if (strchr(q->axes, 'z') || strchr(q->axes, 't'))
-        return BS_FAIL(err, BS_EUNSUPPORTED,
-                       "the image has axes \"%s\"; stacks and time series" BS__LATER " (send plane by plane)",
-                       q->axes);
-    if (!strchr(q->axes, 'y') || !strchr(q->axes, 'x') || strchr(q->axes, 'x') < strchr(q->axes, 'y') ||
-        strcmp(q->axes, "ycx") == 0)
-        return BS_FAIL(err, BS_EINVAL, "the image has axes \"%s\"; yx, yxc and cyx are accepted", q->axes);
+    if (!y || !x || x != y + 1 || (x[1] && strcmp(x + 1, "c") != 0))
+        return BS_FAIL(
+            err, BS_EINVAL,
+            "the image has axes \"%s\"; yx, yxc and cyx are accepted, and with t and z before y e.g. "
+            "zyx, tzyxc and tczyx",
+            q->axes);
     bytes = bs_sample_size(q->sample);
     for (int i = 0; i < q->ndim; i++) {
         if (!bs_mul(bytes, q->dim[i], &bytes))
@@ -164,19 +169,29 @@ static bs_status raw_image(const Bioseg__V1__ImageDescription *image, uint64_t t
     return BS_OK;
 }
 
-static bs_status file_image(const Bioseg__V1__ImageDescription *image, const struct bs_job_request *q,
+static bs_status file_image(const Bioseg__V1__ImageDescription *image, struct bs_job_request *q,
                             struct bs_err *err)
 {
     if (image->sample_type)
         return BS_FAIL(err, BS_EINVAL,
                        "image.sample_type is given for a file, which states its own; leave it out");
     for (size_t i = 0; i < image->n_axes; i++) {
-        if (image->axes[i]->size != 0 || !strchr("yx", image->axes[i]->name[0]))
-            return BS_FAIL(err, BS_EUNSUPPORTED,
-                           "for a file only axes y and x with a pixel size and no size can be given in this "
-                           "version of bioseg");
+        const Bioseg__V1__Axis *a = image->axes[i];
+        bool pages = !strchr("yx", a->name[0]);
+        if (a->size != 0)
+            return BS_FAIL(err, BS_EINVAL, "axis %s has a size, but the sizes of a file are the file's own",
+                           a->name);
+        if (pages && q->pages)
+            return BS_FAIL(err, BS_EINVAL,
+                           "the pages of a file are said to be %c and %s; at most one of t, z and c is "
+                           "accepted",
+                           q->pages, a->name);
+        if (pages)
+            q->pages = a->name[0];
     }
-    (void)q;
+    if (q->spacing > 0 && !(q->pixel_size > 0))
+        return BS_FAIL(err, BS_EINVAL,
+                       "axis z has a pixel size, axes y and x have none; for a file they are given together");
     return BS_OK;
 }
 
@@ -304,15 +319,63 @@ static bs_status parameters(const Bioseg__V1__SegmentSpec *spec, struct setter *
 
 static bs_status refuse_later(const Bioseg__V1__SegmentSpec *spec, struct bs_err *err)
 {
-    if (spec->region)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "regions" BS__LATER);
-    if (spec->plane_mode == BIOSEG__V1__PLANE_MODE__PLANE_MODE_LINKED)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "linked planes" BS__LATER);
-    if (spec->separate_planes)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "separate_planes (stacks)" BS__LATER);
     if (spec->tiling && spec->tiling->allow_smaller)
         return BS_FAIL(err, BS_EUNSUPPORTED,
                        "tiling.allow_smaller (smaller tiles on out-of-memory)" BS__LATER);
+    return BS_OK;
+}
+
+/* Against the axes of a raw image; a file's are known to the worker only, which checks all of it again. */
+static bs_status check_range(const struct bs_job_request *q, char axis, uint64_t first, uint64_t count,
+                             struct bs_err *err)
+{
+    const char *at = q->raw ? strchr(q->axes, axis) : NULL;
+    if (first > INT64_MAX || count > INT64_MAX)
+        return BS_FAIL(err, BS_EINVAL, "the region reaches beyond any image along %c", axis);
+    if (q->raw && !at && (first != 0 || count > 1))
+        return BS_FAIL(err, BS_EINVAL, "the region has planes along %c, the image (axes %s) has no such axis",
+                       axis, q->axes);
+    if (at && (first >= q->dim[at - q->axes] || count > q->dim[at - q->axes] - first))
+        return BS_FAIL(err, BS_EINVAL,
+                       "the region has %" PRIu64 " from %c = %" PRIu64 " on; the image has %zu along %c",
+                       count, axis, first, q->dim[at - q->axes], axis);
+    return BS_OK;
+}
+
+static bs_status region(const Bioseg__V1__SegmentSpec *spec, struct bs_job_request *q, struct bs_err *err)
+{
+    const Bioseg__V1__Region *r = spec->region;
+    bs_status rc;
+    if (!r)
+        return BS_OK;
+    if ((rc = check_range(q, 'y', r->y, r->height, err)) != BS_OK ||
+        (rc = check_range(q, 'x', r->x, r->width, err)) != BS_OK ||
+        (rc = check_range(q, 'z', r->z, r->depth, err)) != BS_OK ||
+        (rc = check_range(q, 't', r->t, r->duration, err)) != BS_OK)
+        return rc;
+    q->params.region = (struct bs_region){.y = r->y,
+                                          .x = r->x,
+                                          .height = r->height,
+                                          .width = r->width,
+                                          .z = r->z,
+                                          .depth = r->depth,
+                                          .t = r->t,
+                                          .duration = r->duration};
+    return BS_OK;
+}
+
+static bs_status planes(const Bioseg__V1__SegmentSpec *spec, struct bs_job_request *q, struct bs_err *err)
+{
+    q->params.planes = spec->plane_mode == BIOSEG__V1__PLANE_MODE__PLANE_MODE_LINKED ? BS_PLANES_LINKED
+                                                                                     : BS_PLANES_INDEPENDENT;
+    q->params.separate_planes = spec->separate_planes;
+    if (q->params.planes == BS_PLANES_LINKED && q->params.separate_planes)
+        return BS_FAIL(err, BS_EINVAL,
+                       "planes are to be linked and separate at once; one of the two is accepted");
+    if (q->params.planes == BS_PLANES_LINKED && q->raw && !strchr(q->axes, 'z'))
+        return BS_FAIL(err, BS_EINVAL,
+                       "linked planes need an axis z; the image has axes %s (points of time are not linked)",
+                       q->axes);
     return BS_OK;
 }
 
@@ -375,14 +438,26 @@ static bs_status tiling(const Bioseg__V1__SegmentSpec *spec, struct setter *s, s
     return rc;
 }
 
+static bs_status statistics(Bioseg__V1__StatisticsScope scope, struct setter *s, struct bs_err *err)
+{
+    static const enum bs_statistics_scope scopes[] = {
+        [BIOSEG__V1__STATISTICS_SCOPE__STATISTICS_SCOPE_IMAGE] = BS_STATISTICS_IMAGE,
+        [BIOSEG__V1__STATISTICS_SCOPE__STATISTICS_SCOPE_BLOCK] = BS_STATISTICS_BLOCK,
+        [BIOSEG__V1__STATISTICS_SCOPE__STATISTICS_SCOPE_REGION] = BS_STATISTICS_REGION,
+        [BIOSEG__V1__STATISTICS_SCOPE__STATISTICS_SCOPE_STACK] = BS_STATISTICS_STACK,
+    };
+    if ((unsigned)scope >= sizeof scopes / sizeof scopes[0])
+        return BS_FAIL(err, BS_EINVAL, "statistics_scope is %d, which is not known", (int)scope);
+    return set(s, "statistics", scopes[scope], err);
+}
+
 static bs_status numbers(const Bioseg__V1__SegmentSpec *spec, struct setter *s, struct bs_err *err)
 {
     bs_status rc = BS_OK;
     if (spec->no_data_presence_case == BIOSEG__V1__SEGMENT_SPEC__NO_DATA_PRESENCE_NO_DATA)
         rc = set(s, "no_data", spec->no_data, err);
     if (rc == BS_OK && spec->statistics_scope)
-        rc = set(s, "statistics",
-                 spec->statistics_scope == BIOSEG__V1__STATISTICS_SCOPE__STATISTICS_SCOPE_BLOCK, err);
+        rc = statistics(spec->statistics_scope, s, err);
     if (rc == BS_OK && spec->precision)
         rc = set(s, "precision", spec->precision == BIOSEG__V1__PRECISION__PRECISION_BF16, err);
     if (rc == BS_OK && spec->min_size_um2 != 0)
@@ -436,8 +511,8 @@ bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentS
     q->params = bs_segment_params_join(&kept->params, &defaults);
     struct setter setter = {.info = &out->info, .params = &q->params};
     const Bioseg__V1__ImageDescription nameless = BIOSEG__V1__IMAGE_DESCRIPTION__INIT;
-    if ((rc = refuse_later(spec, err)) != BS_OK ||
-        (rc = channel(spec, &nameless, q, &setter, err)) != BS_OK ||
+    if ((rc = refuse_later(spec, err)) != BS_OK || (rc = region(spec, q, err)) != BS_OK ||
+        (rc = planes(spec, q, err)) != BS_OK || (rc = channel(spec, &nameless, q, &setter, err)) != BS_OK ||
         (rc = scaling(spec, q, &setter, err)) != BS_OK || (rc = tiling(spec, &setter, err)) != BS_OK ||
         (rc = numbers(spec, &setter, err)) != BS_OK || (rc = parameters(spec, &setter, err)) != BS_OK)
         return rc;
@@ -461,6 +536,7 @@ bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *
     q->params = bs_segment_params_default(&out->info);
     struct setter setter = {.info = &out->info, .params = &q->params};
     if ((rc = refuse_later(spec, err)) != BS_OK || (rc = decode_image(image, total_bytes, q, err)) != BS_OK ||
+        (rc = region(spec, q, err)) != BS_OK || (rc = planes(spec, q, err)) != BS_OK ||
         (rc = channel(spec, image, q, &setter, err)) != BS_OK ||
         (rc = scaling(spec, q, &setter, err)) != BS_OK || (rc = tiling(spec, &setter, err)) != BS_OK ||
         (rc = numbers(spec, &setter, err)) != BS_OK || (rc = parameters(spec, &setter, err)) != BS_OK)

@@ -204,6 +204,19 @@ static bool sealed(int fd, size_t bytes)
     return seals >= 0 && (seals & needed) == needed && fstat(fd, &st) == 0 && (size_t)st.st_size == bytes;
 }
 
+/* The planes' axes and sizes agree with each other. */
+static bool stack_valid(const struct bs_stack *s)
+{
+    size_t planes = 1;
+    if (s->naxes < 0 || s->naxes > 2 || strnlen(s->axes, sizeof s->axes) != (size_t)s->naxes ||
+        !(s->spacing >= 0) || !isfinite(s->spacing))
+        return false;
+    for (int i = 0; i < s->naxes; i++)
+        if (!strchr("tz", s->axes[i]) || s->dim[i] == 0 || !bs_mul(planes, s->dim[i], &planes))
+            return false;
+    return planes == s->planes && (s->naxes < 2 || s->axes[0] != s->axes[1]);
+}
+
 bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err *err)
 {
     const struct bs_worker_done *d = &m->body.done;
@@ -211,11 +224,11 @@ bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err 
     bool ok = d->failure.status <= BS_EINTERNAL && d->trained.end <= BS_RUN_PAUSED && d->trained.step >= 0 &&
               d->nwarning >= 0 && d->nwarning <= BS_MAX_WARNINGS;
     if (ok && m->nfd > 0)
-        ok = d->failure.status == BS_OK && d->height > 0 && d->width > 0 &&
+        ok = d->failure.status == BS_OK && d->height > 0 && d->width > 0 && stack_valid(&d->stack) &&
              m->nfd == 1 + (d->has_maps != 0) + (d->has_objects != 0) && d->channels >= 0 &&
-             bs_mul(d->height, d->width, &pixels) && bs_mul(pixels, sizeof(uint32_t), &labels) &&
-             d->count <= pixels && sealed(m->fd[0], labels) && isfinite(d->pixel_size) &&
-             d->pixel_size >= 0 &&
+             bs_mul(d->height, d->width, &pixels) && bs_mul(pixels, d->stack.planes, &pixels) &&
+             bs_mul(pixels, sizeof(uint32_t), &labels) && d->count <= pixels && sealed(m->fd[0], labels) &&
+             isfinite(d->pixel_size) && d->pixel_size >= 0 &&
              (!d->has_maps || (bs_mul(labels, (size_t)d->channels, &maps) && sealed(m->fd[1], maps))) &&
              (!d->has_objects || (bs_mul(d->count, sizeof(struct bs_object), &objects) &&
                                   sealed(m->fd[1 + (d->has_maps != 0)], objects)));

@@ -58,7 +58,8 @@ struct bs_worker_segment {
     uint32_t raw, sample, ndim;
     char axes[BS_IMAGE_MAX_DIM + 1];
     uint64_t dim[BS_IMAGE_MAX_DIM];
-    double pixel_size;
+    double pixel_size, spacing; /* of pixels, and of planes along z, in um */
+    char pages;                 /* what the pages of a file are that does not say so; 0: it does */
     uint32_t want_maps, want_objects, interactive;
     uint32_t preview_side; /* 0: nobody looks; else the third descriptor is a file to paint into, of that many
                               bytes squared */
@@ -143,6 +144,9 @@ struct bs_worker_done {
     struct bs_model_card_plan card;   /* CARD */
     struct bs_worker_trained trained; /* TRAIN */
     uint64_t height, width;
+    struct bs_stack stack;
+    struct bs_region region; /* zeros: all of the image */
+    uint32_t linked;
     int32_t channels;
     uint32_t count;
     double pixel_size;

@@ -1,8 +1,7 @@
-/* One request in the worker: read or decode the image, run the model, send labels, maps and objects back as sealed
-   memfds. Executor thread only. */
+/* One request in the worker: read or decode the image, run the model, send labels, maps and objects back (result.c).
+   Executor thread only. */
+#include "model/predict/stack.h"
 #include "server/worker/worker.h"
-
-#include "kernels/base/checked.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COPY_STEP    ((size_t)8 << 20) /* whole huge pages */
-#define PROGRESS_GAP 0.02              /* seconds between two progress messages */
+#define PROGRESS_GAP 0.02 /* seconds between two progress messages */
 
 static double seconds_now(void)
 {
@@ -96,41 +94,15 @@ static bs_status decode(const struct bs_worker_segment *s, int fd, struct bs_ima
     return rc;
 }
 
-static void set_pixel_size(struct bs_image *im, double um)
+/* What the request says of pixels goes before what the file says. */
+static void set_pixel_size(struct bs_image *im, double um, double spacing)
 {
     for (int i = 0; i < im->ndim; i++)
         if (im->axes[i] == 'y' || im->axes[i] == 'x')
             im->pixel_size[i] = um;
+        else if (im->axes[i] == 'z' && (spacing > 0 || strcmp(im->unit, "um") != 0))
+            im->pixel_size[i] = spacing;
     snprintf(im->unit, sizeof im->unit, "um");
-}
-
-/* data as a sealed memfd. The pages of data are given back while they are copied, so that a large result is not held
-   twice; data is not read again. */
-static bs_status seal(void *data, size_t bytes, int *out, struct bs_err *err)
-{
-    unsigned char *from = data;
-    int fd = memfd_create("bioseg-result", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        return BS_FAIL(err, BS_ENOMEM, "no memory for the result: %s", strerror(errno));
-    for (size_t at = 0; at < bytes;) {
-        size_t step = bytes - at < COPY_STEP ? bytes - at : COPY_STEP;
-        ssize_t n = write(fd, from + at, step);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            close(fd);
-            return BS_FAIL(err, BS_ENOMEM, "no memory for the %zu bytes of the result", bytes);
-        }
-        if ((size_t)n == COPY_STEP && (uintptr_t)(from + at) % 4096 == 0 && bytes >= 4 * COPY_STEP)
-            (void)madvise(from + at, COPY_STEP, MADV_DONTNEED);
-        at += (size_t)n;
-    }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) != 0) {
-        close(fd);
-        return BS_FAIL(err, BS_EIO, "the result could not be sealed: %s", strerror(errno));
-    }
-    *out = fd;
-    return BS_OK;
 }
 
 /* Tells how far the work is, and where the preview, memory that the daemon sees, has changed. */
@@ -184,47 +156,50 @@ static void report_tile(void *ctx, int done, int total)
     bs__tell(r->sock, &m);
 }
 
-static bs_status attach(struct bs_worker_message *done, void *data, size_t count, size_t size,
-                        struct bs_err *err)
+/* What pages are that the file does not explain; it may explain them the same way. */
+static bs_status name_pages(struct bs_image *im, char axis, struct bs_err *err)
 {
-    size_t bytes;
-    if (!bs_mul(count, size, &bytes))
-        return BS_FAIL(err, BS_ELIMIT, "the result is too large");
-    bs_status rc = seal(data, bytes, &done->fd[done->nfd], err);
-    done->nfd += rc == BS_OK;
-    return rc;
+    int unknown = bs_image_axis(im, '?');
+    if (axis == 0 || (unknown < 0 && bs_image_axis(im, axis) >= 0))
+        return BS_OK;
+    if (unknown < 0)
+        return BS_FAIL(err, BS_EINVAL,
+                       "the file's axes are %s as it says itself; the request says its pages are %c",
+                       im->axes, axis);
+    if (bs_image_axis(im, axis) >= 0)
+        return BS_FAIL(err, BS_EINVAL, "the file has an axis %c besides its pages, which cannot be %c too",
+                       axis, axis);
+    im->axes[unknown] = axis;
+    return BS_OK;
 }
 
-static bs_status fill_done(struct bs_worker_message *m, const struct bs_worker_segment *s,
-                           struct bs_segment_result *r, struct bs_err *err)
+/* The work on a decoded image; its arrays in the result, or of a stack in labels and maps. */
+static bs_status run(struct bs_model *model, const struct bs_worker_segment *s, const struct bs_image *image,
+                     struct bs_segment_maps *kept, const struct bs_segment_progress *progress,
+                     const struct bs_cancel *cancel, struct bs_segment_result *result,
+                     struct bs__array *labels, struct bs__array *maps, struct bs_err *err)
 {
-    struct bs_worker_done *d = &m->body.done;
-    size_t pixels = r->height * r->width;
-    d->height = r->height;
-    d->width = r->width;
-    d->channels = r->channels;
-    d->count = r->count;
-    d->pixel_size = r->pixel_size;
-    d->tiled = r->tiled;
-    d->tile = r->tile;
-    d->halo = r->halo;
-    d->nwarning = r->nwarning;
-    memcpy(d->warning, r->warning, sizeof d->warning);
-    d->seconds_network = r->seconds_network;
-    d->seconds_instances = r->seconds_instances;
-    d->plan_hash = r->plan_hash;
-    memcpy(d->algorithms, r->algorithms, sizeof d->algorithms);
-    d->kept_maps = r->kept_maps;
-    bs_status rc = attach(m, r->labels, pixels, sizeof *r->labels, err);
-    if (rc == BS_OK && s->want_maps && r->maps) {
-        d->has_maps = 1;
-        rc = attach(m, r->maps, pixels * (size_t)r->channels, sizeof *r->maps, err);
-    }
-    if (rc == BS_OK && s->want_objects) {
-        d->has_objects = 1;
-        rc = attach(m, r->objects, r->count, sizeof *r->objects, err);
-    }
-    return rc;
+    const size_t channels = (size_t)bs_arch_out_channels(&bs_model_info_get(model)->arch);
+    struct bs_stack stack;
+    size_t height, width;
+    bs_status rc =
+        bs_stack_plan(image, &s->params, bs_image_default_limits.max_bytes, &stack, &height, &width, err);
+    if (rc != BS_OK)
+        return rc;
+    if (!bs_image_is_stack(image))
+        return bs_segment_keeping(model, image, &s->params, s->want_maps != 0, kept, progress, cancel, result,
+                                  err);
+    const size_t pixels = stack.planes * height * width;
+    if (s->want_maps && pixels > bs_image_default_limits.max_bytes / (channels * sizeof(float)))
+        return BS_FAIL(err, BS_ELIMIT,
+                       "maps of %zu planes of %zu x %zu pixels take more than %zu MiB, which is the limit; "
+                       "segment the stack in parts (region)",
+                       stack.planes, height, width, bs_image_default_limits.max_bytes >> 20);
+    if ((rc = bs__array_open(labels, pixels, sizeof(uint32_t), err)) != BS_OK ||
+        (s->want_maps && (rc = bs__array_open(maps, pixels * channels, sizeof(float), err)) != BS_OK))
+        return rc;
+    const struct bs_stack_output output = {labels->data, maps->data};
+    return bs_segment_stack(model, image, &s->params, &output, kept, progress, cancel, result, err);
 }
 
 static bs_status segment(struct bs__models *models, int sock, struct bs_worker_message *m,
@@ -234,6 +209,7 @@ static bs_status segment(struct bs__models *models, int sock, struct bs_worker_m
     struct bs_image *image = NULL;
     struct bs_model *model = NULL;
     struct bs_segment_result result = {0};
+    struct bs__array labels = BS__ARRAY_NONE, arrays = BS__ARRAY_NONE;
     struct reporter reporter = {.sock = sock, .task = m->task};
     struct bs_segment_maps maps = {.fd = s->kept ? m->fd[m->nfd - 1] : -1,
                                    .made = s->kept == BS_WORKER_KEPT_MADE,
@@ -247,26 +223,28 @@ static bs_status segment(struct bs__models *models, int sock, struct bs_worker_m
     if (reporter.preview.pixels)
         progress.core = paint_core;
     rc = s->raw ? read_raw(s, m->fd[1], &image, err) : decode(s, m->fd[1], &image, err);
-    if (rc != BS_OK)
+    if (rc != BS_OK || (rc = name_pages(image, s->pages, err)) != BS_OK)
         goto cleanup;
     if (s->pixel_size > 0)
-        set_pixel_size(image, s->pixel_size);
-    rc = bs_segment_keeping(model, image, &s->params, s->want_maps != 0, &maps, &progress, cancel, &result,
-                            err);
+        set_pixel_size(image, s->pixel_size, s->spacing);
+    rc = run(model, s, image, &maps, &progress, cancel, &result, &labels, &arrays, err);
     if (rc == BS_ENOMEM && bs__models_make_room(models, s->model_key, 0, 0)) {
         /* Other models stood in the way. */
         bs_segment_result_free(&result);
         memset(&result, 0, sizeof result);
-        rc = bs_segment_keeping(model, image, &s->params, s->want_maps != 0, &maps, &progress, cancel,
-                                &result, err);
+        bs__array_close(&labels);
+        bs__array_close(&arrays);
+        rc = run(model, s, image, &maps, &progress, cancel, &result, &labels, &arrays, err);
     }
     if (rc == BS_OK)
-        rc = fill_done(done, s, &result, err);
+        rc = bs__result_fill(done, s, &result, &labels, &arrays, err);
     if (rc == BS_OK && s->kept == BS_WORKER_KEPT_MAKE)
         done->body.done.network = maps.network;
     bs__models_settle(models, s->model_key);
 cleanup:
     close_preview(&reporter);
+    bs__array_close(&labels);
+    bs__array_close(&arrays);
     bs_segment_result_free(&result);
     bs_image_unref(image);
     return rc;

@@ -32,6 +32,23 @@ bool bs__models_make_room(struct bs__models *m, const char *keep, size_t budget,
 /* Meets the budget after work that may have compiled executables. */
 void bs__models_settle(struct bs__models *m, const char *current);
 
+/* result.c: memory that becomes a sealed memfd of the DONE message. */
+struct bs__array {
+    void *data; /* shared mapping of fd; NULL: none */
+    size_t bytes;
+    int fd;
+};
+#define BS__ARRAY_NONE                                                                                       \
+    {                                                                                                        \
+        .fd = -1                                                                                             \
+    }
+bs_status bs__array_open(struct bs__array *a, size_t count, size_t size, struct bs_err *err) BS_NODISCARD;
+void bs__array_close(struct bs__array *a); /* accepts none */
+/* The message's fields and descriptors. Arrays that are open are taken into it, else those of r are copied. */
+bs_status bs__result_fill(struct bs_worker_message *m, const struct bs_worker_segment *s,
+                          struct bs_segment_result *r, struct bs__array *labels, struct bs__array *maps,
+                          struct bs_err *err) BS_NODISCARD;
+
 /* task.c: one request from start to its DONE message. Executor thread only. */
 void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, struct bs_worker_message *m,
                   const struct bs_cancel *cancel);

@@ -10,8 +10,8 @@
 from . import errors
 from .client import Client, JobHandle, Segmentation
 from .errors import BiosegError
-from .results import Job, KeptMaps, Model, ObjectTable, Parameter, Plan, Preview, Progress, Result, ServerInfo, ServerWarning
+from .results import Job, KeptMaps, Model, ObjectTable, Parameter, Plan, Preview, Progress, Region, Result, ServerInfo, ServerWarning
 
 __version__ = "0.1.0"
-__all__ = ["BiosegError", "Client", "Job", "JobHandle", "KeptMaps", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Result",
+__all__ = ["BiosegError", "Client", "Job", "JobHandle", "KeptMaps", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Region", "Result",
            "Segmentation", "ServerInfo", "ServerWarning", "errors"]

@@ -28,7 +28,7 @@ SAMPLE_TYPES = {
     "float32": common.SAMPLE_TYPE_FLOAT32, "float64": common.SAMPLE_TYPE_FLOAT64,
 }
 
-# Micrometres per pixel, for y and x alike or per axis; with a unit: (0.3, "um") or {"y": (300, "nm")}.
+# Micrometres per pixel, for y and x alike or per axis; with a unit: (0.3, "um") or {"y": (300, "nm"), "x": (300, "nm"), "z": 1.0}.
 PixelSize = Union[float, tuple, Mapping[str, Any], None]
 
 
@@ -74,10 +74,13 @@ def _encoded(content: Any, size: int, name: str, axes: str | None, pixel_size: P
              channel_names: Sequence[str] | None) -> ImageSource:
     if not size:
         raise InvalidRequest(f"{name} is empty")
-    if axes is not None:
-        raise InvalidRequest("axes are for arrays; a file states its own")
+    pages = set(axes or "") - set("yx")
+    if axes is not None and (len(pages) != 1 or pages - set("tzc")):
+        raise InvalidRequest(f"axes={axes!r}: a file states its own axes; what its pages are can be said with one of t, z and c, e.g. \"zyx\"")
     description = common.ImageDescription(encoding=common.IMAGE_ENCODING_FILE, channel_names=channel_names or [])
     sizes = _pixel_sizes(pixel_size, "yx")
+    for name in pages:
+        sizes.setdefault(name, (0.0, ""))
     description.axes.extend(common.Axis(name=n, pixel_size=s, unit=u) for n, (s, u) in sizes.items())
     return ImageSource(description, size, content)
 

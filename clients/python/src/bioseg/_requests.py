@@ -7,6 +7,7 @@ from typing import Any
 
 from ._images import ImageSource, message_parts
 from .errors import InvalidRequest
+from .results import Region
 from .v1 import common_pb2 as common
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
@@ -75,7 +76,8 @@ def output_set(outputs: Iterable[str]) -> frozenset[int]:
     return frozenset(OUTPUTS[n] for n in names)
 
 
-_STATISTICS = {"image": seg.STATISTICS_SCOPE_IMAGE, "block": seg.STATISTICS_SCOPE_BLOCK}
+_STATISTICS = {"image": seg.STATISTICS_SCOPE_IMAGE, "block": seg.STATISTICS_SCOPE_BLOCK, "region": seg.STATISTICS_SCOPE_REGION,
+               "stack": seg.STATISTICS_SCOPE_STACK}
 _PRECISION = {"fp32": seg.PRECISION_FP32, "bf16": seg.PRECISION_BF16}
 _PLANES = {"independent": seg.PLANE_MODE_INDEPENDENT, "linked": seg.PLANE_MODE_LINKED}
 
@@ -86,9 +88,21 @@ def _one_of(name: str, value: str, choices: Mapping[str, int]) -> int:
     return choices[value]
 
 
+def region_message(region: Any) -> common.Region:
+    """A Region, its numbers in order, or a mapping of its names."""
+    try:
+        numbers = Region(**region) if isinstance(region, Mapping) else Region(*region)
+        if any(n < 0 or n != int(n) for n in numbers):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InvalidRequest(f"region={region!r}: it is (y, x, height, width), with (..., z, depth) and (..., t, duration) after it for a "
+                             "stack, whole numbers from 0 on; a size of 0 is all that is left") from None
+    return common.Region(**{name: int(n) for name, n in numbers._asdict().items()})
+
+
 def segment_spec(model: Any, outputs: frozenset[int], *, parameters: Mapping[str, Any] | None = None, channel: int | str | None = None,
                  no_data: float | None = None, scale: float | None = None, target_pixel_size_um: float | None = None,
-                 statistics: str | None = None, planes: str | None = None, tile: int | None = None, halo: int | None = None,
+                 statistics: str | None = None, region: Any = None, planes: str | None = None, separate_planes: bool = False, tile: int | None = None, halo: int | None = None,
                  precision: str | None = None, min_size_um2: float | None = None) -> seg.SegmentSpec:
     spec = seg.SegmentSpec(model=model_ref(model), outputs=sorted(outputs))
     for name, value in (parameters or {}).items():
@@ -109,8 +123,11 @@ def segment_spec(model: Any, outputs: frozenset[int], *, parameters: Mapping[str
         spec.target_pixel_size_um = target_pixel_size_um
     if statistics is not None:
         spec.statistics_scope = _one_of("statistics", statistics, _STATISTICS)
+    if region is not None:
+        spec.region.CopyFrom(region_message(region))
     if planes is not None:
         spec.plane_mode = _one_of("planes", planes, _PLANES)
+    spec.separate_planes = separate_planes
     if precision is not None:
         spec.precision = _one_of("precision", precision, _PRECISION)
     if tile is not None:

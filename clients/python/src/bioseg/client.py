@@ -286,7 +286,8 @@ class Client:
 
         image: an array (numpy, dask, zarr, ...), the path of a PNG or TIFF file, or the bytes of one.
         model: "name", "name@version", or a Model.
-        axes: which axis of an array is what, slowest first: "yx", "yxc", "zyx", ... Needed unless it has two dimensions.
+        axes: which axis of an array is what, slowest first: "yx", "yxc", "zyx", ... Needed unless it has two dimensions. For a file whose
+        pages say not what they are: "zyx", "tyx" or "cyx".
         pixel_size: side of a pixel in micrometres; (0.3, "um"), {"y": 0.3, "x": 0.3} where it must be said more exactly.
         outputs: of "labels", "objects", "maps".
         progress: True for tqdm bars, or a function that is called with Progress.
@@ -296,7 +297,10 @@ class Client:
         keep_maps: the server keeps the network's maps for a while (Result.kept), so that `relabel` needs no network; it also uses maps that
         it has kept of the same image, model and parameters of the network.
         Further options: parameters (a dict; Client.model lists a model's), channel (index or name), no_data, scale,
-        target_pixel_size_um, statistics ("image", "block"), planes, tile, halo, precision ("fp32", "bf16"), min_size_um2.
+        target_pixel_size_um, statistics ("image", "block", "region", "stack"), tile, halo, precision ("fp32", "bf16"), min_size_um2;
+        region: only this box, (y, x, height, width), with z, depth and t, duration after it for a stack (Region has them by name);
+        planes: of a stack, each by itself ("independent") or objects of neighbouring planes along z joined ("linked": linked 2D, not 3D);
+        separate_planes: ids begin at 1 in every plane.
         """
         wanted = req.output_set(outputs)
         source = describe(image, axes, pixel_size, list(channel_names or []))

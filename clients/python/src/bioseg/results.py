@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .v1 import common_pb2 as common
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 
-__all__ = ["Job", "KeptMaps", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Result", "ServerInfo", "ServerWarning"]
+__all__ = ["Job", "KeptMaps", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "ServerInfo", "ServerWarning"]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,30 @@ class Progress:
     total: int
 
 
+class Region(NamedTuple):
+    """A box of an image; a size of 0 is all that is left from the first one on."""
+
+    y: int = 0
+    x: int = 0
+    height: int = 0
+    width: int = 0
+    z: int = 0
+    depth: int = 0
+    t: int = 0
+    duration: int = 0
+
+
 @dataclass(frozen=True)
 class Preview:
     """The foreground map as far as it is known, reduced, for the eye only. `pixels`: uint8 (y, x), 0 is background (or not known yet), 255
-    foreground; yours to keep. `part`: the rows and columns that are new. `pixel`: rows and columns of the image that one pixel stands for."""
+    foreground; yours to keep. `part`: the rows and columns that are new. `pixel`: rows and columns of the image that one pixel stands for.
+    Of a region: of its box. Of a stack: of the plane `t`, `z` that is being computed; the next one begins anew."""
 
     pixels: np.ndarray
     part: tuple[slice, slice]
     pixel: tuple[float, float]
+    t: int = 0
+    z: int = 0
 
 
 class PreviewPainter:
@@ -52,33 +68,38 @@ class PreviewPainter:
 
     def __init__(self) -> None:
         self._pixels = np.zeros((0, 0), np.uint8)
+        self._plane = (0, 0)
 
     def take(self, p: Any) -> Preview:
         """A PreviewPart."""
         if not (p.top < p.bottom <= p.height and p.left < p.right <= p.width and len(p.pixels) == (p.bottom - p.top) * (p.right - p.left)):
             raise DamagedResult("a part of the preview is out of place")
-        if self._pixels.shape != (p.height, p.width):
+        if self._pixels.shape != (p.height, p.width) or self._plane != (p.t, p.z):
+            self._plane = (p.t, p.z)
             self._pixels = np.zeros((p.height, p.width), np.uint8)
         part = (slice(p.top, p.bottom), slice(p.left, p.right))
         self._pixels[part] = np.frombuffer(p.pixels, np.uint8).reshape(p.bottom - p.top, p.right - p.left)
-        return Preview(self._pixels.copy(), part, (p.pixel_height, p.pixel_width))
+        return Preview(self._pixels.copy(), part, (p.pixel_height, p.pixel_width), p.t, p.z)
 
 
 _COLUMNS = {"id": np.uint32, "area_px": np.uint64, "centroid_y_px": np.float64, "centroid_x_px": np.float64, "top": np.uint32,
             "left": np.uint32, "bottom": np.uint32, "right": np.uint32, "mean_intensity": np.float64, "area_um2": np.float64,
-            "centroid_y_um": np.float64, "centroid_x_um": np.float64}
+            "centroid_y_um": np.float64, "centroid_x_um": np.float64, "t": np.uint32, "z": np.uint32, "z_end": np.uint32,
+            "centroid_z": np.float64}
+_OPTIONAL = ("area_um2", "centroid_y_um", "centroid_x_um", "t", "z", "z_end", "centroid_z")
 
 
 class ObjectTable(Mapping[str, np.ndarray]):
     """One row per object, as columns: table["area_px"]. The box (top, left, bottom, right) is half open; the *_um columns are there only
-    when the pixel size is known. `pandas.DataFrame(table)` works."""
+    when the pixel size is known, the planes (t, z up to z_end, centroid_z) only for stacks. Positions are those in the image, of a region too.
+    `pandas.DataFrame(table)` works."""
 
     def __init__(self, batches: list[common.ObjectTable]):
         self._columns = {}
         for name, dtype in _COLUMNS.items():
             parts = [np.asarray(getattr(b, name), dtype) for b in batches]
             column = np.concatenate(parts) if parts else np.zeros(0, dtype)
-            if not name.endswith(("_um", "_um2")) or len(column):
+            if name not in _OPTIONAL or len(column):
                 self._columns[name] = column
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -110,8 +131,9 @@ class KeptMaps:
 
 @dataclass(frozen=True)
 class Result:
-    """A segmentation. `labels`: uint32 (y, x), 0 is background, objects are 1, 2, ...; None if not asked for. `maps`: float32 (c, y, x), what
-    the network said; None unless asked for. `kept`: the maps that the server keeps; None unless asked to. provenance["kept_maps"]: whether the
+    """A segmentation. `labels`: uint32 (y, x), 0 is background, objects are 1, 2, ...; None if not asked for; of a stack with its axes t and z
+    before (`axes`: "zyx", say). `maps`: float32 (c, y, x), what the network said; None unless asked for. `region`: the part of the image that
+    they are of; None: all of it. `planes`: "independent 2D" or "linked 2D" of a stack, else None. `kept`: the maps that the server keeps; None unless asked to. provenance["kept_maps"]: whether the
     labels were made of kept maps, without the network."""
 
     labels: np.ndarray | None
@@ -123,6 +145,10 @@ class Result:
     provenance: dict[str, Any]
     request_id: str | None = None
     kept: KeptMaps | None = None
+    axes: str = "yx"
+    planes: str | None = None
+    region: Region | None = None
+    plane_distance_um: float | None = None
 
     def __repr__(self) -> str:
         size = "" if self.labels is None else " x ".join(map(str, self.labels.shape)) + ", "
@@ -143,17 +169,25 @@ def _result(found: common.SegmentResult, labels: np.ndarray | None, objects: Obj
             request_id: str | None) -> Result:
     return Result(labels, objects, maps, found.object_count, found.pixel_size_um or None,
                   tuple(ServerWarning(w.code, w.text) for w in found.warnings), _provenance(found.provenance), request_id,
-                  KeptMaps(found.kept_maps.id, _time(found.kept_maps.expires_ms), found.kept_maps.bytes) if found.kept_maps.id else None)
+                  KeptMaps(found.kept_maps.id, _time(found.kept_maps.expires_ms), found.kept_maps.bytes) if found.kept_maps.id else None,
+                  "".join(a.name for a in found.plane_axes) + "yx", found.planes or None, _region(found),
+                  next((a.pixel_size for a in found.plane_axes if a.pixel_size), None))
+
+
+def _region(found: common.SegmentResult) -> Region | None:
+    r = found.region
+    return Region(r.y, r.x, r.height, r.width, r.z, r.depth, r.t, r.duration) if found.HasField("region") else None
 
 
 def from_unary(answer: Any, outputs: frozenset[int], request_id: str | None) -> Result:
     """A SegmentResponse."""
     size = (answer.result.height, answer.result.width)
+    planes = tuple(a.size for a in answer.result.plane_axes)
     labels = maps = None
     if common.OUTPUT_LABELS in outputs:
-        labels = np.frombuffer(answer.labels, "<u4").reshape(size).astype(np.uint32)
+        labels = np.frombuffer(answer.labels, "<u4").reshape(*planes, *size).astype(np.uint32)
     if common.OUTPUT_MAPS in outputs:
-        maps = np.frombuffer(answer.maps, "<f4").reshape(answer.map_channels, *size).astype(np.float32)
+        maps = np.frombuffer(answer.maps, "<f4").reshape(*planes, answer.map_channels, *size).astype(np.float32)
     table = ObjectTable([answer.objects]) if common.OUTPUT_OBJECT_TABLE in outputs else None
     return _result(answer.result, labels, table, maps, request_id)
 

@@ -104,7 +104,7 @@ class ModelRef(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., alias: _Optional[str] = ...) -> None: ...
 
 class ObjectTable(_message.Message):
-    __slots__ = ["area_px", "area_um2", "bottom", "centroid_x_px", "centroid_x_um", "centroid_y_px", "centroid_y_um", "id", "left", "mean_intensity", "right", "top"]
+    __slots__ = ["area_px", "area_um2", "bottom", "centroid_x_px", "centroid_x_um", "centroid_y_px", "centroid_y_um", "centroid_z", "id", "left", "mean_intensity", "right", "t", "top", "z", "z_end"]
     AREA_PX_FIELD_NUMBER: _ClassVar[int]
     AREA_UM2_FIELD_NUMBER: _ClassVar[int]
     BOTTOM_FIELD_NUMBER: _ClassVar[int]
@@ -112,11 +112,15 @@ class ObjectTable(_message.Message):
     CENTROID_X_UM_FIELD_NUMBER: _ClassVar[int]
     CENTROID_Y_PX_FIELD_NUMBER: _ClassVar[int]
     CENTROID_Y_UM_FIELD_NUMBER: _ClassVar[int]
+    CENTROID_Z_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
     MEAN_INTENSITY_FIELD_NUMBER: _ClassVar[int]
     RIGHT_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
+    T_FIELD_NUMBER: _ClassVar[int]
+    Z_END_FIELD_NUMBER: _ClassVar[int]
+    Z_FIELD_NUMBER: _ClassVar[int]
     area_px: _containers.RepeatedScalarFieldContainer[int]
     area_um2: _containers.RepeatedScalarFieldContainer[float]
     bottom: _containers.RepeatedScalarFieldContainer[int]
@@ -124,12 +128,16 @@ class ObjectTable(_message.Message):
     centroid_x_um: _containers.RepeatedScalarFieldContainer[float]
     centroid_y_px: _containers.RepeatedScalarFieldContainer[float]
     centroid_y_um: _containers.RepeatedScalarFieldContainer[float]
+    centroid_z: _containers.RepeatedScalarFieldContainer[float]
     id: _containers.RepeatedScalarFieldContainer[int]
     left: _containers.RepeatedScalarFieldContainer[int]
     mean_intensity: _containers.RepeatedScalarFieldContainer[float]
     right: _containers.RepeatedScalarFieldContainer[int]
+    t: _containers.RepeatedScalarFieldContainer[int]
     top: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, id: _Optional[_Iterable[int]] = ..., area_px: _Optional[_Iterable[int]] = ..., centroid_y_px: _Optional[_Iterable[float]] = ..., centroid_x_px: _Optional[_Iterable[float]] = ..., top: _Optional[_Iterable[int]] = ..., left: _Optional[_Iterable[int]] = ..., bottom: _Optional[_Iterable[int]] = ..., right: _Optional[_Iterable[int]] = ..., mean_intensity: _Optional[_Iterable[float]] = ..., area_um2: _Optional[_Iterable[float]] = ..., centroid_y_um: _Optional[_Iterable[float]] = ..., centroid_x_um: _Optional[_Iterable[float]] = ...) -> None: ...
+    z: _containers.RepeatedScalarFieldContainer[int]
+    z_end: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, id: _Optional[_Iterable[int]] = ..., area_px: _Optional[_Iterable[int]] = ..., centroid_y_px: _Optional[_Iterable[float]] = ..., centroid_x_px: _Optional[_Iterable[float]] = ..., top: _Optional[_Iterable[int]] = ..., left: _Optional[_Iterable[int]] = ..., bottom: _Optional[_Iterable[int]] = ..., right: _Optional[_Iterable[int]] = ..., mean_intensity: _Optional[_Iterable[float]] = ..., area_um2: _Optional[_Iterable[float]] = ..., centroid_y_um: _Optional[_Iterable[float]] = ..., centroid_x_um: _Optional[_Iterable[float]] = ..., t: _Optional[_Iterable[int]] = ..., z: _Optional[_Iterable[int]] = ..., z_end: _Optional[_Iterable[int]] = ..., centroid_z: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Page(_message.Message):
     __slots__ = ["size", "token"]
@@ -234,6 +242,26 @@ class Provenance(_message.Message):
     tiled: bool
     def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[int] = ..., model_sha256: _Optional[str] = ..., input_sha256: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., software_version: _Optional[str] = ..., plan_hash: _Optional[str] = ..., algorithms: _Optional[str] = ..., device: _Optional[str] = ..., tiled: bool = ..., tile_px: _Optional[int] = ..., halo_px: _Optional[int] = ..., network_seconds: _Optional[float] = ..., postprocessing_seconds: _Optional[float] = ..., kept_maps: bool = ...) -> None: ...
 
+class Region(_message.Message):
+    __slots__ = ["depth", "duration", "height", "t", "width", "x", "y", "z"]
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    T_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    Y_FIELD_NUMBER: _ClassVar[int]
+    Z_FIELD_NUMBER: _ClassVar[int]
+    depth: int
+    duration: int
+    height: int
+    t: int
+    width: int
+    x: int
+    y: int
+    z: int
+    def __init__(self, y: _Optional[int] = ..., x: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., z: _Optional[int] = ..., depth: _Optional[int] = ..., t: _Optional[int] = ..., duration: _Optional[int] = ...) -> None: ...
+
 class ResultStart(_message.Message):
     __slots__ = ["artifacts", "result"]
     ARTIFACTS_FIELD_NUMBER: _ClassVar[int]
@@ -243,22 +271,28 @@ class ResultStart(_message.Message):
     def __init__(self, result: _Optional[_Union[SegmentResult, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[Artifact, _Mapping]]] = ...) -> None: ...
 
 class SegmentResult(_message.Message):
-    __slots__ = ["height", "kept_maps", "object_count", "pixel_size_um", "provenance", "warnings", "width"]
+    __slots__ = ["height", "kept_maps", "object_count", "pixel_size_um", "plane_axes", "planes", "provenance", "region", "warnings", "width"]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     KEPT_MAPS_FIELD_NUMBER: _ClassVar[int]
     OBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
     PIXEL_SIZE_UM_FIELD_NUMBER: _ClassVar[int]
+    PLANES_FIELD_NUMBER: _ClassVar[int]
+    PLANE_AXES_FIELD_NUMBER: _ClassVar[int]
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    REGION_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
     height: int
     kept_maps: KeptMaps
     object_count: int
     pixel_size_um: float
+    plane_axes: _containers.RepeatedCompositeFieldContainer[Axis]
+    planes: str
     provenance: Provenance
+    region: Region
     warnings: _containers.RepeatedCompositeFieldContainer[Warning]
     width: int
-    def __init__(self, object_count: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_size_um: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., kept_maps: _Optional[_Union[KeptMaps, _Mapping]] = ...) -> None: ...
+    def __init__(self, object_count: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_size_um: _Optional[float] = ..., warnings: _Optional[_Iterable[_Union[Warning, _Mapping]]] = ..., provenance: _Optional[_Union[Provenance, _Mapping]] = ..., kept_maps: _Optional[_Union[KeptMaps, _Mapping]] = ..., plane_axes: _Optional[_Iterable[_Union[Axis, _Mapping]]] = ..., planes: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ...) -> None: ...
 
 class Warning(_message.Message):
     __slots__ = ["code", "text"]

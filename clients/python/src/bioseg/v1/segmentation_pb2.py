@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 from bioseg.v1 import common_pb2 as bioseg_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62ioseg/v1/segmentation.proto\x12\tbioseg.v1\x1a\x16\x62ioseg/v1/common.proto\"W\n\x06Region\x12\t\n\x01y\x18\x01 \x01(\x04\x12\t\n\x01x\x18\x02 \x01(\x04\x12\x0e\n\x06height\x18\x03 \x01(\x04\x12\r\n\x05width\x18\x04 \x01(\x04\x12\t\n\x01z\x18\x05 \x01(\x04\x12\r\n\x05\x64\x65pth\x18\x06 \x01(\x04\"c\n\x06Tiling\x12\x0f\n\x07tile_px\x18\x01 \x01(\r\x12\x11\n\x07halo_px\x18\x02 \x01(\rH\x00\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\r\x12\x15\n\rallow_smaller\x18\x04 \x01(\x08\x42\x0f\n\rhalo_presence\"\xfc\x04\n\x0bSegmentSpec\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.bioseg.v1.ModelRef\x12:\n\nparameters\x18\x02 \x03(\x0b\x32&.bioseg.v1.SegmentSpec.ParametersEntry\x12\x17\n\rchannel_index\x18\x03 \x01(\rH\x00\x12\x16\n\x0c\x63hannel_name\x18\x04 \x01(\tH\x00\x12!\n\x06region\x18\x05 \x01(\x0b\x32\x11.bioseg.v1.Region\x12\x11\n\x07no_data\x18\x06 \x01(\x01H\x01\x12\x0f\n\x05scale\x18\x07 \x01(\x01H\x02\x12\x1e\n\x14target_pixel_size_um\x18\x08 \x01(\x01H\x02\x12(\n\nplane_mode\x18\t \x01(\x0e\x32\x14.bioseg.v1.PlaneMode\x12\x34\n\x10statistics_scope\x18\n \x01(\x0e\x32\x1a.bioseg.v1.StatisticsScope\x12!\n\x06tiling\x18\x0b \x01(\x0b\x32\x11.bioseg.v1.Tiling\x12\'\n\tprecision\x18\x0c \x01(\x0e\x32\x14.bioseg.v1.Precision\x12\"\n\x07outputs\x18\r \x03(\x0e\x32\x11.bioseg.v1.Output\x12\x14\n\x0cmin_size_um2\x18\x0e \x01(\x01\x12\x17\n\x0fseparate_planes\x18\x0f \x01(\x08\x1aL\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.bioseg.v1.ParameterValue:\x02\x38\x01\x42\t\n\x07\x63hannelB\x12\n\x10no_data_presenceB\t\n\x07scaling\"\x9b\x01\n\x0eSegmentRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.bioseg.v1.SegmentSpec\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x1b.bioseg.v1.ImageDescription\x12\x0e\n\x06pixels\x18\x03 \x01(\x0c\x12\x11\n\tkeep_maps\x18\x04 \x01(\x08\x12\x14\n\x0ckept_maps_id\x18\x05 \x01(\t\"\x98\x01\n\x0fSegmentResponse\x12(\n\x06result\x18\x01 \x01(\x0b\x32\x18.bioseg.v1.SegmentResult\x12\x0e\n\x06labels\x18\x02 \x01(\x0c\x12\x0c\n\x04maps\x18\x03 \x01(\x0c\x12\x14\n\x0cmap_channels\x18\x04 \x01(\r\x12\'\n\x07objects\x18\x05 \x01(\x0b\x32\x16.bioseg.v1.ObjectTable\":\n\x0ePreviewRequest\x12\x13\n\x0bmax_side_px\x18\x01 \x01(\r\x12\x13\n\x0binterval_ms\x18\x02 \x01(\r\"\xa1\x01\n\x0bPreviewPart\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x14\n\x0cpixel_height\x18\x03 \x01(\x01\x12\x13\n\x0bpixel_width\x18\x04 \x01(\x01\x12\x0b\n\x03top\x18\x05 \x01(\r\x12\x0c\n\x04left\x18\x06 \x01(\r\x12\x0e\n\x06\x62ottom\x18\x07 \x01(\r\x12\r\n\x05right\x18\x08 \x01(\r\x12\x0e\n\x06pixels\x18\t \x01(\x0c\"\xca\x01\n\x0cSegmentStart\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.bioseg.v1.SegmentSpec\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x1b.bioseg.v1.ImageDescription\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12*\n\x07preview\x18\x04 \x01(\x0b\x32\x19.bioseg.v1.PreviewRequest\x12\x11\n\tkeep_maps\x18\x05 \x01(\x08\x12\x14\n\x0ckept_maps_id\x18\x06 \x01(\t\"\x8f\x01\n\x14SegmentStreamRequest\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x17.bioseg.v1.SegmentStartH\x00\x12!\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x10.bioseg.v1.ChunkH\x00\x12\"\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x13.bioseg.v1.ChunkEndH\x00\x42\x06\n\x04part\"I\n\x0fSegmentAccepted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.bioseg.v1.ModelRef\"\xbf\x02\n\x15SegmentStreamResponse\x12.\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1a.bioseg.v1.SegmentAcceptedH\x00\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x13.bioseg.v1.ProgressH\x00\x12)\n\x07preview\x18\x07 \x01(\x0b\x32\x16.bioseg.v1.PreviewPartH\x00\x12\'\n\x05start\x18\x03 \x01(\x0b\x32\x16.bioseg.v1.ResultStartH\x00\x12)\n\x07objects\x18\x06 \x01(\x0b\x32\x16.bioseg.v1.ObjectTableH\x00\x12!\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x10.bioseg.v1.ChunkH\x00\x12\"\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x13.bioseg.v1.ChunkEndH\x00\x42\x07\n\x05\x65vent*Z\n\tPlaneMode\x12\x1a\n\x16PLANE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PLANE_MODE_INDEPENDENT\x10\x01\x12\x15\n\x11PLANE_MODE_LINKED\x10\x02*k\n\x0fStatisticsScope\x12 \n\x1cSTATISTICS_SCOPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATISTICS_SCOPE_IMAGE\x10\x01\x12\x1a\n\x16STATISTICS_SCOPE_BLOCK\x10\x02*N\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_FP32\x10\x01\x12\x12\n\x0ePRECISION_BF16\x10\x02\x32\xa8\x01\n\x0cSegmentation\x12@\n\x07Segment\x12\x19.bioseg.v1.SegmentRequest\x1a\x1a.bioseg.v1.SegmentResponse\x12V\n\rSegmentStream\x12\x1f.bioseg.v1.SegmentStreamRequest\x1a .bioseg.v1.SegmentStreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x62ioseg/v1/segmentation.proto\x12\tbioseg.v1\x1a\x16\x62ioseg/v1/common.proto\"c\n\x06Tiling\x12\x0f\n\x07tile_px\x18\x01 \x01(\r\x12\x11\n\x07halo_px\x18\x02 \x01(\rH\x00\x12\r\n\x05\x62\x61tch\x18\x03 \x01(\r\x12\x15\n\rallow_smaller\x18\x04 \x01(\x08\x42\x0f\n\rhalo_presence\"\xfc\x04\n\x0bSegmentSpec\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.bioseg.v1.ModelRef\x12:\n\nparameters\x18\x02 \x03(\x0b\x32&.bioseg.v1.SegmentSpec.ParametersEntry\x12\x17\n\rchannel_index\x18\x03 \x01(\rH\x00\x12\x16\n\x0c\x63hannel_name\x18\x04 \x01(\tH\x00\x12!\n\x06region\x18\x05 \x01(\x0b\x32\x11.bioseg.v1.Region\x12\x11\n\x07no_data\x18\x06 \x01(\x01H\x01\x12\x0f\n\x05scale\x18\x07 \x01(\x01H\x02\x12\x1e\n\x14target_pixel_size_um\x18\x08 \x01(\x01H\x02\x12(\n\nplane_mode\x18\t \x01(\x0e\x32\x14.bioseg.v1.PlaneMode\x12\x34\n\x10statistics_scope\x18\n \x01(\x0e\x32\x1a.bioseg.v1.StatisticsScope\x12!\n\x06tiling\x18\x0b \x01(\x0b\x32\x11.bioseg.v1.Tiling\x12\'\n\tprecision\x18\x0c \x01(\x0e\x32\x14.bioseg.v1.Precision\x12\"\n\x07outputs\x18\r \x03(\x0e\x32\x11.bioseg.v1.Output\x12\x14\n\x0cmin_size_um2\x18\x0e \x01(\x01\x12\x17\n\x0fseparate_planes\x18\x0f \x01(\x08\x1aL\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.bioseg.v1.ParameterValue:\x02\x38\x01\x42\t\n\x07\x63hannelB\x12\n\x10no_data_presenceB\t\n\x07scaling\"\x9b\x01\n\x0eSegmentRequest\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.bioseg.v1.SegmentSpec\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x1b.bioseg.v1.ImageDescription\x12\x0e\n\x06pixels\x18\x03 \x01(\x0c\x12\x11\n\tkeep_maps\x18\x04 \x01(\x08\x12\x14\n\x0ckept_maps_id\x18\x05 \x01(\t\"\x98\x01\n\x0fSegmentResponse\x12(\n\x06result\x18\x01 \x01(\x0b\x32\x18.bioseg.v1.SegmentResult\x12\x0e\n\x06labels\x18\x02 \x01(\x0c\x12\x0c\n\x04maps\x18\x03 \x01(\x0c\x12\x14\n\x0cmap_channels\x18\x04 \x01(\r\x12\'\n\x07objects\x18\x05 \x01(\x0b\x32\x16.bioseg.v1.ObjectTable\":\n\x0ePreviewRequest\x12\x13\n\x0bmax_side_px\x18\x01 \x01(\r\x12\x13\n\x0binterval_ms\x18\x02 \x01(\r\"\xb7\x01\n\x0bPreviewPart\x12\x0e\n\x06height\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x14\n\x0cpixel_height\x18\x03 \x01(\x01\x12\x13\n\x0bpixel_width\x18\x04 \x01(\x01\x12\x0b\n\x03top\x18\x05 \x01(\r\x12\x0c\n\x04left\x18\x06 \x01(\r\x12\x0e\n\x06\x62ottom\x18\x07 \x01(\r\x12\r\n\x05right\x18\x08 \x01(\r\x12\x0e\n\x06pixels\x18\t \x01(\x0c\x12\t\n\x01t\x18\n \x01(\r\x12\t\n\x01z\x18\x0b \x01(\r\"\xca\x01\n\x0cSegmentStart\x12$\n\x04spec\x18\x01 \x01(\x0b\x32\x16.bioseg.v1.SegmentSpec\x12*\n\x05image\x18\x02 \x01(\x0b\x32\x1b.bioseg.v1.ImageDescription\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x04\x12*\n\x07preview\x18\x04 \x01(\x0b\x32\x19.bioseg.v1.PreviewRequest\x12\x11\n\tkeep_maps\x18\x05 \x01(\x08\x12\x14\n\x0ckept_maps_id\x18\x06 \x01(\t\"\x8f\x01\n\x14SegmentStreamRequest\x12(\n\x05start\x18\x01 \x01(\x0b\x32\x17.bioseg.v1.SegmentStartH\x00\x12!\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x10.bioseg.v1.ChunkH\x00\x12\"\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x13.bioseg.v1.ChunkEndH\x00\x42\x06\n\x04part\"I\n\x0fSegmentAccepted\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.bioseg.v1.ModelRef\"\xbf\x02\n\x15SegmentStreamResponse\x12.\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1a.bioseg.v1.SegmentAcceptedH\x00\x12\'\n\x08progress\x18\x02 \x01(\x0b\x32\x13.bioseg.v1.ProgressH\x00\x12)\n\x07preview\x18\x07 \x01(\x0b\x32\x16.bioseg.v1.PreviewPartH\x00\x12\'\n\x05start\x18\x03 \x01(\x0b\x32\x16.bioseg.v1.ResultStartH\x00\x12)\n\x07objects\x18\x06 \x01(\x0b\x32\x16.bioseg.v1.ObjectTableH\x00\x12!\n\x05\x63hunk\x18\x04 \x01(\x0b\x32\x10.bioseg.v1.ChunkH\x00\x12\"\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x13.bioseg.v1.ChunkEndH\x00\x42\x07\n\x05\x65vent*Z\n\tPlaneMode\x12\x1a\n\x16PLANE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16PLANE_MODE_INDEPENDENT\x10\x01\x12\x15\n\x11PLANE_MODE_LINKED\x10\x02*\xa4\x01\n\x0fStatisticsScope\x12 \n\x1cSTATISTICS_SCOPE_UNSPECIFIED\x10\x00\x12\x1a\n\x16STATISTICS_SCOPE_IMAGE\x10\x01\x12\x1a\n\x16STATISTICS_SCOPE_BLOCK\x10\x02\x12\x1b\n\x17STATISTICS_SCOPE_REGION\x10\x03\x12\x1a\n\x16STATISTICS_SCOPE_STACK\x10\x04*N\n\tPrecision\x12\x19\n\x15PRECISION_UNSPECIFIED\x10\x00\x12\x12\n\x0ePRECISION_FP32\x10\x01\x12\x12\n\x0ePRECISION_BF16\x10\x02\x32\xa8\x01\n\x0cSegmentation\x12@\n\x07Segment\x12\x19.bioseg.v1.SegmentRequest\x1a\x1a.bioseg.v1.SegmentResponse\x12V\n\rSegmentStream\x12\x1f.bioseg.v1.SegmentStreamRequest\x1a .bioseg.v1.SegmentStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bioseg.v1.segmentation_pb2', globals())
@@ -23,36 +23,34 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _SEGMENTSPEC_PARAMETERSENTRY._options = None
   _SEGMENTSPEC_PARAMETERSENTRY._serialized_options = b'8\001'
-  _PLANEMODE._serialized_start=2181
-  _PLANEMODE._serialized_end=2271
-  _STATISTICSSCOPE._serialized_start=2273
-  _STATISTICSSCOPE._serialized_end=2380
-  _PRECISION._serialized_start=2382
-  _PRECISION._serialized_end=2460
-  _REGION._serialized_start=67
-  _REGION._serialized_end=154
-  _TILING._serialized_start=156
-  _TILING._serialized_end=255
-  _SEGMENTSPEC._serialized_start=258
-  _SEGMENTSPEC._serialized_end=894
-  _SEGMENTSPEC_PARAMETERSENTRY._serialized_start=776
-  _SEGMENTSPEC_PARAMETERSENTRY._serialized_end=852
-  _SEGMENTREQUEST._serialized_start=897
-  _SEGMENTREQUEST._serialized_end=1052
-  _SEGMENTRESPONSE._serialized_start=1055
-  _SEGMENTRESPONSE._serialized_end=1207
-  _PREVIEWREQUEST._serialized_start=1209
-  _PREVIEWREQUEST._serialized_end=1267
-  _PREVIEWPART._serialized_start=1270
-  _PREVIEWPART._serialized_end=1431
-  _SEGMENTSTART._serialized_start=1434
-  _SEGMENTSTART._serialized_end=1636
-  _SEGMENTSTREAMREQUEST._serialized_start=1639
-  _SEGMENTSTREAMREQUEST._serialized_end=1782
-  _SEGMENTACCEPTED._serialized_start=1784
-  _SEGMENTACCEPTED._serialized_end=1857
-  _SEGMENTSTREAMRESPONSE._serialized_start=1860
-  _SEGMENTSTREAMRESPONSE._serialized_end=2179
-  _SEGMENTATION._serialized_start=2463
-  _SEGMENTATION._serialized_end=2631
+  _PLANEMODE._serialized_start=2114
+  _PLANEMODE._serialized_end=2204
+  _STATISTICSSCOPE._serialized_start=2207
+  _STATISTICSSCOPE._serialized_end=2371
+  _PRECISION._serialized_start=2373
+  _PRECISION._serialized_end=2451
+  _TILING._serialized_start=67
+  _TILING._serialized_end=166
+  _SEGMENTSPEC._serialized_start=169
+  _SEGMENTSPEC._serialized_end=805
+  _SEGMENTSPEC_PARAMETERSENTRY._serialized_start=687
+  _SEGMENTSPEC_PARAMETERSENTRY._serialized_end=763
+  _SEGMENTREQUEST._serialized_start=808
+  _SEGMENTREQUEST._serialized_end=963
+  _SEGMENTRESPONSE._serialized_start=966
+  _SEGMENTRESPONSE._serialized_end=1118
+  _PREVIEWREQUEST._serialized_start=1120
+  _PREVIEWREQUEST._serialized_end=1178
+  _PREVIEWPART._serialized_start=1181
+  _PREVIEWPART._serialized_end=1364
+  _SEGMENTSTART._serialized_start=1367
+  _SEGMENTSTART._serialized_end=1569
+  _SEGMENTSTREAMREQUEST._serialized_start=1572
+  _SEGMENTSTREAMREQUEST._serialized_end=1715
+  _SEGMENTACCEPTED._serialized_start=1717
+  _SEGMENTACCEPTED._serialized_end=1790
+  _SEGMENTSTREAMRESPONSE._serialized_start=1793
+  _SEGMENTSTREAMRESPONSE._serialized_end=2112
+  _SEGMENTATION._serialized_start=2454
+  _SEGMENTATION._serialized_end=2622
 # @@protoc_insertion_point(module_scope)

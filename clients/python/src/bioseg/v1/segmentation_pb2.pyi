@@ -14,10 +14,12 @@ PRECISION_FP32: Precision
 PRECISION_UNSPECIFIED: Precision
 STATISTICS_SCOPE_BLOCK: StatisticsScope
 STATISTICS_SCOPE_IMAGE: StatisticsScope
+STATISTICS_SCOPE_REGION: StatisticsScope
+STATISTICS_SCOPE_STACK: StatisticsScope
 STATISTICS_SCOPE_UNSPECIFIED: StatisticsScope
 
 class PreviewPart(_message.Message):
-    __slots__ = ["bottom", "height", "left", "pixel_height", "pixel_width", "pixels", "right", "top", "width"]
+    __slots__ = ["bottom", "height", "left", "pixel_height", "pixel_width", "pixels", "right", "t", "top", "width", "z"]
     BOTTOM_FIELD_NUMBER: _ClassVar[int]
     HEIGHT_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
@@ -26,7 +28,9 @@ class PreviewPart(_message.Message):
     PIXEL_WIDTH_FIELD_NUMBER: _ClassVar[int]
     RIGHT_FIELD_NUMBER: _ClassVar[int]
     TOP_FIELD_NUMBER: _ClassVar[int]
+    T_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
+    Z_FIELD_NUMBER: _ClassVar[int]
     bottom: int
     height: int
     left: int
@@ -34,9 +38,11 @@ class PreviewPart(_message.Message):
     pixel_width: float
     pixels: bytes
     right: int
+    t: int
     top: int
     width: int
-    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_height: _Optional[float] = ..., pixel_width: _Optional[float] = ..., top: _Optional[int] = ..., left: _Optional[int] = ..., bottom: _Optional[int] = ..., right: _Optional[int] = ..., pixels: _Optional[bytes] = ...) -> None: ...
+    z: int
+    def __init__(self, height: _Optional[int] = ..., width: _Optional[int] = ..., pixel_height: _Optional[float] = ..., pixel_width: _Optional[float] = ..., top: _Optional[int] = ..., left: _Optional[int] = ..., bottom: _Optional[int] = ..., right: _Optional[int] = ..., pixels: _Optional[bytes] = ..., t: _Optional[int] = ..., z: _Optional[int] = ...) -> None: ...
 
 class PreviewRequest(_message.Message):
     __slots__ = ["interval_ms", "max_side_px"]
@@ -45,22 +51,6 @@ class PreviewRequest(_message.Message):
     interval_ms: int
     max_side_px: int
     def __init__(self, max_side_px: _Optional[int] = ..., interval_ms: _Optional[int] = ...) -> None: ...
-
-class Region(_message.Message):
-    __slots__ = ["depth", "height", "width", "x", "y", "z"]
-    DEPTH_FIELD_NUMBER: _ClassVar[int]
-    HEIGHT_FIELD_NUMBER: _ClassVar[int]
-    WIDTH_FIELD_NUMBER: _ClassVar[int]
-    X_FIELD_NUMBER: _ClassVar[int]
-    Y_FIELD_NUMBER: _ClassVar[int]
-    Z_FIELD_NUMBER: _ClassVar[int]
-    depth: int
-    height: int
-    width: int
-    x: int
-    y: int
-    z: int
-    def __init__(self, y: _Optional[int] = ..., x: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., z: _Optional[int] = ..., depth: _Optional[int] = ...) -> None: ...
 
 class SegmentAccepted(_message.Message):
     __slots__ = ["model", "request_id"]
@@ -131,13 +121,13 @@ class SegmentSpec(_message.Message):
     parameters: _containers.MessageMap[str, _common_pb2.ParameterValue]
     plane_mode: PlaneMode
     precision: Precision
-    region: Region
+    region: _common_pb2.Region
     scale: float
     separate_planes: bool
     statistics_scope: StatisticsScope
     target_pixel_size_um: float
     tiling: Tiling
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., parameters: _Optional[_Mapping[str, _common_pb2.ParameterValue]] = ..., channel_index: _Optional[int] = ..., channel_name: _Optional[str] = ..., region: _Optional[_Union[Region, _Mapping]] = ..., no_data: _Optional[float] = ..., scale: _Optional[float] = ..., target_pixel_size_um: _Optional[float] = ..., plane_mode: _Optional[_Union[PlaneMode, str]] = ..., statistics_scope: _Optional[_Union[StatisticsScope, str]] = ..., tiling: _Optional[_Union[Tiling, _Mapping]] = ..., precision: _Optional[_Union[Precision, str]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.Output, str]]] = ..., min_size_um2: _Optional[float] = ..., separate_planes: bool = ...) -> None: ...
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., parameters: _Optional[_Mapping[str, _common_pb2.ParameterValue]] = ..., channel_index: _Optional[int] = ..., channel_name: _Optional[str] = ..., region: _Optional[_Union[_common_pb2.Region, _Mapping]] = ..., no_data: _Optional[float] = ..., scale: _Optional[float] = ..., target_pixel_size_um: _Optional[float] = ..., plane_mode: _Optional[_Union[PlaneMode, str]] = ..., statistics_scope: _Optional[_Union[StatisticsScope, str]] = ..., tiling: _Optional[_Union[Tiling, _Mapping]] = ..., precision: _Optional[_Union[Precision, str]] = ..., outputs: _Optional[_Iterable[_Union[_common_pb2.Output, str]]] = ..., min_size_um2: _Optional[float] = ..., separate_planes: bool = ...) -> None: ...
 
 class SegmentStart(_message.Message):
     __slots__ = ["image", "keep_maps", "kept_maps_id", "preview", "spec", "total_bytes"]
