@@ -21,20 +21,25 @@ static const struct {
 } formats[] = {{"safetensors", 0},
                {"pt", BS_EXPORT_TRAINER},
                {"state-dict", BS_EXPORT_STATE_DICT},
-               {"onnx", BS_EXPORT_ONNX}};
+               {"onnx", BS_EXPORT_ONNX},
+               {"bioimageio", BS_EXPORT_PACKAGE}};
 #define FORMATS (sizeof formats / sizeof *formats)
 
-enum { OPT_FORMAT = 0x680, OPT_OVERWRITE, OPT_EXTERNAL_DATA };
+enum { OPT_FORMAT = 0x680, OPT_OVERWRITE, OPT_EXTERNAL_DATA, OPT_AUTHOR, OPT_LICENCE, OPT_TITLE };
 
 const struct argp_option bs__models_export_options[] = {
     {"output", 'o', "FILE", 0, "the file to write", 10},
-    {"format", OPT_FORMAT, "safetensors|pt|state-dict|onnx", 0,
+    {"format", OPT_FORMAT, "safetensors|pt|state-dict|onnx|bioimageio", 0,
      "safetensors: the model file as it is (default); pt: a checkpoint of torch_em's trainer; state-dict: "
      "the same weights for "
-     "torch.load alone; onnx: for ONNX Runtime and others",
+     "torch.load alone; onnx: for ONNX Runtime and others; bioimageio: a package for bioimage.io",
      10},
     {"external-data", OPT_EXTERNAL_DATA, NULL, 0,
      "onnx: weights in a file of their own, FILE.data (they always are above 1 GB)", 10},
+    {"author", OPT_AUTHOR, "NAME[; AFFILIATION]", 0, "bioimageio: who made the model; again for more", 10},
+    {"licence", OPT_LICENCE, "SPDX", 0,
+     "bioimageio: of the model, CC-BY-4.0 for example (default: what the model file says)", 10},
+    {"title", OPT_TITLE, "TEXT", 0, "bioimageio: its name for people (default: the model's name)", 10},
     {"overwrite", OPT_OVERWRITE, NULL, 0, "replace FILE if it is there", 10},
     {0}};
 
@@ -55,7 +60,18 @@ error_t bs__models_export_option(int key, char *arg, struct argp_state *state, s
     case OPT_FORMAT:
         o->format = arg;
         if (format_of(arg) == FORMATS)
-            argp_error(state, "--format %s is none of safetensors, pt, state-dict and onnx", arg);
+            argp_error(state, "--format %s is none of safetensors, pt, state-dict, onnx and bioimageio", arg);
+        return 0;
+    case OPT_AUTHOR:
+        if (o->package.nauthors == BS__MAX_AUTHORS)
+            argp_error(state, "at most %d authors are accepted", BS__MAX_AUTHORS);
+        o->authors[o->package.nauthors++] = arg;
+        return 0;
+    case OPT_LICENCE:
+        o->package.licence = arg;
+        return 0;
+    case OPT_TITLE:
+        o->package.title = arg;
         return 0;
     case OPT_EXTERNAL_DATA:
         o->package.external_data = true;
@@ -152,10 +168,14 @@ int bs__models_export_run(struct bs__cli *cli, struct bs__rpc_client *client, co
         code = rc == BS_EIO ? bs__complain(cli, &err, BS__EXIT_LOCAL) : bs__complain_server(cli, &err);
         goto cleanup;
     }
+    struct bs_export_options options = o->package;
+    options.authors = o->authors;
+    if (!options.title)
+        options.title = name;
     rc = format == 0 ? bs_atomic_commit(&file, &err)
-                     : bs_export(formats[format].format, file.temp, o->out, &o->package, &err);
+                     : bs_export(formats[format].format, file.temp, o->out, &options, &err);
     if (rc != BS_OK) {
-        code = bs__complain(cli, &err, BS__EXIT_LOCAL);
+        code = bs__complain(cli, &err, bs__exit_of_local(rc));
         goto cleanup;
     }
     report(cli, start->start->model, o, formats[format].name);

@@ -7,11 +7,14 @@
 
 #include "model/export/export.h"
 
+#define BS__MAX_AUTHORS 64
+
 struct bs__models_export {
     const char *out;    /* -o */
     const char *format; /* --format; NULL: a model file */
     bool overwrite;
-    struct bs_export_options package;
+    struct bs_export_options package; /* its title NULL: the model's name */
+    const char *authors[BS__MAX_AUTHORS];
 };
 
 extern const struct argp_option bs__models_export_options[];

@@ -11,7 +11,8 @@ bs_status bs_export(enum bs_export_format format, const char *model, const char 
 {
     static const write_fn writers[] = {[BS_EXPORT_STATE_DICT] = bs__write_state_dict,
                                        [BS_EXPORT_TRAINER] = bs__write_trainer,
-                                       [BS_EXPORT_ONNX] = bs__write_onnx};
+                                       [BS_EXPORT_ONNX] = bs__write_onnx,
+                                       [BS_EXPORT_PACKAGE] = bs__write_package};
     bs_status rc;
     struct bs__export_source s = {0};
     struct bs_atomic_file file = {.fd = -1};

@@ -20,11 +20,18 @@ enum bs_export_format {
        inside. Weights of more than 1 GB go to a file of their own, `out` with ".data" behind it, which must stay beside it.
        ViM-UNet: BS_EUNSUPPORTED, ONNX has no selective scan. */
     BS_EXPORT_ONNX,
+    /* A bioimage.io package (specification 0.5): ONNX and, where torch_em makes the network by name, a state dict; axes, sizes and
+       preprocessing from the model, test tensors computed here on the CPU. Needs title, authors and licence; nothing of that is
+       made up. The model file's own description is in it, so that an import loses nothing. ViM-UNet: BS_EUNSUPPORTED. */
+    BS_EXPORT_PACKAGE,
 };
 
 /* What a model file does not know. */
 struct bs_export_options {
-    const char *licence; /* NULL: what the model file says */
+    const char *title;
+    const char *const *authors; /* "NAME" or "NAME; AFFILIATION" */
+    size_t nauthors;
+    const char *licence; /* SPDX identifier; NULL: what the model file says */
     bool external_data;  /* of ONNX: weights in a file of their own, however few */
 };
 

@@ -17,5 +17,7 @@ bs_status bs__write_trainer(const struct bs__export_source *s, const struct bs__
                             const struct bs_export_options *options, struct bs_err *err) BS_NODISCARD;
 bs_status bs__write_onnx(const struct bs__export_source *s, const struct bs__export_target *target,
                          const struct bs_export_options *options, struct bs_err *err) BS_NODISCARD;
+bs_status bs__write_package(const struct bs__export_source *s, const struct bs__export_target *target,
+                            const struct bs_export_options *options, struct bs_err *err) BS_NODISCARD;
 
 #endif

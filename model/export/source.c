@@ -35,7 +35,7 @@ static bs_status check(const struct bs__export_source *s, struct bs_err *err)
 
 bs_status bs__export_open(const char *path, struct bs__export_source *out, struct bs_err *err)
 {
-    *out = (struct bs__export_source){0};
+    *out = (struct bs__export_source){.path = path};
     bs_status rc;
     if ((rc = bs_model_info_read(path, &out->info, err)) != BS_OK ||
         (rc = bs_safetensors_open(path, &out->file, err)) != BS_OK)

@@ -7,6 +7,7 @@
 #include "model/weights/safetensors.h"
 
 struct bs__export_source {
+    const char *path; /* borrowed */
     struct bs_safetensors *file;
     struct bs_model_info info;
     const struct bs_safetensors_entry **tensor;
