@@ -17,7 +17,9 @@
 /* The file decoded last in one role, or why it cannot be. */
 struct last {
     const struct bs_manifest_file *file;
+    int64_t plane; /* of a volume */
     struct bs_image *image;
+    struct bs__verified verified; /* the same file need not be hashed again */
     bs_status rc;
     char why[sizeof((struct bs_err *)0)->msg];
 };
@@ -29,9 +31,20 @@ struct checking {
     bool trains, has_objects; /* is there a pair for training; has one of them an object */
 };
 
-static bool same_file(const struct bs_manifest_file *a, const struct bs_manifest_file *b)
+static bool is_file(const struct last *last, const struct bs_manifest_file *file)
 {
-    return strcmp(a->name, b->name) == 0 && strcmp(a->sha256, b->sha256) == 0;
+    return last->file && strcmp(last->file->name, file->name) == 0 &&
+           strcmp(last->file->sha256, file->sha256) == 0;
+}
+
+static bool holds(const struct last *last, const struct bs_manifest_file *file, int64_t plane)
+{
+    const struct bs_manifest_file *have = last->file;
+    if (!have || !is_file(last, file))
+        return false;
+    if (!have->volume || !file->volume)
+        return !have->volume && !file->volume;
+    return last->plane == plane && strcmp(have->volume, file->volume) == 0;
 }
 
 /* Not a property of the file: the check cannot go on. */
@@ -42,17 +55,18 @@ static bool ends_check(bs_status rc)
 
 /* Borrowed until the next call with the same place; NULL: it was found to be unreadable. */
 static const struct bs_image *decoded(struct checking *k, size_t pair, const struct bs_manifest_file *file,
-                                      struct last *last)
+                                      int64_t plane, struct last *last)
 {
     struct bs_err err = {0};
-    struct bs__verified fresh = {0};
-    if (!last->file || !same_file(file, last->file)) {
+    if (!holds(last, file, plane)) {
         int fd = -1;
         bs_image_unref(last->image);
-        *last = (struct last){.file = file};
-        last->rc = bs__decode_open(k->opener, file, &fresh, &fd, &err);
+        if (!is_file(last, file))
+            last->verified.valid = false;
+        *last = (struct last){.file = file, .plane = plane, .verified = last->verified};
+        last->rc = bs__decode_open(k->opener, file, &last->verified, &fd, &err);
         if (last->rc == BS_OK)
-            last->rc = bs__decode_file(fd, k->c.rule->limits, &last->image, &err);
+            last->rc = bs__decode_file(fd, file, plane, k->c.rule->limits, &last->image, &err);
         if (fd >= 0)
             close(fd);
         memcpy(last->why, err.msg, sizeof last->why);
@@ -80,7 +94,7 @@ static bool has_plane(struct checking *k, size_t pair, const struct bs_manifest_
 {
     struct bs_plane plane;
     struct bs_err err = {0};
-    bs_status rc = bs_plane_find(image, index, &plane, &err);
+    bs_status rc = bs_plane_find(image, file->volume ? BS_PLANE_ONLY : index, &plane, &err);
     if (rc == BS_OK)
         rc = bs_plane_choose_channel(&plane, channel, &err);
     if (rc != BS_OK)
@@ -105,7 +119,7 @@ static bool constant(const float *v, size_t n)
 static bool check_image(struct checking *k, size_t pair, struct bs__pair_data *d)
 {
     const struct bs_manifest_pair *p = &k->c.m->pair[pair];
-    const struct bs_image *image = decoded(k, pair, &p->image, &k->image);
+    const struct bs_image *image = decoded(k, pair, &p->image, p->image_plane, &k->image);
     struct bs_err err = {0};
     if (!image || !has_plane(k, pair, &p->image, image, p->image_plane, k->c.m->channel, d))
         return false;
@@ -172,7 +186,7 @@ static void look_at_objects(struct checking *k, size_t pair, struct bs__pair_dat
 static bool check_labels(struct checking *k, size_t pair, struct bs__pair_data *d)
 {
     const struct bs_manifest_pair *p = &k->c.m->pair[pair];
-    const struct bs_image *image = decoded(k, pair, &p->labels, &k->labels);
+    const struct bs_image *image = decoded(k, pair, &p->labels, p->labels_plane, &k->labels);
     struct bs_err err = {0};
     if (!image || !has_plane(k, pair, &p->labels, image, p->labels_plane, BS_PLANE_CHANNEL_ANY, d))
         return false;
@@ -182,7 +196,7 @@ static bool check_labels(struct checking *k, size_t pair, struct bs__pair_data *
         return false;
     }
     if (bs__pair_needs_prediction(p)) {
-        image = decoded(k, pair, &p->prediction, &k->prediction);
+        image = decoded(k, pair, &p->prediction, p->labels_plane, &k->prediction);
         if (!image || !has_plane(k, pair, &p->prediction, image, p->labels_plane, BS_PLANE_CHANNEL_ANY, d))
             return false;
         if ((rc = bs__pair_data_untouched(p, image, d, &err)) != BS_OK) {

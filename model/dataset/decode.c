@@ -3,6 +3,7 @@
 
 #include "kernels/base/checked.h"
 #include "model/dataset/counts.h"
+#include "model/dataset/hdf5.h"
 #include "model/dataset/plane_data.h"
 
 #include <errno.h>
@@ -49,10 +50,18 @@ bs_status bs__decode_open(const struct bs_file_opener *opener, const struct bs_m
     return rc;
 }
 
-bs_status bs__decode_file(int fd, const struct bs_image_limits *limits, struct bs_image **out,
-                          struct bs_err *err)
+bs_status bs__decode_file(int fd, const struct bs_manifest_file *file, int64_t plane,
+                          const struct bs_image_limits *limits, struct bs_image **out, struct bs_err *err)
 {
+    if (file->volume)
+        return bs_hdf5_read_plane(fd, file->volume, plane, limits, out, err);
     return bs_image_decode_fd(fd, limits, out, err);
+}
+
+/* Where a pair's plane is in what was decoded. */
+static int64_t decoded_plane(const struct bs_manifest_file *file, int64_t plane)
+{
+    return file->volume ? BS_PLANE_ONLY : plane;
 }
 
 void bs__pair_data_free(struct bs__pair_data *d)
@@ -100,7 +109,8 @@ bs_status bs__pair_data_image(const struct bs_manifest *m, const struct bs_manif
                               const struct bs_image *from, struct bs__pair_data *d, struct bs_err *err)
 {
     struct bs_plane plane;
-    bs_status rc = find_plane(from, pair->image_plane, m->channel, d, &plane, err);
+    bs_status rc =
+        find_plane(from, decoded_plane(&pair->image, pair->image_plane), m->channel, d, &plane, err);
     if (rc != BS_OK)
         return rc;
     size_t bytes;
@@ -115,7 +125,8 @@ bs_status bs__pair_data_labels(const struct bs_manifest *m, const struct bs_mani
 {
     struct bs_plane plane;
     const bool partial = bs__pair_is_partial(m, pair);
-    bs_status rc = find_plane(from, pair->labels_plane, BS_PLANE_CHANNEL_ANY, d, &plane, err);
+    bs_status rc = find_plane(from, decoded_plane(&pair->labels, pair->labels_plane), BS_PLANE_CHANNEL_ANY, d,
+                              &plane, err);
     if (rc != BS_OK)
         return rc;
     const size_t pixels = d->height * d->width;
@@ -136,7 +147,8 @@ bs_status bs__pair_data_untouched(const struct bs_manifest_pair *pair, const str
 {
     struct bs_plane plane;
     uint32_t *prediction = NULL;
-    bs_status rc = find_plane(from, pair->labels_plane, BS_PLANE_CHANNEL_ANY, d, &plane, err);
+    bs_status rc = find_plane(from, decoded_plane(&pair->prediction, pair->labels_plane),
+                              BS_PLANE_CHANNEL_ANY, d, &plane, err);
     if (rc != BS_OK)
         return rc;
     if (!(prediction = malloc(d->height * d->width * sizeof *prediction)))

@@ -16,8 +16,9 @@ struct bs__verified {
    what an earlier call saw. The caller closes *fd. */
 bs_status bs__decode_open(const struct bs_file_opener *opener, const struct bs_manifest_file *file,
                           struct bs__verified *verified, int *fd, struct bs_err *err) BS_NODISCARD;
-/* All planes of a file without a volume. Returns new ref. */
-bs_status bs__decode_file(int fd, const struct bs_image_limits *limits, struct bs_image **out,
+/* All planes of a file, of a volume the one plane. Returns new ref. */
+bs_status bs__decode_file(int fd, const struct bs_manifest_file *file, int64_t plane,
+                          const struct bs_image_limits *limits, struct bs_image **out,
                           struct bs_err *err) BS_NODISCARD;
 
 /* A pair's numbers, one channel. */
@@ -29,7 +30,8 @@ struct bs__pair_data {
 };
 void bs__pair_data_free(struct bs__pair_data *d);
 
-/* The image of a pair, or its labels with what does not count, from decoded files; the plane is the pair's. The first of the two decides
+/* The image of a pair, or its labels with what does not count, from decoded files; the plane is the pair's, or the only one of a
+   volume's. The first of the two decides
    the size, the other must have it. The caller frees *d, also on failure. */
 bs_status bs__pair_data_image(const struct bs_manifest *m, const struct bs_manifest_pair *pair,
                               const struct bs_image *from, struct bs__pair_data *d,

@@ -89,16 +89,16 @@ static bs_status list_files(struct bs_pair_files *f, struct bs_err *err)
     return BS_OK;
 }
 
-/* Decodes a file; returns new ref. */
-static bs_status decode(struct bs_pair_files *f, struct source_file *s, struct bs_image **out,
-                        struct bs_err *err)
+/* Decodes a file, of one with volumes the plane of the volume that `as` names; returns new ref. */
+static bs_status decode(struct bs_pair_files *f, struct source_file *s, const struct bs_manifest_file *as,
+                        int64_t plane, struct bs_image **out, struct bs_err *err)
 {
     int fd = -1;
     pthread_mutex_lock(&s->mu);
     bs_status rc = bs__decode_open(&f->opener, s->file, &s->verified, &fd, err);
     pthread_mutex_unlock(&s->mu);
     if (rc == BS_OK) {
-        rc = bs__decode_file(fd, &f->limits, out, err);
+        rc = bs__decode_file(fd, as, plane, &f->limits, out, err);
         close(fd);
     }
     if (rc != BS_OK)
@@ -112,13 +112,14 @@ struct taken {
     size_t key; /* of the cache; 0: not from there */
 };
 
-static bs_status take(struct bs_pair_files *f, size_t file, struct taken *out, struct bs_err *err)
+static bs_status take(struct bs_pair_files *f, size_t file, const struct bs_manifest_file *as, int64_t plane,
+                      struct taken *out, struct bs_err *err)
 {
     struct source_file *s = &f->file[file];
     void *value = NULL;
     bs_status rc;
-    if (s->users == 1)
-        return decode(f, s, &out->image, err);
+    if (s->users == 1 || as->volume)
+        return decode(f, s, as, plane, &out->image, err);
     if ((rc = bs__cache_take(f->cache, f->source.count + file, &value, err)) != BS_OK)
         return rc;
     *out = (struct taken){value, f->source.count + file};
@@ -141,8 +142,11 @@ static bs_status make_pair(struct bs_pair_files *f, size_t index, void **value, 
     const int roles = bs__pair_needs_prediction(item->pair) ? ROLES : PREDICTION;
     struct bs__pair_data *d = calloc(1, sizeof *d);
     bs_status rc = d ? BS_OK : BS_FAIL(err, BS_ENOMEM, "no memory for a training image");
+    const struct bs_manifest_file *const files[ROLES] = {&item->pair->image, &item->pair->labels,
+                                                         &item->pair->prediction};
     for (int role = 0; role < roles && rc == BS_OK; role++)
-        rc = take(f, item->file[role], &taken[role], err);
+        rc = take(f, item->file[role], files[role],
+                  role == IMAGE ? item->pair->image_plane : item->pair->labels_plane, &taken[role], err);
     if (rc == BS_OK) {
         struct bs__pair_images from = {taken[IMAGE].image, taken[LABELS].image, taken[PREDICTION].image};
         rc = bs__pair_data_make(f->manifest, item->pair, &from, d, err);
@@ -164,7 +168,8 @@ static bs_status make(void *ctx, size_t key, void **value, size_t *bytes, struct
     if (key < f->source.count)
         return make_pair(f, key, value, bytes, err);
     struct bs_image *image = NULL;
-    bs_status rc = decode(f, &f->file[key - f->source.count], &image, err);
+    struct source_file *s = &f->file[key - f->source.count];
+    bs_status rc = decode(f, s, s->file, BS_PLANE_ONLY, &image, err);
     if (rc == BS_OK)
         *bytes = image->bytes;
     *value = image;

@@ -132,7 +132,7 @@ build_all() { # CAPABILITY ON|OFF GENERATOR
     shift 2
     cmake -S . -B "$build" "$@" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_PREFIX_PATH="$carried" -DBS_WERROR=ON -DBS_WITH_CUDA=ON \
         -DBS_CUDA_ARCHITECTURES="$capability" -DBS_CUDA_LINES=ON -DBS_CUDA_THREADS=0 -DBS_WITH_SERVER=OFF -DBS_WITH_JOBS=OFF -DBS_WITH_ONEDNN=OFF -DBS_WITH_OPENMP=OFF \
-        -DBS_WITH_PNG=OFF -DBS_WITH_TIFF=OFF -DBS_WITH_TORCH_CONVERT=OFF -DBS_WITH_EMULATION=OFF -DBS_WITH_CHECKS=ON -DBS_WITH_TESTS="$tests" \
+        -DBS_WITH_PNG=OFF -DBS_WITH_TIFF=OFF -DBS_WITH_HDF5=OFF -DBS_WITH_TORCH_CONVERT=OFF -DBS_WITH_EMULATION=OFF -DBS_WITH_CHECKS=ON -DBS_WITH_TESTS="$tests" \
         -DBS_CUDA_TESTS_ON_DEVICE="$build/kernels/cuda/kernels.fatbin" || return 1
     # shellcheck disable=SC2046 # a list of targets
     cmake --build "$build" --parallel "$(nproc)" --target bioseg-cuda cuda-report golden_check bench_device \
