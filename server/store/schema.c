@@ -107,6 +107,32 @@ static const char *const steps[] = {
     "CREATE INDEX pairs_labels ON pairs(labels_blob);"
     "ALTER TABLE jobs ADD COLUMN dataset INTEGER;"
     "CREATE INDEX jobs_dataset ON jobs(dataset) WHERE dataset IS NOT NULL AND state < 2;",
+    /* 5: training runs: the checkpoints of a job, what is asked of it, and what it told; where a version came from. A paused job is
+       one that waits and is not taken. */
+    "ALTER TABLE jobs ADD COLUMN paused INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE runs ("
+    "  job TEXT PRIMARY KEY NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,"
+    "  initial_blob TEXT,"
+    "  latest_blob TEXT,"
+    "  latest_step INTEGER NOT NULL DEFAULT -1,"
+    "  best_blob TEXT,"
+    "  best_step INTEGER NOT NULL DEFAULT -1,"
+    "  best_metric REAL,"
+    "  pause INTEGER NOT NULL DEFAULT 0,"
+    "  learning_rate REAL NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    "CREATE INDEX runs_initial ON runs(initial_blob) WHERE initial_blob IS NOT NULL;"
+    "CREATE INDEX runs_latest ON runs(latest_blob) WHERE latest_blob IS NOT NULL;"
+    "CREATE INDEX runs_best ON runs(best_blob) WHERE best_blob IS NOT NULL;"
+    "CREATE TABLE run_events ("
+    "  job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,"
+    "  step INTEGER NOT NULL,"
+    "  kind INTEGER NOT NULL,"
+    "  epoch INTEGER NOT NULL,"
+    "  loss REAL, learning_rate REAL, metric REAL, best_metric REAL,"
+    "  best_step INTEGER NOT NULL,"
+    "  images_per_second REAL, seconds_left REAL,"
+    "  PRIMARY KEY (job, step, kind)) WITHOUT ROWID;"
+    "ALTER TABLE models ADD COLUMN lineage_json TEXT;",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

@@ -210,6 +210,9 @@ bs_status bs_store_blob_in_use(struct bs_store *s, const char *sha256, bool *use
                            " OR EXISTS (SELECT 1 FROM jobs WHERE labels_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM jobs WHERE maps_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM jobs WHERE objects_blob = ?1)"
+                           " OR EXISTS (SELECT 1 FROM runs WHERE initial_blob = ?1)"
+                           " OR EXISTS (SELECT 1 FROM runs WHERE latest_blob = ?1)"
+                           " OR EXISTS (SELECT 1 FROM runs WHERE best_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM pairs WHERE image_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM pairs WHERE labels_blob = ?1)",
                            &st, err);

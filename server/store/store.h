@@ -25,7 +25,8 @@ struct bs_model_record {
     char *blob;      /* sha256 of the safetensors file, hex */
     char *info_json; /* bs_model_info_to_json */
     char *owner;
-    char *labels; /* JSON object of strings; NULL is written as none and read as "{}" */
+    char *labels;       /* JSON object of strings; NULL is written as none and read as "{}" */
+    char *lineage_json; /* where it came from, when it was trained here (training_json.h); NULL: imported */
     int64_t created_ms;
     int64_t expires_ms; /* 0: never */
     uint64_t bytes;
@@ -51,7 +52,14 @@ bs_status bs_store_model_delete(struct bs_store *s, const char *name, int64_t ve
                                 struct bs_err *err) BS_NODISCARD;
 void bs_model_record_free(struct bs_model_record *m);
 
-enum bs_job_state { BS_JOB_QUEUED, BS_JOB_RUNNING, BS_JOB_SUCCEEDED, BS_JOB_FAILED, BS_JOB_CANCELLED };
+enum bs_job_state {
+    BS_JOB_QUEUED,
+    BS_JOB_RUNNING,
+    BS_JOB_SUCCEEDED,
+    BS_JOB_FAILED,
+    BS_JOB_CANCELLED,
+    BS_JOB_PAUSED /* waits, but not for its turn: until somebody resumes it; error says why */
+};
 const char *bs_job_state_name(enum bs_job_state s);
 
 struct bs_job_record {
@@ -59,7 +67,7 @@ struct bs_job_record {
     char *owner, *project;
     char *idempotency_key;                        /* "" none; unique per owner */
     char *payload_hash;                           /* sha256 of request and input, for the key check */
-    char *kind;                                   /* "segment"; "train" later */
+    char *kind;                                   /* "segment" or "train" */
     char *request;                                /* serialised request without pixels (JSON) */
     char *labels;                                 /* as those of a model */
     char *input_blob;                             /* sha256 */
@@ -92,33 +100,38 @@ bs_status bs_store_job_list(struct bs_store *s, const struct bs_job_filter *filt
                             int limit, struct bs_job_record **out, int *count,
                             struct bs_err *err) BS_NODISCARD;
 /* How many jobs are in each state; count is indexed by it. */
-#define BS_JOB_STATES 5
+#define BS_JOB_STATES 6
 bs_status bs_store_job_counts(struct bs_store *s, int64_t count[BS_JOB_STATES],
                               struct bs_err *err) BS_NODISCARD;
-/* Takes the next QUEUED job (oldest first, fair between owners) to RUNNING; BS_ENOTFOUND when there is none. */
+/* Takes the next QUEUED job (oldest first, fair between owners) to RUNNING; BS_ENOTFOUND when there is none. Training jobs are
+   taken by the second function only. */
 bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err) BS_NODISCARD;
+bs_status bs_store_job_take_training(struct bs_store *s, struct bs_job_record *out,
+                                     struct bs_err *err) BS_NODISCARD;
 /* RUNNING -> SUCCEEDED with result_json and blobs. */
 bs_status bs_store_job_succeed(struct bs_store *s, const struct bs_job_record *job,
                                struct bs_err *err) BS_NODISCARD;
-/* -> FAILED / CANCELLED with reason, from QUEUED or RUNNING; a finished job is left alone (BS_EPRECONDITION). */
+/* -> FAILED / CANCELLED with reason, from QUEUED, PAUSED or RUNNING; a finished job is left alone (BS_EPRECONDITION). */
 bs_status bs_store_job_fail(struct bs_store *s, const char *id, int error_code, const char *reason,
                             struct bs_err *err) BS_NODISCARD;
 bs_status bs_store_job_cancel(struct bs_store *s, const char *id, struct bs_err *err) BS_NODISCARD;
-/* RUNNING -> QUEUED; counts an attempt when the worker died; the second death fails the job with that reason. */
+/* RUNNING -> QUEUED; counts an attempt when the worker died; the second death (of a training job the fifth since its last
+   checkpoint) fails the job with that reason. */
 bs_status bs_store_job_requeue(struct bs_store *s, const char *id, bool worker_died,
                                struct bs_err *err) BS_NODISCARD;
 bs_status bs_store_job_progress(struct bs_store *s, const char *id, int done, int total,
                                 struct bs_err *err) BS_NODISCARD;
 /* Finished jobs only (BS_EPRECONDITION else); their blobs go with the next bs_blobs_sweep. */
 bs_status bs_store_job_delete(struct bs_store *s, const char *id, struct bs_err *err) BS_NODISCARD;
-/* At start: everything RUNNING becomes QUEUED again (attempt counted; FAILED at the fifth). Returns how many. */
+/* At start: everything RUNNING becomes QUEUED again (attempt counted; FAILED at the fifth, a training job at the 25th since its
+   last checkpoint). Returns how many. */
 bs_status bs_store_job_recover(struct bs_store *s, int *count, struct bs_err *err) BS_NODISCARD;
 /* Forgets results and input of finished jobs past their expiry (blob fields become NULL, input_blob ""); the record
    itself goes 30 days later. */
 bs_status bs_store_job_expire(struct bs_store *s, int64_t now_ms, int *count,
                               struct bs_err *err) BS_NODISCARD;
 void bs_job_record_free(struct bs_job_record *j);
-/* Whether any model, job or pair of a dataset still names this blob. */
+/* Whether any model, job, run or pair of a dataset still names this blob. */
 bs_status bs_store_blob_in_use(struct bs_store *s, const char *sha256, bool *used,
                                struct bs_err *err) BS_NODISCARD;
 

@@ -24,6 +24,8 @@ const char *bs_job_state_name(enum bs_job_state s)
         return "failed";
     case BS_JOB_CANCELLED:
         return "cancelled";
+    case BS_JOB_PAUSED:
+        return "paused";
     }
     return "unknown";
 }
@@ -109,7 +111,7 @@ bs_status bs_store_job_get(struct bs_store *s, const char *id, struct bs_job_rec
     return rc;
 }
 
-static bs_status check_new_job(const struct bs_job_record *j, struct bs_err *err)
+bs_status bs__job_check_new(const struct bs_job_record *j, struct bs_err *err)
 {
     if (!j->owner || !*j->owner || strnlen(j->owner, MAX_NAME + 1) > MAX_NAME)
         return BS_FAIL(err, BS_EINVAL, "a job needs an owner of 1 to %d bytes", MAX_NAME);
@@ -196,12 +198,21 @@ static bs_status insert(struct bs_store *s, struct bs_job_record *j, struct bs_e
     return bs__sql_run(s, st, "add a job", err);
 }
 
+bs_status bs__job_add(struct bs_store *s, struct bs_job_record *job, struct bs_job_record *now,
+                      bool *existing, struct bs_err *err)
+{
+    bs_status rc = find_by_key(s, job, now, existing, err);
+    if (rc == BS_OK && !*existing && (rc = insert(s, job, err)) == BS_OK)
+        rc = bs__job_get(s, job->id, now, err);
+    return rc;
+}
+
 bs_status bs_store_job_add(struct bs_store *s, struct bs_job_record *job, bool *existing, struct bs_err *err)
 {
     struct bs_job_record now = {0};
     bool found = false;
     *existing = false;
-    bs_status rc = check_new_job(job, err);
+    bs_status rc = bs__job_check_new(job, err);
     if (rc != BS_OK)
         return rc;
     pthread_mutex_lock(&s->mu);
@@ -210,9 +221,7 @@ bs_status bs_store_job_add(struct bs_store *s, struct bs_job_record *job, bool *
         pthread_mutex_unlock(&s->mu);
         return rc;
     }
-    rc = find_by_key(s, job, &now, &found, err);
-    if (rc == BS_OK && !found && (rc = insert(s, job, err)) == BS_OK)
-        rc = bs__job_get(s, job->id, &now, err);
+    rc = bs__job_add(s, job, &now, &found, err);
     rc = bs__end(s, rc, err);
     pthread_mutex_unlock(&s->mu);
     if (rc != BS_OK) {
@@ -239,12 +248,12 @@ bs_status bs_store_job_list(struct bs_store *s, const struct bs_job_filter *filt
     sqlite3_stmt *st;
     pthread_mutex_lock(&s->mu);
     /* Ids sort by age, so a page goes on at its place even when the job it ended at was deleted meanwhile. */
-    bs_status rc =
-        bs__sql(s, BS__SQL_JOB_LIST,
-                "SELECT " BS__JOB_COLUMNS " FROM jobs WHERE (?1 IS NULL OR owner = ?1)"
-                " AND (?2 < 0 OR state = ?2) AND (?3 IS NULL OR id < ?3) AND (?5 IS NULL OR project = ?5)"
-                " AND (?6 IS NULL OR model = ?6) AND " BS__HAS_LABELS("?7") " ORDER BY id DESC LIMIT ?4",
-                &st, err);
+    bs_status rc = bs__sql(
+        s, BS__SQL_JOB_LIST,
+        "SELECT " BS__JOB_COLUMNS " FROM jobs WHERE (?1 IS NULL OR owner = ?1)"
+        " AND (?2 < 0 OR " BS__JOB_STATE " = ?2) AND (?3 IS NULL OR id < ?3) AND (?5 IS NULL OR project = ?5)"
+        " AND (?6 IS NULL OR model = ?6) AND " BS__HAS_LABELS("?7") " ORDER BY id DESC LIMIT ?4",
+        &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, filter->owner);
         sqlite3_bind_int(st, 2, filter->state);
@@ -279,8 +288,8 @@ bs_status bs_store_job_counts(struct bs_store *s, int64_t count[BS_JOB_STATES], 
     sqlite3_stmt *st;
     memset(count, 0, BS_JOB_STATES * sizeof *count);
     pthread_mutex_lock(&s->mu);
-    bs_status rc =
-        bs__sql(s, BS__SQL_JOB_COUNTS, "SELECT state, count(*) FROM jobs GROUP BY state", &st, err);
+    bs_status rc = bs__sql(s, BS__SQL_JOB_COUNTS,
+                           "SELECT " BS__JOB_STATE " AS s, count(*) FROM jobs GROUP BY s", &st, err);
     if (rc == BS_OK) {
         int step;
         while ((step = sqlite3_step(st)) == SQLITE_ROW) {

@@ -1,11 +1,12 @@
 /* Models in the store: names with versions, each naming the blob of its weights. Any thread. */
 #include "server/store/store_internal.h"
+#include "server/store/store_jobs_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS   "name, version, blob, info_json, owner, created_ms, bytes, labels, expires_ms"
+#define COLUMNS   "name, version, blob, info_json, owner, created_ms, bytes, labels, expires_ms, lineage_json"
 #define MAX_LIMIT 1001 /* a page of 1000, and one more that tells whether there is a next */
 
 void bs_model_record_free(struct bs_model_record *m)
@@ -17,6 +18,7 @@ void bs_model_record_free(struct bs_model_record *m)
     free(m->info_json);
     free(m->owner);
     free(m->labels);
+    free(m->lineage_json);
     memset(m, 0, sizeof *m);
 }
 
@@ -25,7 +27,7 @@ static bs_status read_model(sqlite3_stmt *st, struct bs_model_record *m, struct 
     memset(m, 0, sizeof *m);
     bool ok = bs__column_text(st, 0, &m->name) && bs__column_text(st, 2, &m->blob) &&
               bs__column_text(st, 3, &m->info_json) && bs__column_text(st, 4, &m->owner) &&
-              bs__column_text(st, 7, &m->labels);
+              bs__column_text(st, 7, &m->labels) && bs__column_text(st, 9, &m->lineage_json);
     m->version = sqlite3_column_int64(st, 1);
     m->created_ms = sqlite3_column_int64(st, 5);
     m->bytes = (uint64_t)sqlite3_column_int64(st, 6);
@@ -36,7 +38,7 @@ static bs_status read_model(sqlite3_stmt *st, struct bs_model_record *m, struct 
     return BS_FAIL(err, BS_ENOMEM, "out of memory while reading a model record");
 }
 
-bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m, struct bs_err *err)
+bs_status bs__model_check(const struct bs_model_record *m, struct bs_err *err)
 {
     if (!bs_store_name_valid(m->name))
         return BS_FAIL(
@@ -46,55 +48,75 @@ bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m, stru
             m->name ? m->name : "");
     if (!bs__hash_valid(m->blob) || !m->info_json || !m->owner || m->bytes > INT64_MAX)
         return BS_FAIL(err, BS_EINVAL, "model '%s' lacks a blob, a description or an owner", m->name);
+    return BS_OK;
+}
+
+/* The next number of the name, which no version had before. */
+static bs_status next_version(struct bs_store *s, const char *name, int64_t *version, struct bs_err *err)
+{
     sqlite3_stmt *st;
-    pthread_mutex_lock(&s->mu);
-    bs_status rc = bs__begin(s, err);
-    if (rc != BS_OK) {
-        pthread_mutex_unlock(&s->mu);
-        return rc;
-    }
-    int64_t now = m->created_ms ? m->created_ms : bs__now_ms(), version = 0;
-    rc = bs__sql(s, BS__SQL_MODEL_NAME_ADD,
-                 "INSERT INTO model_names(name, last_version) VALUES (?1, 1)"
-                 " ON CONFLICT(name) DO UPDATE SET last_version = last_version + 1",
-                 &st, err);
+    bs_status rc = bs__sql(s, BS__SQL_MODEL_NAME_ADD,
+                           "INSERT INTO model_names(name, last_version) VALUES (?1, 1)"
+                           " ON CONFLICT(name) DO UPDATE SET last_version = last_version + 1",
+                           &st, err);
     if (rc == BS_OK) {
-        bs__bind_text(st, 1, m->name);
+        bs__bind_text(st, 1, name);
         rc = bs__sql_run(s, st, "add a model", err);
     }
     if (rc == BS_OK)
         rc = bs__sql(s, BS__SQL_MODEL_NEXT, "SELECT last_version FROM model_names WHERE name = ?1", &st, err);
     if (rc == BS_OK) {
-        bs__bind_text(st, 1, m->name);
+        bs__bind_text(st, 1, name);
         if (sqlite3_step(st) == SQLITE_ROW)
-            version = sqlite3_column_int64(st, 0);
+            *version = sqlite3_column_int64(st, 0);
         else
             rc = bs__sql_fail(s, err, "number a model");
         sqlite3_reset(st);
     }
+    return rc;
+}
+
+bs_status bs__model_add(struct bs_store *s, struct bs_model_record *m, struct bs_err *err)
+{
+    sqlite3_stmt *st;
+    int64_t now = m->created_ms ? m->created_ms : bs__now_ms(), version = 0;
+    bs_status rc = next_version(s, m->name, &version, err);
     if (rc == BS_OK)
         rc = bs__sql(s, BS__SQL_MODEL_ADD,
                      "INSERT INTO models(" COLUMNS ", trained) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-                     " NOT (json_valid(?4) AND coalesce(json_extract(?4, '$.trained'), 1) = 0))",
+                     " ?10, NOT (json_valid(?4) AND coalesce(json_extract(?4, '$.trained'), 1) = 0))",
                      &st, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__bind_text(st, 1, m->name);
+    sqlite3_bind_int64(st, 2, version);
+    bs__bind_text(st, 3, m->blob);
+    bs__bind_text(st, 4, m->info_json);
+    bs__bind_text(st, 5, m->owner);
+    sqlite3_bind_int64(st, 6, now);
+    sqlite3_bind_int64(st, 7, (int64_t)m->bytes);
+    bs__bind_text(st, 8, m->labels ? m->labels : "{}");
+    sqlite3_bind_int64(st, 9, m->expires_ms);
+    bs__bind_text(st, 10, m->lineage_json);
+    if ((rc = bs__sql_run(s, st, "add a model", err)) != BS_OK)
+        return rc;
+    m->version = version;
+    m->created_ms = now;
+    return BS_OK;
+}
+
+bs_status bs_store_model_add(struct bs_store *s, struct bs_model_record *m, struct bs_err *err)
+{
+    bs_status rc = bs__model_check(m, err);
+    if (rc != BS_OK)
+        return rc;
+    pthread_mutex_lock(&s->mu);
+    rc = bs__begin(s, err);
     if (rc == BS_OK) {
-        bs__bind_text(st, 1, m->name);
-        sqlite3_bind_int64(st, 2, version);
-        bs__bind_text(st, 3, m->blob);
-        bs__bind_text(st, 4, m->info_json);
-        bs__bind_text(st, 5, m->owner);
-        sqlite3_bind_int64(st, 6, now);
-        sqlite3_bind_int64(st, 7, (int64_t)m->bytes);
-        bs__bind_text(st, 8, m->labels ? m->labels : "{}");
-        sqlite3_bind_int64(st, 9, m->expires_ms);
-        rc = bs__sql_run(s, st, "add a model", err);
+        rc = bs__model_add(s, m, err);
+        rc = bs__end(s, rc, err);
     }
-    rc = bs__end(s, rc, err);
     pthread_mutex_unlock(&s->mu);
-    if (rc == BS_OK) {
-        m->version = version;
-        m->created_ms = now;
-    }
     return rc;
 }
 

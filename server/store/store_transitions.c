@@ -11,27 +11,34 @@
 /* A stop of the whole daemon says less about the job that happened to run, so more of them are forgiven; but a job
    that takes the machine down each time must not do so for ever. */
 #define MAX_RECOVERIES 5
+/* Of a training run, counted from its last checkpoint on: it has worked then, and weeks may be at stake. */
+#define MAX_TRAINING_DEATHS     5
+#define MAX_TRAINING_RECOVERIES 25
 /* How long a record without results still answers "it is gone" before it goes too. */
 #define FORGET_AFTER_MS (INT64_C(30) * 24 * 3600 * 1000)
 
+static const char *const training_died_text = "the worker process died five times while it ran this job "
+                                              "without reaching another checkpoint; the patches "
+                                              "or the network may need more memory than there is";
 static const char *const worker_died_text = "the worker process died twice while it ran this job; the image "
                                             "or the model may need more memory than there is";
 
 /* The state of a job, read inside the open transaction. */
 static bs_status read_state(struct bs_store *s, const char *id, enum bs_job_state *state, int *attempts,
-                            struct bs_err *err)
+                            bool *training, struct bs_err *err)
 {
     struct bs_job_record job = {0};
     bs_status rc = bs__job_get(s, id, &job, err);
     if (rc == BS_OK) {
         *state = job.state;
         *attempts = job.attempts;
+        *training = strcmp(job.kind, "train") == 0;
     }
     bs_job_record_free(&job);
     return rc;
 }
 
-static bs_status wrong_state(struct bs_err *err, const char *id, enum bs_job_state is, const char *doing)
+bs_status bs__job_wrong_state(struct bs_err *err, const char *id, enum bs_job_state is, const char *doing)
 {
     return BS_FAIL(err, BS_EPRECONDITION, "job %.40s is %s and cannot be %s", id, bs_job_state_name(is),
                    doing);
@@ -51,7 +58,8 @@ static bs_status finish(struct bs_store *s, const char *id, const struct ending 
     sqlite3_stmt *st;
     bs_status rc =
         bs__sql(s, BS__SQL_JOB_FINISH,
-                "UPDATE jobs SET state = ?2, error_code = ?3, error = ?4, attempts = ?5, finished_ms = ?6,"
+                "UPDATE jobs SET state = ?2, paused = 0, error_code = ?3, error = ?4, attempts = ?5, "
+                "finished_ms = ?6,"
                 " expires_ms = CASE WHEN time_to_live_ms > 0 THEN ?6 + time_to_live_ms ELSE ?7 END, "
                 "result_json = ?8, labels_blob = ?9, maps_blob = ?10, objects_blob = ?11,"
                 " done = max(done, ?12), total = max(total, ?13), revision = revision + 1 WHERE id = ?1",
@@ -85,12 +93,14 @@ static bs_status end_job(struct bs_store *s, const char *id, struct ending e, bo
                          const char *doing, struct bs_err *err)
 {
     enum bs_job_state state;
+    bool training;
     pthread_mutex_lock(&s->mu);
     bs_status rc = bs__begin(s, err);
     if (rc == BS_OK) {
-        rc = read_state(s, id, &state, &e.attempts, err);
-        if (rc == BS_OK && state != BS_JOB_RUNNING && !(from_queued && state == BS_JOB_QUEUED))
-            rc = wrong_state(err, id, state, doing);
+        rc = read_state(s, id, &state, &e.attempts, &training, err);
+        if (rc == BS_OK && state != BS_JOB_RUNNING &&
+            !(from_queued && (state == BS_JOB_QUEUED || state == BS_JOB_PAUSED)))
+            rc = bs__job_wrong_state(err, id, state, doing);
         if (rc == BS_OK)
             rc = finish(s, id, &e, err);
         rc = bs__end(s, rc, err);
@@ -110,6 +120,17 @@ bs_status bs_store_job_succeed(struct bs_store *s, const struct bs_job_record *j
                    err);
 }
 
+bs_status bs__job_succeed(struct bs_store *s, const struct bs_job_record *job, struct bs_err *err)
+{
+    struct ending e = {.state = BS_JOB_SUCCEEDED, .results = job};
+    enum bs_job_state state;
+    bool training;
+    bs_status rc = read_state(s, job->id, &state, &e.attempts, &training, err);
+    if (rc == BS_OK && state != BS_JOB_RUNNING)
+        rc = bs__job_wrong_state(err, job->id, state, "finished");
+    return rc == BS_OK ? finish(s, job->id, &e, err) : rc;
+}
+
 bs_status bs_store_job_fail(struct bs_store *s, const char *id, int error_code, const char *reason,
                             struct bs_err *err)
 {
@@ -124,7 +145,9 @@ bs_status bs_store_job_cancel(struct bs_store *s, const char *id, struct bs_err 
     return end_job(s, id, e, true, "cancelled", err);
 }
 
-bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err)
+/* which, text: the statement that finds the job. */
+static bs_status take(struct bs_store *s, enum bs__sql which, const char *text, struct bs_job_record *out,
+                      struct bs_err *err)
 {
     sqlite3_stmt *st;
     char id[sizeof out->id] = "";
@@ -133,13 +156,7 @@ bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struc
     bs_status rc = bs__begin(s, err);
     if (rc != BS_OK)
         goto unlock;
-    /* The oldest job of the owner who was served longest ago. */
-    rc = bs__sql(
-        s, BS__SQL_JOB_NEXT,
-        "SELECT j.id FROM (SELECT owner, min(seq) AS first FROM jobs WHERE state = 0 GROUP BY owner) q"
-        " JOIN jobs j ON j.seq = q.first LEFT JOIN shares s ON s.owner = q.owner"
-        " ORDER BY coalesce(s.taken, 0), q.first LIMIT 1",
-        &st, err);
+    rc = bs__sql(s, which, text, &st, err);
     if (rc == BS_OK) {
         int step = sqlite3_step(st);
         if (step == SQLITE_ROW)
@@ -151,10 +168,11 @@ bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struc
         sqlite3_reset(st);
     }
     if (rc == BS_OK)
-        rc = bs__sql(
-            s, BS__SQL_JOB_TAKE,
-            "UPDATE jobs SET state = 1, started_ms = ?2, done = 0, revision = revision + 1 WHERE id = ?1",
-            &st, err);
+        rc = bs__sql(s, BS__SQL_JOB_TAKE,
+                     "UPDATE jobs SET state = 1, started_ms = ?2, done = CASE WHEN kind = 'train' THEN done "
+                     "ELSE 0 END,"
+                     " revision = revision + 1 WHERE id = ?1",
+                     &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, id);
         sqlite3_bind_int64(st, 2, bs__now_ms());
@@ -180,6 +198,22 @@ unlock:
     return rc;
 }
 
+/* The oldest job of the owner who was served longest ago. */
+#define NEXT(kind)                                                                                           \
+    "SELECT j.id FROM (SELECT owner, min(seq) AS first FROM jobs WHERE state = 0 AND NOT paused AND " kind   \
+    " GROUP BY owner) q JOIN jobs j ON j.seq = q.first LEFT JOIN shares s ON s.owner = q.owner"              \
+    " ORDER BY coalesce(s.taken, 0), q.first LIMIT 1"
+
+bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err)
+{
+    return take(s, BS__SQL_JOB_NEXT, NEXT("kind <> 'train'"), out, err);
+}
+
+bs_status bs_store_job_take_training(struct bs_store *s, struct bs_job_record *out, struct bs_err *err)
+{
+    return take(s, BS__SQL_JOB_NEXT_TRAINING, NEXT("kind = 'train'"), out, err);
+}
+
 /* RUNNING -> QUEUED inside the open transaction, or -> FAILED at the last attempt. */
 static bs_status put_back(struct bs_store *s, const char *id, int attempts, int max_attempts,
                           const char *reason, struct bs_err *err)
@@ -192,7 +226,8 @@ static bs_status put_back(struct bs_store *s, const char *id, int attempts, int 
             err);
     sqlite3_stmt *st;
     bs_status rc = bs__sql(s, BS__SQL_JOB_REQUEUE,
-                           "UPDATE jobs SET state = 0, attempts = ?2, done = 0, started_ms = 0,"
+                           "UPDATE jobs SET state = 0, attempts = ?2, started_ms = 0,"
+                           " done = CASE WHEN kind = 'train' THEN done ELSE 0 END,"
                            " revision = revision + 1 WHERE id = ?1",
                            &st, err);
     if (rc != BS_OK)
@@ -206,15 +241,19 @@ bs_status bs_store_job_requeue(struct bs_store *s, const char *id, bool worker_d
 {
     enum bs_job_state state;
     int attempts = 0;
+    bool training = false;
     pthread_mutex_lock(&s->mu);
     bs_status rc = bs__begin(s, err);
     if (rc == BS_OK) {
-        rc = read_state(s, id, &state, &attempts, err);
+        rc = read_state(s, id, &state, &attempts, &training, err);
         if (rc == BS_OK && state != BS_JOB_RUNNING)
-            rc = wrong_state(err, id, state, "put back");
+            rc = bs__job_wrong_state(err, id, state, "put back");
         if (rc == BS_OK)
-            rc = put_back(s, id, attempts + worker_died, worker_died ? MAX_WORKER_DEATHS : 0,
-                          worker_died_text, err);
+            rc = put_back(s, id, attempts + worker_died,
+                          !worker_died ? 0
+                          : training   ? MAX_TRAINING_DEATHS
+                                       : MAX_WORKER_DEATHS,
+                          training ? training_died_text : worker_died_text, err);
         rc = bs__end(s, rc, err);
     }
     pthread_mutex_unlock(&s->mu);
@@ -232,22 +271,29 @@ bs_status bs_store_job_recover(struct bs_store *s, int *count, struct bs_err *er
         goto unlock;
     for (;;) {
         int attempts = 0;
+        bool training = false;
         rc = bs__sql(s, BS__SQL_JOB_RUNNING,
-                     "SELECT id, attempts FROM jobs WHERE state = 1 ORDER BY seq LIMIT 1", &st, err);
+                     "SELECT id, attempts, kind = 'train' FROM jobs WHERE state = 1 ORDER BY seq LIMIT 1",
+                     &st, err);
         if (rc != BS_OK)
             break;
         int step = sqlite3_step(st);
         if (step == SQLITE_ROW) {
             snprintf(id, sizeof id, "%s", (const char *)sqlite3_column_text(st, 0));
             attempts = sqlite3_column_int(st, 1);
+            training = sqlite3_column_int(st, 2) != 0;
         } else if (step != SQLITE_DONE) {
             rc = bs__sql_fail(s, err, "recover running jobs");
         }
         sqlite3_reset(st);
         if (rc != BS_OK || step == SQLITE_DONE)
             break;
-        rc = put_back(s, id, attempts + 1, MAX_RECOVERIES,
-                      "the service stopped without warning five times while it ran this job", err);
+        rc = put_back(
+            s, id, attempts + 1, training ? MAX_TRAINING_RECOVERIES : MAX_RECOVERIES,
+            training ? "the service stopped without warning 25 times while it ran this job, which reached no "
+                       "other checkpoint meanwhile"
+                     : "the service stopped without warning five times while it ran this job",
+            err);
         if (rc != BS_OK)
             break;
         ++*count;
@@ -278,9 +324,10 @@ bs_status bs_store_job_progress(struct bs_store *s, const char *id, int done, in
         if (rc == BS_OK && sqlite3_changes(s->db) == 0) {
             enum bs_job_state state;
             int attempts;
-            rc = read_state(s, id, &state, &attempts, err);
+            bool training;
+            rc = read_state(s, id, &state, &attempts, &training, err);
             if (rc == BS_OK)
-                rc = wrong_state(err, id, state, "in progress");
+                rc = bs__job_wrong_state(err, id, state, "in progress");
         }
     }
     pthread_mutex_unlock(&s->mu);
@@ -299,9 +346,10 @@ bs_status bs_store_job_delete(struct bs_store *s, const char *id, struct bs_err 
         if (rc == BS_OK && sqlite3_changes(s->db) == 0) {
             enum bs_job_state state;
             int attempts;
-            rc = read_state(s, id, &state, &attempts, err);
+            bool training;
+            rc = read_state(s, id, &state, &attempts, &training, err);
             if (rc == BS_OK)
-                rc = wrong_state(err, id, state, "deleted; cancel it first");
+                rc = bs__job_wrong_state(err, id, state, "deleted; cancel it first");
         }
     }
     pthread_mutex_unlock(&s->mu);
@@ -327,6 +375,14 @@ bs_status bs_store_job_expire(struct bs_store *s, int64_t now_ms, int *count, st
         rc = bs__sql_run(s, st, "forget results", err);
         *count = sqlite3_changes(s->db);
     }
+    if (rc == BS_OK)
+        rc = bs__sql(s, BS__SQL_RUN_EXPIRE,
+                     "UPDATE runs SET initial_blob = NULL, latest_blob = NULL, best_blob = NULL"
+                     " WHERE job IN (SELECT id FROM jobs WHERE input_blob = '' AND state > 1)"
+                     " AND (initial_blob IS NOT NULL OR latest_blob IS NOT NULL OR best_blob IS NOT NULL)",
+                     &st, err);
+    if (rc == BS_OK)
+        rc = bs__sql_run(s, st, "forget checkpoints", err);
     if (rc == BS_OK)
         rc = bs__sql(s, BS__SQL_JOB_FORGET,
                      "DELETE FROM jobs WHERE expires_ms > 0 AND expires_ms <= ?1 AND state > 1", &st, err);

@@ -103,6 +103,12 @@ void bs_call_on_cancel(struct bs_call *c, void (*fn)(void *ctx), void *ctx)
     fn(ctx);
 }
 
+void bs_call_set_reason(struct bs_call *c, const char *reason)
+{
+    (void)c;
+    REQUIRE(reason && reason[0]);
+}
+
 /* ---- reading ---- */
 
 struct fragments {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes seeds/ anew from the messages below (needs protoc): tests/fuzz/requests/make_seeds.py
 The format of a seed stands at the top of fuzz_requests.c; what exists there (model "nuclei", jobs "done", "open" and
-"other") in world.c."""
+"other", dataset "cells") in world.c and world_datasets.c."""
 import pathlib
 import re
 import struct
@@ -14,7 +14,7 @@ FILES = ["bioseg/v1/server.proto", "bioseg/v1/segmentation.proto", "bioseg/v1/mo
          "bioseg/v1/datasets.proto", "bioseg/v1/training.proto", "bioseg/v1/admin.proto", "grpc/health/v1/health.proto",
          "grpc/reflection/v1/reflection.proto"]
 # These read their messages themselves, each with its length before it.
-FRAMED = ["Segment", "SegmentStream", "Import", "Submit", "ServerReflectionInfo"]
+FRAMED = ["Segment", "SegmentStream", "Import", "Submit", "AddPair", "ServerReflectionInfo"]
 
 RAW = 'encoding: IMAGE_ENCODING_RAW axes { name: "y" size: 4 } axes { name: "x" size: 4 } sample_type: SAMPLE_TYPE_UINT8'
 RGB = ('encoding: IMAGE_ENCODING_RAW axes { name: "y" size: 2 pixel_size: 0.5 unit: "um" } '
@@ -74,8 +74,21 @@ SEEDS = {
     "Jobs.Delete": [['id: "done"'], ['id: "open"']],
     "Jobs.GetResult": [['id: "done"'], ['id: "done" outputs: OUTPUT_LABELS outputs: OUTPUT_OBJECT_TABLE'], ['id: "open"'],
                        ['id: "done" outputs: OUTPUT_OVERLAY']],
-    "Datasets.Create": [['dataset { name: "d" labels { key: "a" value: "b" } }']],
-    "Datasets.AddPair": [[f'start {{ dataset: "d" pair {{ name: "x" split: SPLIT_TRAIN image {{ {RAW} }} labels {{ {RAW} }} }} }}']],
+    "Datasets.Create": [['dataset { name: "d" project: "p" description: "x" licence: "CC0" labels { key: "a" value: "b" } }'],
+                        ['dataset { name: "cells" }'], ['dataset { name: "e" expires_ms: 99999999999999 }']],
+    "Datasets.Get": [['name: "cells"'], ['name: "none"']],
+    "Datasets.List": [["page { size: 1 }"], ['page { size: 100 token: "c" } project: "p" labels { key: "a" value: "b" }']],
+    "Datasets.Delete": [['name: "cells"'], ['name: "none"']],
+    "Datasets.AddPair": [
+        [f'start {{ dataset: "cells" pair {{ name: "x.png" group: "g" split: SPLIT_TRAIN image {{ encoding: IMAGE_ENCODING_FILE }} }} '
+         f'image_bytes: 16 labels_bytes: 3 }}', *CHUNKS[:2], 'chunk { artifact: 1 data: "abc" }', 'end { total_bytes: 19 }'],
+        [f'start {{ dataset: "cells" pair {{ name: "x.png" split: SPLIT_TEST image_sha256: "{"0" * 64}" labels_sha256: "{"0" * 64}" }} '
+         f'group_across_splits: true }}', 'end { }'],
+        [f'start {{ dataset: "cells" pair {{ name: "x" split: SPLIT_TRAIN image {{ {RAW} }} labels {{ {RAW} }} }} }}'],
+    ],
+    "Datasets.Missing": [[f'sha256: "{"0" * 64}" sha256: "{"1" * 64}"'], ['sha256: "x"']],
+    "Datasets.ListPairs": [['dataset: "cells" page { size: 1 }'], ['dataset: "cells" split: SPLIT_TEST'], ['dataset: "none"']],
+    "Datasets.DeletePair": [['dataset: "cells" id: "pair"'], ['dataset: "cells" id: "x"'], ['dataset: "cells"']],
     "Training.Start": [['idempotency_key: "k" labels { key: "a" value: "b" }']],
     "Health.Check": [[""], ['service: "bioseg.v1.Segmentation"'], ['service: "none"']],
     "Health.Watch": [['service: "bioseg.v1.Jobs"'], ['service: "none"']],

@@ -1,5 +1,6 @@
 /* The queue's promises: who gets a job once, which transitions there are, what survives a restart. */
 #include "fixture.h"
+#include "server/store/runs.h"
 
 #include <sqlite3.h>
 
@@ -62,11 +63,29 @@ static void a_job_without_hash_or_owner_is_refused(void **state)
     bs_store_close(s);
 }
 
+static void paused_run(struct bs_store *s, char *id)
+{
+    struct bs_job_record j = new_job("ann", "", HASH_B);
+    struct bs_err err;
+    bool existing;
+    free(j.kind);
+    j.kind = strdup("train");
+    assert_int_equal(bs_store_run_add(s, &j, NULL, &existing, &err), BS_OK);
+    strcpy(id, j.id);
+    bs_job_record_free(&j);
+    assert_int_equal(bs_store_run_pause(s, id, 0, "asked for", &err), BS_OK);
+}
+
 /* Brings a new job to a state. */
 static void job_in_state(struct bs_store *s, enum bs_job_state wanted, char *id)
 {
     struct bs_err err;
     struct bs_job_record taken;
+    if (wanted == BS_JOB_PAUSED) {
+        paused_run(s, id);
+        assert_int_equal(state_of(s, id), wanted);
+        return;
+    }
     add_job(s, "ann", id);
     if (wanted == BS_JOB_QUEUED)
         return;
@@ -112,16 +131,17 @@ static bs_status act(struct bs_store *s, enum action a, const char *id)
 static void only_the_legal_transitions_are_made(void **state)
 {
     /* [state][action] */
-    static const bool legal[5][ACTIONS] = {
+    static const bool legal[BS_JOB_STATES][ACTIONS] = {
         [BS_JOB_QUEUED] = {[FAIL] = true, [CANCEL] = true},
         [BS_JOB_RUNNING] =
             {[SUCCEED] = true, [FAIL] = true, [CANCEL] = true, [REQUEUE] = true, [PROGRESS] = true},
         [BS_JOB_SUCCEEDED] = {[DELETE] = true},
         [BS_JOB_FAILED] = {[DELETE] = true},
         [BS_JOB_CANCELLED] = {[DELETE] = true},
+        [BS_JOB_PAUSED] = {[FAIL] = true, [CANCEL] = true},
     };
     struct bs_store *s = open_store(*state);
-    for (int from = 0; from < 5; from++)
+    for (int from = 0; from < BS_JOB_STATES; from++)
         for (int a = 0; a < ACTIONS; a++) {
             char id[40];
             struct bs_err err;
