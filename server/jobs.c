@@ -2,6 +2,8 @@
    back, a few at a time, and forgets what has expired. */
 #include "server/jobs_internal.h"
 #include "server/store/datasets.h"
+#include "server/store/runs.h"
+#include "server/trainer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -223,6 +225,10 @@ bs_status bs_jobs_create(struct bs_store *store, struct bs_blobs *blobs, struct 
         free(j);
         return BS_FAIL(err, BS_ENOMEM, "no thread for the job queue");
     }
+    if ((rc = bs__trainer_create(j, &j->trainer, err)) != BS_OK) {
+        bs_jobs_destroy(j);
+        return rc;
+    }
     *out = j;
     return BS_OK;
 }
@@ -231,19 +237,21 @@ bool bs_jobs_drain(struct bs_jobs *j, int wait_ms)
 {
     struct timespec until = after_ms(wait_ms);
     int rc = 0;
+    bs__trainer_drain(j->trainer);
     pthread_mutex_lock(&j->mu);
     j->draining = true;
     while (j->flights && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&j->idle, &j->mu, &until);
     bool idle = !j->flights;
     pthread_mutex_unlock(&j->mu);
-    return idle;
+    return bs__trainer_idle(j->trainer, &until) && idle;
 }
 
 void bs_jobs_destroy(struct bs_jobs *j)
 {
     if (!j)
         return;
+    bs__trainer_destroy(j->trainer);
     pthread_mutex_lock(&j->mu);
     j->draining = j->stopping = true;
     pthread_cond_signal(&j->wake);
@@ -289,6 +297,42 @@ bs_status bs_jobs_submit(struct bs_jobs *j, struct bs_job_record *job, bool *exi
     return BS_OK;
 }
 
+bs_status bs_jobs_submit_training(struct bs_jobs *j, struct bs_job_record *job, const char *initial_blob,
+                                  bool *existing, struct bs_err *err)
+{
+    bs_status rc = BS_OK;
+    if (!job->payload_hash && (rc = hash_payload(job, err)) != BS_OK)
+        return rc;
+    if ((rc = bs_store_run_add(j->store, job, initial_blob, existing, err)) != BS_OK)
+        return rc;
+    if (!*existing)
+        bs__trainer_kick(j->trainer);
+    return BS_OK;
+}
+
+bs_status bs_jobs_steer(struct bs_jobs *j, const char *id, bool pause, double learning_rate,
+                        struct bs_err *err)
+{
+    bs_status rc = bs_store_run_ask(j->store, id, pause, learning_rate, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__trainer_ask(
+        j->trainer, id,
+        &(struct bs_run_control){.pause = pause, .learning_rate = learning_rate > 0 ? learning_rate : 0});
+    bs__notify(j, id, false);
+    return BS_OK;
+}
+
+bs_status bs_jobs_resume(struct bs_jobs *j, const char *id, struct bs_err *err)
+{
+    bs_status rc = bs_store_run_resume(j->store, id, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__trainer_kick(j->trainer);
+    bs__notify(j, id, false);
+    return BS_OK;
+}
+
 bs_status bs_jobs_cancel(struct bs_jobs *j, const char *id, struct bs_err *err)
 {
     bs_status rc = bs_store_job_cancel(j->store, id, err);
@@ -303,6 +347,7 @@ bs_status bs_jobs_cancel(struct bs_jobs *j, const char *id, struct bs_err *err)
                 bs_engine_cancel(j->engine, f->task);
         }
     pthread_mutex_unlock(&j->mu);
+    bs__trainer_cancel(j->trainer, id);
     bs__notify(j, id, false);
     return BS_OK;
 }

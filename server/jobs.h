@@ -38,6 +38,14 @@ bs_status bs_job_request_from_json(const char *json, struct bs_job_request *r,
 /* Job is durable when this returns. Takes the strings of *job; payload_hash may be NULL (it is made then). */
 bs_status bs_jobs_submit(struct bs_jobs *j, struct bs_job_record *job, bool *existing,
                          struct bs_err *err) BS_NODISCARD;
+/* The same for a run of kind "train" (training_json.h), which begins with the weights of a blob; NULL: with random ones. */
+bs_status bs_jobs_submit_training(struct bs_jobs *j, struct bs_job_record *job, const char *initial_blob,
+                                  bool *existing, struct bs_err *err) BS_NODISCARD;
+/* Training runs: pause after a checkpoint; another learning rate from the next step on (0: leave it). */
+bs_status bs_jobs_steer(struct bs_jobs *j, const char *id, bool pause, double learning_rate,
+                        struct bs_err *err) BS_NODISCARD;
+/* A paused, failed or cancelled training run goes on from its last checkpoint. */
+bs_status bs_jobs_resume(struct bs_jobs *j, const char *id, struct bs_err *err) BS_NODISCARD;
 bs_status bs_jobs_cancel(struct bs_jobs *j, const char *id, struct bs_err *err) BS_NODISCARD;
 /* Finished jobs only; its blobs go with the next sweep (those nobody else names, ten minutes after they were written). */
 bs_status bs_jobs_delete(struct bs_jobs *j, const char *id, struct bs_err *err) BS_NODISCARD;

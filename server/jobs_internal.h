@@ -32,6 +32,7 @@ struct bs_jobs {
     struct bs_store *store;
     struct bs_blobs *blobs;
     struct bs_engine *engine;
+    struct bs__trainer *trainer;
     pthread_t thread;
 
     pthread_mutex_t

@@ -133,6 +133,11 @@ uint64_t bs_blobs_bytes(struct bs_blobs *b)
     return n;
 }
 
+int bs_blobs_folder(const struct bs_blobs *b)
+{
+    return b->dir;
+}
+
 /* Makes sure that the writer may hold `bytes` in all: raises its reservation or names the limit. */
 static bs_status reserve(struct bs_blob_writer *w, uint64_t bytes, struct bs_err *err)
 {

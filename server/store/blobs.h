@@ -39,6 +39,8 @@ bs_status bs_blob_open(struct bs_blobs *b, const char *hash, int *fd, uint64_t *
                        struct bs_err *err) BS_NODISCARD;
 bs_status bs_blob_delete(struct bs_blobs *b, const char *hash, struct bs_err *err) BS_NODISCARD;
 uint64_t bs_blobs_bytes(struct bs_blobs *b);
+/* The folder's descriptor, borrowed: for the worker, which reads images there by their hashes and writes files without names. */
+int bs_blobs_folder(const struct bs_blobs *b);
 
 /* Removes blobs that in_use says nobody names and that were written (or written again) at least older_than_s seconds
    ago: the age protects an upload whose job is about to be added. This is how blobs of deleted records go; nobody
