@@ -42,6 +42,8 @@ static const struct {
     {"/bioseg.v1.Training/Start", BS_WHO_USER},
     {"/bioseg.v1.Training/WatchMetrics", BS_WHO_USER},
     {"/bioseg.v1.Training/Resume", BS_WHO_USER},
+    {"/bioseg.v1.Training/Pause", BS_WHO_USER},
+    {"/bioseg.v1.Training/SetLearningRate", BS_WHO_USER},
     {"/bioseg.v1.Admin/CreateUser", BS_WHO_ADMIN},
     {"/bioseg.v1.Admin/ListUsers", BS_WHO_ADMIN},
     {"/bioseg.v1.Admin/DeleteUser", BS_WHO_ADMIN},

@@ -195,7 +195,7 @@ static bs_status receive_and_add(struct bs_services *s, struct bs_call *call,
            BS_LOG_TEXT("request_id", bs_call_request_id(call)), BS_LOG_TEXT("job", job.id),
            BS_LOG_TEXT("owner", job.owner));
     answer.existing = existing;
-    answer.job = bs__job_message(bs_call_arena(call), &job);
+    answer.job = bs__job_message(s, bs_call_arena(call), &job);
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
 
 cleanup:
@@ -239,7 +239,7 @@ static bs_status get(void *service, struct bs_call *call, const ProtobufCMessage
     bs_status rc = find(s, call, q->id, &job, err);
     if (rc != BS_OK)
         return rc;
-    answer.job = bs__job_message(bs_call_arena(call), &job);
+    answer.job = bs__job_message(s, bs_call_arena(call), &job);
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
     bs_job_record_free(&job);
     return rc;
@@ -274,7 +274,7 @@ static bs_status list(void *service, struct bs_call *call, const ProtobufCMessag
     int shown = count > size ? size : count;
     answer.jobs = bs_arena_array(arena, (size_t)shown + 1, sizeof *answer.jobs);
     for (int i = 0; i < shown && answer.jobs; i++) {
-        if (!(answer.jobs[i] = bs__job_message(arena, &jobs[i])))
+        if (!(answer.jobs[i] = bs__job_message(s, arena, &jobs[i])))
             break;
         answer.n_jobs++;
     }
@@ -330,7 +330,7 @@ static bs_status send_if_changed(struct bs_services *s, struct bs_call *call, co
         goto cleanup;
     *seen = job.revision;
     arena = bs_arena_create((size_t)1 << 20);
-    answer.job = arena ? bs__job_message(arena, &job) : NULL;
+    answer.job = arena ? bs__job_message(s, arena, &job) : NULL;
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
 
 cleanup:
@@ -386,7 +386,7 @@ static bs_status cancel(void *service, struct bs_call *call, const ProtobufCMess
     if (rc != BS_OK || (rc = bs_jobs_cancel(s->jobs, q->id, err)) != BS_OK ||
         (rc = find(s, call, q->id, &job, err)) != BS_OK)
         return rc;
-    answer.job = bs__job_message(bs_call_arena(call), &job);
+    answer.job = bs__job_message(s, bs_call_arena(call), &job);
     rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
     bs_job_record_free(&job);
     return rc;
@@ -515,7 +515,11 @@ static bs_status get_result(void *service, struct bs_call *call, const ProtobufC
     bs_status rc = wanted_outputs(q, &w, err);
     if (rc != BS_OK || (rc = find(s, call, q->id, &job, err)) != BS_OK)
         return rc;
-    if (job.state != BS_JOB_SUCCEEDED)
+    if (strcmp(job.kind, "segment") != 0)
+        rc =
+            BS_FAIL(err, BS_EINVAL,
+                    "job %s is a training run; what it yields is a model (Job.model, Models.Export)", job.id);
+    else if (job.state != BS_JOB_SUCCEEDED)
         rc = BS_FAIL(err, BS_EPRECONDITION, "the job is %s; a result exists when it has SUCCEEDED",
                      bs_job_state_name(job.state));
     else if (!job.result_json || !job.input_blob[0] || (job.expires_ms > 0 && job.expires_ms <= now_ms()))

@@ -43,15 +43,14 @@ static void choices(struct bs_arena *arena, const char *text, Bioseg__V1__Parame
         m->choices[m->n_choices++] = word;
 }
 
-static bool parameters(struct bs_arena *arena, const struct bs_model_info *info, Bioseg__V1__Model *m)
+Bioseg__V1__ParameterSpec **bs__parameter_messages(struct bs_arena *arena, const struct bs_param_spec *specs,
+                                                   int count)
 {
-    struct bs_param_spec specs[MAX_SPECS];
-    int n = bs_segment_param_specs(info, specs, MAX_SPECS);
-    Bioseg__V1__ParameterSpec *messages = bs_arena_array(arena, (size_t)n, sizeof *messages);
-    m->parameters = bs_arena_array(arena, (size_t)n, sizeof *m->parameters);
-    if (!messages || !m->parameters)
-        return false;
-    for (int i = 0; i < n; i++) {
+    Bioseg__V1__ParameterSpec *messages = bs_arena_array(arena, (size_t)count + 1, sizeof *messages);
+    Bioseg__V1__ParameterSpec **list = bs_arena_array(arena, (size_t)count + 1, sizeof *list);
+    if (!messages || !list)
+        return NULL;
+    for (int i = 0; i < count; i++) {
         const struct bs_param_spec *s = &specs[i];
         Bioseg__V1__ParameterSpec *p = &messages[i];
         bioseg__v1__parameter_spec__init(p);
@@ -67,9 +66,18 @@ static bool parameters(struct bs_arena *arena, const struct bs_model_info *info,
         p->unit = keep(arena, s->unit);
         choices(arena, s->choices, p);
         p->advanced = s->advanced;
-        m->parameters[m->n_parameters++] = p;
+        list[i] = p;
     }
-    return true;
+    return list;
+}
+
+static bool parameters(struct bs_arena *arena, const struct bs_model_info *info, Bioseg__V1__Model *m)
+{
+    struct bs_param_spec specs[MAX_SPECS];
+    int n = bs_segment_param_specs(info, specs, MAX_SPECS);
+    m->parameters = bs__parameter_messages(arena, specs, n);
+    m->n_parameters = m->parameters ? (size_t)n : 0;
+    return m->parameters != NULL;
 }
 
 Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,

@@ -26,6 +26,7 @@ void bs__segmentation_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__models_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__jobs_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__datasets_register(struct bs_services *s, struct bs_rpc *rpc);
+void bs__training_register(struct bs_services *s, struct bs_rpc *rpc);
 
 /* A string of the arena by format; "" when the arena is exhausted (the message is then merely shorter). */
 char *bs__format(struct bs_arena *arena, const char *fmt, ...) BS_PRINTF(2, 3);
@@ -184,8 +185,12 @@ bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact
 
 /* ---- messages ---- */
 
-/* Bioseg__V1__Job from a record; NULL when the arena is exhausted. */
-Bioseg__V1__Job *bs__job_message(struct bs_arena *arena, const struct bs_job_record *record);
+/* Bioseg__V1__Job from a record, a training job's with what the store has of its run; NULL when the arena is exhausted. */
+Bioseg__V1__Job *bs__job_message(struct bs_services *s, struct bs_arena *arena,
+                                 const struct bs_job_record *record);
+/* Parameters for a client's form; NULL when the arena is exhausted. */
+Bioseg__V1__ParameterSpec **bs__parameter_messages(struct bs_arena *arena, const struct bs_param_spec *specs,
+                                                   int count);
 /* Bioseg__V1__Model from a record; with parameters when asked. NULL when the arena is exhausted. */
 Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
                                      const struct bs_model_record *record, bool with_parameters);

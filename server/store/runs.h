@@ -36,10 +36,11 @@ struct bs_run_note {
 /* Adds notes and how far the job is, in one transaction. */
 bs_status bs_store_run_notes_add(struct bs_store *s, const char *id, const struct bs_run_note *notes,
                                  size_t count, int64_t step, int64_t steps, struct bs_err *err) BS_NODISCARD;
-/* Notes of steps above after_step in their order, a step before its validation, at most `limit`; a step's two notes may be torn
-   apart by the limit, so a reader goes on from the last step but one. The caller frees the array. */
-bs_status bs_store_run_notes(struct bs_store *s, const char *id, int64_t after_step, int limit,
-                             struct bs_run_note **out, int *count, struct bs_err *err) BS_NODISCARD;
+/* What was noted behind a step or, with after_validation, behind its validation: in order, a step before its validation, at
+   most `limit`. The caller frees the array. */
+bs_status bs_store_run_notes(struct bs_store *s, const char *id, int64_t after_step, bool after_validation,
+                             int limit, struct bs_run_note **out, int *count,
+                             struct bs_err *err) BS_NODISCARD;
 
 /* A checkpoint that is a durable blob now. LATEST: the run goes on from there after whatever happens, deaths are counted
    anew, and a learning rate that was asked for by then is part of it. BEST: with its metric. The notes come in the same

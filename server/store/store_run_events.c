@@ -84,8 +84,8 @@ bs_status bs_store_run_notes_add(struct bs_store *s, const char *id, const struc
     return rc;
 }
 
-bs_status bs_store_run_notes(struct bs_store *s, const char *id, int64_t after_step, int limit,
-                             struct bs_run_note **out, int *count, struct bs_err *err)
+bs_status bs_store_run_notes(struct bs_store *s, const char *id, int64_t after_step, bool after_validation,
+                             int limit, struct bs_run_note **out, int *count, struct bs_err *err)
 {
     sqlite3_stmt *st;
     int n = 0;
@@ -99,13 +99,15 @@ bs_status bs_store_run_notes(struct bs_store *s, const char *id, int64_t after_s
     pthread_mutex_lock(&s->mu);
     bs_status rc = bs__sql(s, BS__SQL_RUN_EVENTS,
                            "SELECT step, kind, epoch, loss, learning_rate, metric, best_metric, best_step,"
-                           " images_per_second, seconds_left FROM run_events WHERE job = ?1 AND step > ?2"
+                           " images_per_second, seconds_left FROM run_events WHERE job = ?1"
+                           " AND (step, kind) > (?2, ?4)"
                            " ORDER BY step, kind LIMIT ?3",
                            &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, id);
         sqlite3_bind_int64(st, 2, after_step);
         sqlite3_bind_int(st, 3, limit);
+        sqlite3_bind_int(st, 4, after_validation);
         int step;
         while ((step = sqlite3_step(st)) == SQLITE_ROW)
             rows[n++] = (struct bs_run_note){.step = sqlite3_column_int64(st, 0),

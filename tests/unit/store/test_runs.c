@@ -105,12 +105,12 @@ static void a_checkpoint_comes_with_what_was_told_before_it(void **state)
     score.best_step = 3;
     assert_int_equal(bs_store_run_notes_add(s, id, more, 2, 3, 10, &err), BS_OK);
     assert_int_equal(bs_store_run_notes_add(s, id, &score, 1, 3, 10, &err), BS_OK);
-    assert_int_equal(bs_store_run_notes(s, id, 0, 100, &rows, &n, &err), BS_OK);
+    assert_int_equal(bs_store_run_notes(s, id, 0, true, 100, &rows, &n, &err), BS_OK);
     assert_int_equal(n, 4);
     assert_true(rows[1].step == 2 && rows[1].loss == 0.75 && isnan(rows[1].metric));
     assert_true(rows[3].step == 3 && rows[3].validation && rows[3].metric == 0.5 && rows[3].best_step == 3);
     free(rows);
-    assert_int_equal(bs_store_run_notes(s, id, 2, 100, &rows, &n, &err), BS_OK);
+    assert_int_equal(bs_store_run_notes(s, id, 2, false, 100, &rows, &n, &err), BS_OK);
     assert_int_equal(n, 2);
     free(rows);
     struct bs_job_record j = get(s, id);

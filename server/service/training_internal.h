@@ -1,0 +1,26 @@
+/* What the files of the training service share. */
+#ifndef BS_SERVER_SERVICE_TRAINING_INTERNAL_H
+#define BS_SERVER_SERVICE_TRAINING_INTERNAL_H
+
+#include "server/service/service_internal.h"
+#include "server/training_json.h"
+
+#include "bioseg/v1/training.pb-c.h"
+
+/* A spec, checked and made definite. */
+struct bs__training {
+    struct bs_train_config config;
+    struct bs_training_request request;
+    struct bs_model_record initial; /* name NULL: random weights */
+    char manifest_blob[BS_BLOB_HASH_LEN + 1];
+};
+
+/* Network and recipe with the publication's settings. */
+bs_status bs__training_default(const char *architecture, const char *recipe, struct bs_train_config *config,
+                               struct bs_err *err) BS_NODISCARD;
+/* keep: the list of images is stored as a blob; else only its hash is made. */
+bs_status bs__training_decode(struct bs_services *s, const char *owner, const Bioseg__V1__TrainingSpec *spec,
+                              bool keep, struct bs__training *t, struct bs_err *err) BS_NODISCARD;
+void bs__training_free(struct bs__training *t); /* accepts one of zeros */
+
+#endif
