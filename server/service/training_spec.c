@@ -43,7 +43,7 @@ bs_status bs__training_default(const char *architecture, const char *recipe, str
                                struct bs_err *err)
 {
     enum bs_recipe which = BS_RECIPE_DISTANCES;
-    enum bs_arch_kind kind;
+    enum bs_arch_kind kind = BS_ARCH_UNET;
     bs_status rc = parse_arch(architecture, &kind, err);
     if (rc == BS_OK)
         rc = parse_recipe(recipe, &which, err);
@@ -107,7 +107,7 @@ static bs_status set_parameters(const Bioseg__V1__TrainingSpec *spec, struct bs_
     }
     for (int i = 0; i < n; i++)
         for (size_t k = 0; k < spec->n_parameters; k++) {
-            double v;
+            double v = 0;
             if (strcmp(spec->parameters[k]->key, specs[i].name) != 0)
                 continue;
             if ((rc = number_of(&specs[i], spec->parameters[k]->value, &v, err)) != BS_OK ||

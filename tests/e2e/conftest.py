@@ -8,7 +8,7 @@ import pytest
 
 from bioseg.v1 import common_pb2 as common
 from bioseg.v1 import jobs_pb2 as jobs
-from bioseg.v1 import datasets_pb2_grpc, jobs_pb2_grpc, models_pb2_grpc, segmentation_pb2_grpc, server_pb2_grpc
+from bioseg.v1 import datasets_pb2_grpc, jobs_pb2_grpc, models_pb2_grpc, segmentation_pb2_grpc, server_pb2_grpc, training_pb2_grpc
 from bioseg.v1 import models_pb2 as models
 from bioseg.v1 import segmentation_pb2 as seg
 from bioseg.v1 import server_pb2 as server
@@ -46,6 +46,7 @@ class Client:
         self.segmentation = segmentation_pb2_grpc.SegmentationStub(channel)
         self.jobs = jobs_pb2_grpc.JobsStub(channel)
         self.datasets = datasets_pb2_grpc.DatasetsStub(channel)
+        self.training = training_pb2_grpc.TrainingStub(channel)
 
     def import_model(self, name="nuclei", data=None):
         data = MODEL.read_bytes() if data is None else data

@@ -97,7 +97,7 @@ bs_status bs_call_cancelled_status(const struct bs_call *c, struct bs_err *err)
 /* Who waits for its client to go away would wait for ever here: it goes at once, but only from a watch. */
 void bs_call_on_cancel(struct bs_call *c, void (*fn)(void *ctx), void *ctx)
 {
-    if (!fn || strcmp(c->method->name, "Watch") != 0)
+    if (!fn || strncmp(c->method->name, "Watch", 5) != 0)
         return;
     c->cancelled = true;
     fn(ctx);

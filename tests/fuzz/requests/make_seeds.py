@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes seeds/ anew from the messages below (needs protoc): tests/fuzz/requests/make_seeds.py
-The format of a seed stands at the top of fuzz_requests.c; what exists there (model "nuclei", jobs "done", "open" and
-"other", dataset "cells") in world.c and world_datasets.c."""
+The format of a seed stands at the top of fuzz_requests.c; what exists there (model "nuclei", jobs "done", "open", "run" and
+"other", dataset "cells") in world.c, world_datasets.c and world_training.c."""
 import pathlib
 import re
 import struct
@@ -66,7 +66,7 @@ SEEDS = {
         [f'start {{ dry_run: true image {{ {RGB} }} segment {{ {FULL} }} }}'],
         [f'start {{ labels {{ key: "a" value: "b" }} time_to_live_ms: 5 image {{ {FILE} }} total_bytes: 3 segment {{ {SPEC} }} }}'],
     ],
-    "Jobs.Get": [['id: "done"'], ['id: "open"'], ['id: "other"'], ['id: "none"']],
+    "Jobs.Get": [['id: "done"'], ['id: "open"'], ['id: "run"'], ['id: "other"'], ['id: "none"']],
     "Jobs.List": [["page { size: 1 } state: JOB_STATE_SUCCEEDED"], ["page { size: 100 }"],
                   ['project: "p" labels { key: "a" value: "b" }']],
     "Jobs.Watch": [['id: "done"'], ['id: "open" after_revision: 1'], ['id: "open" after_revision: 9']],
@@ -89,7 +89,20 @@ SEEDS = {
     "Datasets.Missing": [[f'sha256: "{"0" * 64}" sha256: "{"1" * 64}"'], ['sha256: "x"']],
     "Datasets.ListPairs": [['dataset: "cells" page { size: 1 }'], ['dataset: "cells" split: SPLIT_TEST'], ['dataset: "none"']],
     "Datasets.DeletePair": [['dataset: "cells" id: "pair"'], ['dataset: "cells" id: "x"'], ['dataset: "cells"']],
-    "Training.Start": [['idempotency_key: "k" labels { key: "a" value: "b" }']],
+    "Training.Describe": [['architecture: "unet"'], ['architecture: "vimunet" recipe: "boundaries"'], ['architecture: "x"']],
+    "Training.Start": [
+        ['idempotency_key: "k" labels { key: "a" value: "b" }'],
+        ['spec { architecture: "unet" dataset: "cells" recipe: "boundaries" model_name: "new" seed: 3 '
+         'parameters { key: "patch" value { number: 64 } } parameters { key: "flips" value { flag: false } } '
+         'parameters { key: "optimizer" value { choice: "adamw" } } }'],
+        ['idempotency_key: "taken" spec { initial { name: "nuclei" } dataset: "cells" model_name: "nuclei" '
+         'parameters { key: "epochs" value { number: 5 } } }'],
+        ['dry_run: true spec { architecture: "unetr" dataset: "cells" model_name: "new" }'],
+    ],
+    "Training.WatchMetrics": [['job_id: "run"'], ['job_id: "run" after_step: 1'], ['job_id: "open"']],
+    "Training.Resume": [['job_id: "run"'], ['job_id: "other"']],
+    "Training.Pause": [['job_id: "run"'], ['job_id: "done"']],
+    "Training.SetLearningRate": [['job_id: "run" learning_rate: 1e-5'], ['job_id: "run" learning_rate: 7']],
     "Health.Check": [[""], ['service: "bioseg.v1.Segmentation"'], ['service: "none"']],
     "Health.Watch": [['service: "bioseg.v1.Jobs"'], ['service: "none"']],
     "ServerReflection.ServerReflectionInfo": [

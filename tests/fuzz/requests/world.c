@@ -1,7 +1,8 @@
-/* One model, three jobs, an engine that finds one object in everything; see world.h. */
+/* One model, four jobs, an engine that finds one object in everything; see world.h. */
 #include "tests/fuzz/requests/world.h"
 
 #include "proto/wire/crc32c.h"
+#include "server/training_json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,28 @@ bs_status bs_store_model_delete(struct bs_store *s, const char *name, int64_t ve
     return BS_OK;
 }
 
-/* "done" and "open" are the caller's, "other" is somebody else's. */
+/* A run that has ended well, so that watching it ends. */
+static void fill_run(struct bs_job_record *j)
+{
+    struct bs_training_request request = {.model_name = "cells",
+                                          .parent = "nuclei",
+                                          .parent_version = 1,
+                                          .parent_blob = HASH,
+                                          .dataset = "cells",
+                                          .dataset_number = 1,
+                                          .dataset_hash = HASH,
+                                          .config = (char *)"{}"};
+    const struct bs_training_outcome outcome = {
+        .job = "run", .version = 2, .run = {.step = 1, .best_step = 1}};
+    struct bs_err err;
+    free(j->kind);
+    j->kind = copy("train");
+    j->state = BS_JOB_SUCCEEDED;
+    REQUIRE(bs_training_request_to_json(&request, &j->request, &err) == BS_OK);
+    REQUIRE(bs_training_result_to_json(&request, &outcome, &j->result_json, &err) == BS_OK);
+}
+
+/* "done", "open" and "run", a training run, are the caller's, "other" is somebody else's. */
 static void fill_job(struct bs_job_record *j, const char *id)
 {
     const bool done = strcmp(id, "done") == 0;
@@ -140,6 +162,10 @@ static void fill_job(struct bs_job_record *j, const char *id)
         .revision = 3,
     };
     strcpy(j->id, id);
+    if (strcmp(id, "run") == 0) {
+        fill_run(j);
+        return;
+    }
     struct bs_model_info info;
     REQUIRE(bs_model_info_from_json(description, strlen(description), &info, &err) == BS_OK);
     request.params = bs_segment_params_default(&info);
@@ -148,7 +174,7 @@ static void fill_job(struct bs_job_record *j, const char *id)
 
 bs_status bs_store_job_get(struct bs_store *s, const char *id, struct bs_job_record *out, struct bs_err *err)
 {
-    static const char *const ids[] = {"done", "open", "other"};
+    static const char *const ids[] = {"done", "open", "run", "other"};
     (void)s;
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         if (strcmp(id, ids[i]) == 0) {
@@ -196,7 +222,8 @@ void bs_job_record_free(struct bs_job_record *j)
 
 const char *bs_job_state_name(enum bs_job_state s)
 {
-    static const char *const names[BS_JOB_STATES] = {"queued", "running", "succeeded", "failed", "cancelled"};
+    static const char *const names[BS_JOB_STATES] = {"queued", "running",   "succeeded",
+                                                     "failed", "cancelled", "paused"};
     REQUIRE((unsigned)s < BS_JOB_STATES);
     return names[s];
 }

@@ -9,6 +9,7 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 JOB_STATE_CANCELLED: JobState
 JOB_STATE_FAILED: JobState
+JOB_STATE_PAUSED: JobState
 JOB_STATE_QUEUED: JobState
 JOB_STATE_RUNNING: JobState
 JOB_STATE_SUCCEEDED: JobState
@@ -69,7 +70,7 @@ class GetJobResultResponse(_message.Message):
     def __init__(self, start: _Optional[_Union[_common_pb2.ResultStart, _Mapping]] = ..., objects: _Optional[_Union[_common_pb2.ObjectTable, _Mapping]] = ..., chunk: _Optional[_Union[_common_pb2.Chunk, _Mapping]] = ..., end: _Optional[_Union[_common_pb2.ChunkEnd, _Mapping]] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ["attempts", "created_ms", "error", "expires_ms", "finished_ms", "id", "idempotency_key", "kind", "labels", "model", "object_count", "owner", "progress", "project", "revision", "started_ms", "state"]
+    __slots__ = ["attempts", "created_ms", "error", "expires_ms", "finished_ms", "id", "idempotency_key", "kind", "labels", "model", "object_count", "owner", "progress", "project", "revision", "started_ms", "state", "training"]
     class LabelsEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -94,6 +95,7 @@ class Job(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STARTED_MS_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
     attempts: int
     created_ms: int
     error: JobError
@@ -111,7 +113,8 @@ class Job(_message.Message):
     revision: int
     started_ms: int
     state: JobState
-    def __init__(self, id: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., attempts: _Optional[int] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., created_ms: _Optional[int] = ..., started_ms: _Optional[int] = ..., finished_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., revision: _Optional[int] = ..., object_count: _Optional[int] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+    training: TrainingState
+    def __init__(self, id: _Optional[str] = ..., owner: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[JobState, str]] = ..., error: _Optional[_Union[JobError, _Mapping]] = ..., progress: _Optional[_Union[_common_pb2.Progress, _Mapping]] = ..., attempts: _Optional[int] = ..., model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., created_ms: _Optional[int] = ..., started_ms: _Optional[int] = ..., finished_ms: _Optional[int] = ..., expires_ms: _Optional[int] = ..., revision: _Optional[int] = ..., object_count: _Optional[int] = ..., idempotency_key: _Optional[str] = ..., training: _Optional[_Union[TrainingState, _Mapping]] = ...) -> None: ...
 
 class JobError(_message.Message):
     __slots__ = ["code", "message"]
@@ -196,6 +199,26 @@ class SubmitJobStart(_message.Message):
     time_to_live_ms: int
     total_bytes: int
     def __init__(self, idempotency_key: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., time_to_live_ms: _Optional[int] = ..., dry_run: bool = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., total_bytes: _Optional[int] = ..., segment: _Optional[_Union[_segmentation_pb2.SegmentSpec, _Mapping]] = ...) -> None: ...
+
+class TrainingState(_message.Message):
+    __slots__ = ["best_step", "best_validation_loss", "config_json", "dataset", "dataset_sha256", "initial", "latest_step", "model_name"]
+    BEST_STEP_FIELD_NUMBER: _ClassVar[int]
+    BEST_VALIDATION_LOSS_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    DATASET_SHA256_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_FIELD_NUMBER: _ClassVar[int]
+    LATEST_STEP_FIELD_NUMBER: _ClassVar[int]
+    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
+    best_step: int
+    best_validation_loss: float
+    config_json: str
+    dataset: str
+    dataset_sha256: str
+    initial: _common_pb2.ModelRef
+    latest_step: int
+    model_name: str
+    def __init__(self, dataset: _Optional[str] = ..., dataset_sha256: _Optional[str] = ..., model_name: _Optional[str] = ..., initial: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., config_json: _Optional[str] = ..., latest_step: _Optional[int] = ..., best_step: _Optional[int] = ..., best_validation_loss: _Optional[float] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
     __slots__ = ["after_revision", "id"]

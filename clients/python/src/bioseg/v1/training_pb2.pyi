@@ -8,16 +8,30 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DescribeTrainingRequest(_message.Message):
-    __slots__ = ["architecture"]
+    __slots__ = ["architecture", "recipe"]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
     architecture: str
-    def __init__(self, architecture: _Optional[str] = ...) -> None: ...
+    recipe: str
+    def __init__(self, architecture: _Optional[str] = ..., recipe: _Optional[str] = ...) -> None: ...
 
 class DescribeTrainingResponse(_message.Message):
     __slots__ = ["parameters"]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     parameters: _containers.RepeatedCompositeFieldContainer[_common_pb2.ParameterSpec]
     def __init__(self, parameters: _Optional[_Iterable[_Union[_common_pb2.ParameterSpec, _Mapping]]] = ...) -> None: ...
+
+class PauseTrainingRequest(_message.Message):
+    __slots__ = ["job_id"]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class PauseTrainingResponse(_message.Message):
+    __slots__ = ["job"]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: _jobs_pb2.Job
+    def __init__(self, job: _Optional[_Union[_jobs_pb2.Job, _Mapping]] = ...) -> None: ...
 
 class ResumeTrainingRequest(_message.Message):
     __slots__ = ["job_id"]
@@ -26,6 +40,20 @@ class ResumeTrainingRequest(_message.Message):
     def __init__(self, job_id: _Optional[str] = ...) -> None: ...
 
 class ResumeTrainingResponse(_message.Message):
+    __slots__ = ["job"]
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: _jobs_pb2.Job
+    def __init__(self, job: _Optional[_Union[_jobs_pb2.Job, _Mapping]] = ...) -> None: ...
+
+class SetLearningRateRequest(_message.Message):
+    __slots__ = ["job_id", "learning_rate"]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    learning_rate: float
+    def __init__(self, job_id: _Optional[str] = ..., learning_rate: _Optional[float] = ...) -> None: ...
+
+class SetLearningRateResponse(_message.Message):
     __slots__ = ["job"]
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: _jobs_pb2.Job
