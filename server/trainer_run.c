@@ -224,7 +224,7 @@ static void return_notes(struct bs__run *r, struct bs__notes *n)
             more = n->room - n->count;
         }
     }
-    if (more)
+    if (more && r->notes.at)
         memcpy(n->at + n->count, r->notes.at, more * sizeof *n->at);
     free(r->notes.at);
     r->notes.at = n->at;

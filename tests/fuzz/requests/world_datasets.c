@@ -1,4 +1,4 @@
-/* One dataset of one pair, "cells" of "ann", and an engine that finds every pair fine; see world.h. */
+/* One dataset of two pairs, "cells" of "ann", and an engine that finds every pair fine; see world.h. */
 #include "tests/fuzz/requests/world.h"
 
 #include "server/pair_info.h"
@@ -9,6 +9,7 @@
 
 #define REQUIRE(cond) ((cond) ? (void)0 : abort())
 #define HASH          "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define OTHER_HASH    "123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0"
 
 static const struct bs_pair_info pair_info = {
     .image = {.sample = BS_SAMPLE_U8, .ndim = 2, .axes = "yx", .dim = {4, 4}},
@@ -48,7 +49,7 @@ static void fill_dataset(struct bs_dataset_record *d)
                                     .description = copy("cells\nof ours"),
                                     .licence = copy("CC0"),
                                     .created_ms = 1,
-                                    .pairs = {1, 0, 0},
+                                    .pairs = {1, 1, 0},
                                     .bytes = 32};
 }
 
@@ -114,13 +115,14 @@ bs_status bs_store_dataset_shared_groups(struct bs_store *s, int64_t number, cha
     return BS_OK;
 }
 
-static void fill_pair(struct bs_pair_record *p)
+static void fill_pair(struct bs_pair_record *p, int i)
 {
     struct bs_err err;
     *p = (struct bs_pair_record){.id = "pair",
-                                 .name = copy("a.png"),
-                                 .group = copy("stack"),
-                                 .image_blob = copy(HASH),
+                                 .name = copy(i ? "b.png" : "a.png"),
+                                 .group = copy(i ? "" : "stack"),
+                                 .split = i ? BS_SPLIT_VALIDATION : BS_SPLIT_TRAIN,
+                                 .image_blob = copy(i ? OTHER_HASH : HASH),
                                  .labels_blob = copy(HASH),
                                  .image_bytes = 16,
                                  .labels_bytes = 16,
@@ -160,7 +162,7 @@ bs_status bs_store_pair_list(struct bs_store *s, int64_t dataset, int split, con
     *count = after && *after ? 0 : limit < 2 ? limit : 2;
     REQUIRE((*out = calloc((size_t)limit, sizeof **out)));
     for (int i = 0; i < *count; i++)
-        fill_pair(&(*out)[i]);
+        fill_pair(&(*out)[i], i);
     return BS_OK;
 }
 
