@@ -1,0 +1,327 @@
+/* Times a training step of a network with formula weights on the CPU backend beside its own forward, in turns.
+     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--profile]
+   NAME as bench_model has them; the loss is Dice over each channel. The forward is that of inference at the same size. Times are
+   the minima of all turns, of the clock and of the processor (divided by the threads), which other programs disturb less.
+   --profile prints the step's time by operator instead. */
+#include "kernels/backend.h"
+#include "kernels/base/pages.h"
+#include "model/train/step.h"
+#include "tests/support/formula.h"
+#include "tests/support/named_network.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define SEED  1
+#define KINDS 64
+
+struct options {
+    int size, batch, threads, repeat;
+    bool profile;
+    const char *network;
+};
+
+struct setting {
+    struct options o;
+    struct bs_arch_config cfg;
+    struct bs_graph *forward;
+    struct bs_params *params;
+    struct bs_train_size size;
+    struct bs_loss loss;
+    float *image, *target, *maps[2];
+};
+
+static double seconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Minima of wall and processor time. */
+struct timed {
+    double wall, cpu, from_wall, from_cpu;
+    bool once;
+};
+static void start(struct timed *t)
+{
+    t->from_wall = seconds(CLOCK_MONOTONIC);
+    t->from_cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+static void stop(struct timed *t, int threads)
+{
+    const double wall = seconds(CLOCK_MONOTONIC) - t->from_wall;
+    const double cpu = (seconds(CLOCK_PROCESS_CPUTIME_ID) - t->from_cpu) / threads;
+    t->wall = t->once && t->wall < wall ? t->wall : wall;
+    t->cpu = t->once && t->cpu < cpu ? t->cpu : cpu;
+    t->once = true;
+}
+
+/* Largest resident memory so far, MiB. */
+static double peak_mib(void)
+{
+    char line[256];
+    double kib = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lf", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return kib / 1024;
+}
+
+static bs_status in_turns(const struct setting *s, struct bs_err *err)
+{
+    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = true};
+    const struct bs_tensor in = {BS_F32, bs_graph_node(s->forward, 0)->shape, s->image};
+    const struct bs_shape map = BS_SHAPE(s->o.batch, bs_arch_out_channels(&s->cfg), s->o.size, s->o.size);
+    struct bs_tensor out[2] = {{BS_F32, map, s->maps[0]}, {BS_F32, map, s->maps[1]}};
+    struct timed forward = {.wall = 0}, step = {.wall = 0};
+    struct bs_device *dev = NULL;
+    struct bs_executable *exe = NULL;
+    struct bs_step *training = NULL;
+    double loss = 0;
+    bs_status rc = bs_device_open("cpu", &opt, &dev, err);
+    if (rc != BS_OK)
+        return rc;
+    if ((rc = bs_executable_create(dev, s->forward, s->params, BS_PRECISION_F32, &exe, err)) != BS_OK ||
+        (rc = bs_step_create(dev, &s->cfg, &s->size, &s->loss, s->params, &training, err)) != BS_OK)
+        goto cleanup;
+    printf("step: %.2f GiB planned\n", (double)bs_step_bytes(training) / 1073741824);
+    for (int r = 0; r <= s->o.repeat && rc == BS_OK; r++) {
+        if (r == 1)
+            forward.once = step.once = false; /* the first turn touches memory */
+        start(&forward);
+        if ((rc = bs_executable_run(exe, &in, 1, out, 2, NULL, err)) != BS_OK)
+            break;
+        stop(&forward, s->o.threads);
+        start(&step);
+        rc = bs_step_compute(training, s->image, s->target, NULL, &loss, err);
+        stop(&step, s->o.threads);
+        printf("forward %.0f ms, step %.0f ms, ratio %.2f (processor time %.0f, %.0f, %.2f); loss %g\n",
+               1e3 * forward.wall, 1e3 * step.wall, step.wall / forward.wall, 1e3 * forward.cpu,
+               1e3 * step.cpu, step.cpu / forward.cpu, loss);
+        fflush(stdout);
+    }
+    printf("VmHWM %.2f GiB, forward and step\n", peak_mib() / 1024);
+cleanup:
+    bs_step_destroy(training);
+    bs_executable_destroy(exe);
+    bs_device_close(dev);
+    return rc;
+}
+
+/* ---- profile ---- */
+
+/* Time of the steps whose description begins alike, up to the shape. */
+struct kind {
+    char name[64];
+    int steps;
+    double cpu;
+};
+
+static int by_time(const void *a, const void *b)
+{
+    const double x = ((const struct kind *)a)->cpu, y = ((const struct kind *)b)->cpu;
+    return (x < y) - (x > y);
+}
+
+static void add_kind(struct kind *kind, int *kinds, const char *text, double cpu)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(text, ">"), text);
+    int k = 0;
+    while (k < *kinds && strcmp(kind[k].name, name) != 0)
+        k++;
+    if (k == KINDS)
+        k = KINDS - 1;
+    if (k == *kinds) {
+        kind[k] = (struct kind){.steps = 0};
+        memcpy(kind[(*kinds)++].name, name, sizeof name);
+    }
+    kind[k].steps++;
+    kind[k].cpu += cpu;
+}
+
+static void print_kinds(const struct bs_backend_i *cpu, void *dev, const struct bs_program *p,
+                        const double *took)
+{
+    struct kind kind[KINDS] = {{.steps = 0}};
+    int kinds = 0;
+    double total = 0;
+    for (int s = 0; s < p->nstep; s++) {
+        char text[128] = "";
+        cpu->describe_step(dev, p, s, text, sizeof text);
+        add_kind(kind, &kinds, text, took[s]);
+        total += took[s];
+        if (took[s] > 0.01)
+            printf("%9.2f  %s\n", 1e3 * took[s], text);
+    }
+    qsort(kind, (size_t)kinds, sizeof *kind, by_time);
+    printf("by kind, processor time by threads, ms of %.0f:\n", 1e3 * total);
+    for (int k = 0; k < kinds; k++)
+        printf("%9.2f %5.1f %%  %4d %s\n", 1e3 * kind[k].cpu, 100 * kind[k].cpu / total, kind[k].steps,
+               kind[k].name);
+}
+
+/* Values of the trained parameters stay zero: times do not depend on them. */
+static bs_status bind(const struct setting *s, const struct bs_train_graph *t, struct bs_tensor *in,
+                      struct bs_tensor *out, float *seed, struct bs_err *err)
+{
+    int ninput = 0;
+    for (bs_value v = 0; v < bs_graph_node_count(t->graph); v++) {
+        const struct bs_node *n = bs_graph_node(t->graph, v);
+        if (n->op == BS_OP_INPUT)
+            in[ninput++] =
+                (struct bs_tensor){BS_F32, n->shape, calloc(bs_shape_count(&n->shape), sizeof(float))};
+    }
+    for (int i = 0; i < bs_graph_output_count(t->graph); i++) {
+        const struct bs_shape shape = bs_graph_node(t->graph, bs_graph_output_value(t->graph, i))->shape;
+        out[i] = (struct bs_tensor){BS_F32, shape, calloc(bs_shape_count(&shape), sizeof(float))};
+        if (!out[i].data)
+            return BS_FAIL(err, BS_ENOMEM, "no memory for gradients");
+    }
+    for (int i = 0; i < ninput; i++)
+        if (!in[i].data)
+            return BS_FAIL(err, BS_ENOMEM, "no memory for parameters");
+    memcpy(in[BS_TRAIN_IMAGE].data, s->image, bs_shape_count(&t->image) * sizeof(float));
+    memcpy(in[BS_TRAIN_TARGET].data, s->target, bs_shape_count(&t->target) * sizeof(float));
+    memcpy(in[BS_TRAIN_SEED].data, seed, sizeof *seed);
+    for (int i = 0; i < t->ntensor; i++)
+        if (t->tensor[i].role == BS_ROLE_TRAINED) {
+            bs_status rc = bs_params_read(s->params, t->tensor[i].name, in[t->tensor[i].input].data,
+                                          bs_shape_count(&t->tensor[i].shape), err);
+            if (rc != BS_OK)
+                return rc;
+        }
+    return BS_OK;
+}
+
+static bs_status profile(const struct setting *s, struct bs_err *err)
+{
+    const struct bs_backend_i *cpu = bs_backend_cpu();
+    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = true};
+    struct bs_train_graph *t = NULL;
+    struct bs_program *p = NULL;
+    struct bs_tensor *in = NULL, *out = NULL;
+    void *dev = NULL;
+    unsigned char *arena = NULL;
+    double *took = NULL;
+    float one = 1;
+    size_t bytes = 0;
+    bs_status rc = cpu->open(&opt, &dev, err);
+    if (rc != BS_OK)
+        return rc;
+    if ((rc = bs_train_graph_create(&s->cfg, &s->size, &s->loss, &t, err)) != BS_OK ||
+        (rc = cpu->lower(dev, t->graph, s->params, BS_PRECISION_F32, &p, err)) != BS_OK ||
+        (rc = bs_plan_place(p->buffer, p->nbuffer, &bytes, err)) != BS_OK)
+        goto cleanup;
+    in = calloc((size_t)bs_graph_node_count(t->graph), sizeof *in);
+    out = calloc((size_t)bs_graph_node_count(t->graph), sizeof *out);
+    took = calloc((size_t)p->nstep, sizeof *took);
+    arena = bs_pages_alloc(bytes);
+    if (!in || !out || !took || !arena) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory");
+        goto cleanup;
+    }
+    if ((rc = bind(s, t, in, out, &one, err)) != BS_OK)
+        goto cleanup;
+    const struct bs_run run = {.arena = arena, .input = in, .output = out};
+    for (int r = 0; r <= s->o.repeat; r++)
+        for (int i = 0; i < p->nstep; i++) {
+            const double from = seconds(CLOCK_PROCESS_CPUTIME_ID);
+            if ((rc = cpu->run_step(dev, p, i, &run, err)) != BS_OK)
+                goto cleanup;
+            const double used = (seconds(CLOCK_PROCESS_CPUTIME_ID) - from) / s->o.threads;
+            took[i] = r < 2 || used < took[i] ? used : took[i];
+        }
+    print_kinds(cpu, dev, p, took);
+cleanup:
+    for (int i = 0; in && out && i < bs_graph_node_count(t->graph); i++) {
+        free(in[i].data);
+        free(out[i].data);
+    }
+    free(in);
+    free(out);
+    free(took);
+    bs_pages_free(arena, bytes);
+    if (p)
+        cpu->destroy_program(dev, p);
+    bs_train_graph_destroy(t);
+    cpu->close(dev);
+    return rc;
+}
+
+static bool parse(int argc, char **argv, struct options *o)
+{
+    *o = (struct options){.network = "vimunet_t", .size = 512, .batch = 2, .threads = 2, .repeat = 3};
+    for (int i = 1; i < argc; i++) {
+        const char *next = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--profile"))
+            o->profile = true;
+        else if (!strcmp(argv[i], "--network"))
+            o->network = next, i++;
+        else if (!strcmp(argv[i], "--batch"))
+            o->batch = atoi(next), i++;
+        else if (!strcmp(argv[i], "--size"))
+            o->size = atoi(next), i++;
+        else if (!strcmp(argv[i], "--threads"))
+            o->threads = atoi(next), i++;
+        else if (!strcmp(argv[i], "--repeat"))
+            o->repeat = atoi(next), i++;
+        else
+            return false;
+    }
+    return o->size > 0 && o->size <= 8192 && o->batch > 0 && o->batch <= 64 && o->repeat > 0 &&
+           o->threads > 0;
+}
+
+static bs_status prepare(struct setting *s, struct bs_err *err)
+{
+    const int channels = bs_arch_in_channels(&s->cfg), outputs = bs_arch_out_channels(&s->cfg);
+    const size_t pixels = (size_t)s->o.size * (size_t)s->o.size, images = (size_t)s->o.batch;
+    const size_t map = pixels * images * (size_t)outputs;
+    s->size = (struct bs_train_size){.samples = s->o.batch, .h = s->o.size, .w = s->o.size};
+    s->loss = (struct bs_loss){.kind = BS_LOSS_DICE};
+    s->image = malloc(pixels * images * (size_t)channels * sizeof(float));
+    s->target = malloc(map * sizeof(float));
+    s->maps[0] = malloc(map * sizeof(float));
+    s->maps[1] = malloc(map * sizeof(float));
+    if (!s->image || !s->target || !s->maps[0] || !s->maps[1])
+        return BS_FAIL(err, BS_ENOMEM, "no memory for images");
+    for (size_t i = 0; i < images; i++)
+        bs_formula_image(SEED + i, channels, s->o.size, s->o.size, s->image + i * pixels * (size_t)channels);
+    for (size_t i = 0; i < map; i++)
+        s->target[i] = (float)(i / 64 % 2);
+    bs_status rc = bs_arch_build(&s->cfg, s->o.batch, s->o.size, s->o.size, &s->forward, err);
+    return rc == BS_OK ? bs_formula_params(s->forward, SEED, &s->params, err) : rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct setting s = {.forward = NULL};
+    struct bs_err err = {0};
+    if (!parse(argc, argv, &s.o) || !bs_named_network(s.o.network, false, false, &s.cfg)) {
+        fprintf(
+            stderr,
+            "usage: %s [--network unet|unetr_b|unetr_l|unetr_h|vimunet_t|vimunet_s] [--size N] [--batch N]\n"
+            "       [--threads N] [--repeat N] [--profile]\n",
+            argv[0]);
+        return 2;
+    }
+    bs_status rc = prepare(&s, &err);
+    if (rc == BS_OK)
+        rc = s.o.profile ? profile(&s, &err) : in_turns(&s, &err);
+    if (rc != BS_OK)
+        fprintf(stderr, "bench_train: %s\n", err.msg);
+    bs_params_unref(s.params);
+    bs_graph_destroy(s.forward);
+    free(s.image);
+    free(s.target);
+    free(s.maps[0]);
+    free(s.maps[1]);
+    return rc == BS_OK ? 0 : 1;
+}
