@@ -224,6 +224,8 @@ static void panels(const void *ctx, int64_t task, int worker)
         }
 }
 
+#include "kernels/cpu/body_gradients_planes.h"
+
 const struct bs__gradients *BS__TABLE(void)
 {
     static const struct bs__gradients table = {
@@ -233,6 +235,11 @@ const struct bs__gradients *BS__TABLE(void)
         .sum_rows = sum_rows,
         .transpose = transpose,
         .panels = panels,
+        .norm_planes = norm_planes,
+        .norm_planes_grad = norm_planes_grad,
+        .sum_planes = sum_planes,
+        .resize = resize,
+        .resize_grad = resize_grad,
     };
     return &table;
 }

@@ -57,8 +57,41 @@ struct bs__panels {
     float *dst;
 };
 
+/* Norms whose numbers belong to groups of planes: of each plane (instance norm: count 1), or of a channel in all samples (batch
+   norm in training mode: count N, step C). A task is a group; plane i of group g is g + i step. Sums in double over runs of
+   float32. */
+struct bs__norm_planes {
+    int64_t pixels, count, step;
+    float eps;
+    const float *x, *gy;    /* gy: gradients */
+    const float *w, *b;     /* one for each group; NULL: 1 and 0 */
+    float *y;               /* result, or gradient of x; NULL: not wanted */
+    float *gw;              /* one for each group; NULL: not wanted */
+    float *mean, *variance; /* unbiased, of each group: what batch_statistics hands out; NULL: not wanted */
+};
+
+/* part[channel] = sum of x over samples and pixels; a task is a channel. */
+struct bs__sum_planes {
+    const float *x;
+    int64_t samples, channels, pixels;
+    float *part;
+};
+
+/* Bilinear resizing of planes (h, w) -> (out_h, out_w), half-pixel centres, and its gradient, which goes from the large to the
+   small. A task is a plane. */
+struct bs__resize_planes {
+    const float *src;
+    float *dst;
+    int64_t h, w, out_h, out_w;
+    const int32_t *lo_x, *hi_x; /* pixels of the input between which a column of the output lies */
+    const float *t_x;
+    float *scratch; /* scratch_floats for every worker: a row */
+    size_t scratch_floats;
+};
+
 struct bs__gradients {
     bs__task_fn elements, norm, norm_grad, sum_rows, transpose, panels;
+    bs__task_fn norm_planes, norm_planes_grad, sum_planes, resize, resize_grad;
 };
 
 const struct bs__gradients *bs__gradients_base(void);

@@ -52,7 +52,12 @@ static inline struct bs__rows bs__dense(const struct bs_tensor *t)
 void bs__merge_parts(const struct bs__cpu *cpu, const float *part, int64_t parts, int64_t stride,
                      const float *factor, int64_t count, float *out);
 
-/* training_planes.c: the reference's loops. */
+/* training_planes.c */
+bs_status bs__train_instance_norm(const struct bs__training_call *c, struct bs_err *err);
+bs_status bs__train_batch_norm(const struct bs__training_call *c, struct bs_err *err);
+bs_status bs__train_resize(const struct bs__training_call *c, struct bs_err *err);
+size_t bs__train_resize_scratch(const struct bs__training_call *c);
+/* The reference's loops. */
 bs_status bs__train_planes(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_channels(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_whole(const struct bs__training_call *c, struct bs_err *err);

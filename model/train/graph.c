@@ -1,5 +1,5 @@
 /* See graph.h. A network's graph is copied node by node: trained parameters become inputs, batch norm takes the statistics of
-   its batch and hands them out; loss and backward follow. */
+   its batch and hands them out, and a 1x1 convolution of an enlarged image comes before the enlarging; loss and backward follow. */
 #include "model/train/graph.h"
 
 #include <stdio.h>
@@ -59,12 +59,49 @@ static void output(struct copy *c, const char *kind, const char *name, bs_value 
     c->noutput++;
 }
 
+static int readers(const struct bs_graph *g, bs_value of)
+{
+    int count = 0;
+    for (bs_value v = of + 1; v < bs_graph_node_count(g); v++)
+        for (int i = 0; i < bs_graph_node(g, v)->ninput; i++)
+            count += bs_graph_is_live(g, v) && bs_graph_node(g, v)->input[i] == of;
+    return count;
+}
+
+/* Is it a 1x1 convolution of an image that was enlarged for it alone? */
+static bool convolves_enlarged(const struct bs_graph *g, const struct bs_node *n)
+{
+    if (n->op != BS_OP_CONV2D || n->attr.stride != 1 || n->attr.pad != 0)
+        return false;
+    const struct bs_node *resize = bs_graph_node(g, n->input[0]);
+    const struct bs_shape *w = &bs_graph_node(g, n->input[1])->shape;
+    if (resize->op != BS_OP_RESIZE_BILINEAR || w->dim[2] != 1 || w->dim[3] != 1)
+        return false;
+    const struct bs_shape *small = &bs_graph_node(g, resize->input[0])->shape;
+    return resize->shape.dim[2] >= small->dim[2] && resize->shape.dim[3] >= small->dim[3] &&
+           readers(g, n->input[0]) == 1;
+}
+
+/* Interpolation takes every channel alike and its weights sum to one, so the convolution may come first: on the small image,
+   with a quarter of the work and of what the backward keeps. */
+static bs_value convolve_first(struct copy *c, const struct bs_node *n, const bs_value *in)
+{
+    const struct bs_node *resize = bs_graph_node(c->from, n->input[0]);
+    bs_value x = bs_graph_conv2d(c->to->graph, c->value[resize->input[0]], in[1],
+                                 n->ninput == 3 ? in[2] : BS_NO_VALUE, 1, 0);
+    return bs_graph_resize_bilinear(c->to->graph, x, resize->attr.out_h, resize->attr.out_w);
+}
+
 static void add_operator(struct copy *c, bs_value v)
 {
     const struct bs_node *n = bs_graph_node(c->from, v);
     bs_value in[BS_MAX_INPUTS] = {0};
     for (int i = 0; i < n->ninput; i++)
         in[i] = c->value[n->input[i]];
+    if (convolves_enlarged(c->from, n)) {
+        c->value[v] = convolve_first(c, n, in);
+        return;
+    }
     if (n->op == BS_OP_BATCH_NORM && !c->validation)
         c->value[v] = bs_graph_batch_norm_train(c->to->graph, in[0], in[1], in[2], n->attr.eps);
     else
