@@ -24,6 +24,7 @@
 #define STORE(p, v) store_f32(p, v)
 #define FN(name)    name##_f32
 #include "kernels/cpu/body_winograd.h"
+#include "kernels/cpu/body_winograd_grad.h"
 #include "kernels/cpu/body_pointwise.h"
 #include "kernels/cpu/body_pass.h"
 #include "kernels/cpu/body_doubled.h"
@@ -66,6 +67,7 @@ static const struct bs__simd table = {
     .scan = scan,
     .conv1d_grad = conv1d_grad,
     .scan_grad = scan_grad,
+    .winograd_grad = winograd_grad,
     .transform_weights = transform_weights_f32,
     .transform_weights_bf16 = transform_weights_bf16,
     .exp2 = exp2_rows,

@@ -56,6 +56,19 @@ struct bs__winograd {
     size_t scratch_floats; /* of one worker */
 };
 
+/* The gradient of the weights of a 3x3 convolution, stride 1, padding 1, by the transpose of Winograd F(4x4,3x3). A task is a
+   part of the tiles of all images times one chunk of input and one of output channels; parts are to be merged in their order. */
+struct bs__winograd_grad {
+    const float *x, *gy; /* blocked */
+    int64_t n, h, w, tiles_y, tiles_x;
+    int in_blocks, out_blocks;
+    int64_t run, runs,
+        parts;   /* tiles transformed at once, runs of all images, parts that they are dealt to */
+    float *part; /* (parts, padded in, 9, padded out) */
+    float *scratch;
+    size_t scratch_floats; /* of one worker */
+};
+
 /* 3x3 convolution, stride 1, padding 1, of an image doubled bilinearly, up to the filter that ends it: the lattice of
    body_doubled.h, 2 (h + 3) x 2 (w + 3) points. A task is a run of tiles of one image times a group of output channels. */
 struct bs__lattice {
@@ -136,6 +149,7 @@ struct bs__simd {
     struct bs__simd_type f32, bf16;
     bs__task_fn row_pass, patches;
     bs__task_fn conv1d, scan, conv1d_grad, scan_grad; /* scan.h */
+    bs__task_fn winograd_grad;
     /* Transforms weights (in channels of one chunk, 9, out chunk) into (36, in, out chunk). */
     void (*transform_weights)(const float *weights, int in_blocks, float *dst);
     void (*transform_weights_bf16)(const uint16_t *weights, int in_blocks, float *dst);
@@ -158,5 +172,8 @@ const struct bs__simd *bs__simd_avx512(void);
    transformed weights. */
 size_t bs__tile_scratch(const struct bs__simd *simd, int in_blocks, int64_t run, size_t planes,
                         size_t weight_planes);
+
+/* The same for the gradient of weights: transformed input and what came back of a run of tiles, and the 36 sums. */
+size_t bs__winograd_grad_scratch(const struct bs__simd *simd, int64_t run);
 
 #endif

@@ -44,3 +44,10 @@ size_t bs__tile_scratch(const struct bs__simd *simd, int in_blocks, int64_t run,
     size_t u = weight_planes * (chunk * lanes * out * lanes + lanes);
     return v + m + u;
 }
+
+size_t bs__winograd_grad_scratch(const struct bs__simd *simd, int64_t run)
+{
+    const size_t lanes = (size_t)simd->lanes, in = (size_t)simd->in_chunk * lanes;
+    const size_t out = (size_t)simd->out_vectors * lanes;
+    return 36 * (in * (size_t)run + lanes + (size_t)run * out + lanes + in * out + lanes);
+}

@@ -2,6 +2,7 @@
 #include "kernels/cpu/training.h"
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/training_winograd.h"
 #include "kernels/op.h"
 
 #include <stdio.h>
@@ -29,7 +30,7 @@ struct plain {
     struct bs_params *params;
     struct bs_program *program;
     struct bs__training *t;
-    int nconv;
+    int nconv, nwinograd;
 };
 
 static int new_buffer(struct plain *p, size_t bytes, int step)
@@ -168,15 +169,17 @@ static bs_status prepare(struct plain *p, const struct bs_graph *g, const struct
         return BS_FAIL(err, BS_EUNSUPPORTED,
                        "the CPU backend has no %s in training (value of shape %s); \"ref\" has",
                        bs_op_def(n->op)->name, bs_shape_text(&n->shape, shape, sizeof shape));
-    if (how->conv)
-        return make_conv(p, g, n, s, err);
     for (int i = 0; i < BS_MAX_INPUTS; i++) {
         if (i < s->ninput)
             c.in[i].shape = p->t->value[s->input[i]].shape;
         if (s->value[i] >= 0)
             c.out[i].shape = p->t->value[s->value[i]].shape;
     }
-    const size_t bytes = how->scratch ? how->scratch(&c) : 0;
+    const bool winograd = how->conv && bs__training_winograd_fits(&c);
+    if (how->conv && !winograd)
+        return make_conv(p, g, n, s, err);
+    p->nwinograd += winograd;
+    const size_t bytes = winograd ? bs__training_winograd_scratch(&c) : how->scratch ? how->scratch(&c) : 0;
     if (bytes > 0)
         s->scratch = new_buffer(p, bytes, p->t->nstep);
     return BS_OK;
@@ -207,7 +210,8 @@ static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v,
         rc = prepare(p, g, n, s, err);
     }
     snprintf(s->text, sizeof s->text, "%s%s%s -> %s", n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name,
-             s->conv ? " " : "", s->conv ? bs__dnnl_grad_algorithm(s->conv) : "",
+             s->conv || bs__training_op(n->op)->conv ? " " : "",
+             s->conv ? bs__dnnl_grad_algorithm(s->conv) : (bs__training_op(n->op)->conv ? "winograd" : ""),
              bs_shape_text(&n->shape, shape, sizeof shape));
     t->nstep++; /* also after a failure: what the step owns is destroyed with the others */
     return rc;
@@ -251,8 +255,8 @@ bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, stru
     bs__parallel_set_threads(cpu->threads); /* oneDNN decides how sums are split when a primitive is made */
     bs_status rc = add_steps(&p, g, err);
     program->nstep = p.t->nstep;
-    snprintf(program->algorithms, sizeof program->algorithms, "training: %d convolutions by oneDNN, f32",
-             p.nconv);
+    snprintf(program->algorithms, sizeof program->algorithms,
+             "training: convolutions %d winograd, %d by oneDNN, f32", p.nwinograd, p.nconv);
     return rc;
 }
 

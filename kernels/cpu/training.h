@@ -34,9 +34,9 @@ struct bs__training_step {
     /* What the step makes, or STORE hands out: [0]; of siblings, by their attribute which; of attention, the result and its
        lse. Below 0: not wanted. */
     int value[BS_MAX_INPUTS];
-    int host; /* LOAD, STORE: index of the input or output */
-    struct bs__dnnl_grad *conv;
-    int scratch; /* buffer */
+    int host;                   /* LOAD, STORE: index of the input or output */
+    struct bs__dnnl_grad *conv; /* of a convolution; NULL: by Winograd */
+    int scratch;                /* buffer */
     char text[112];
 };
 

@@ -1,5 +1,7 @@
-/* Convolutions of training and their gradients: oneDNN's (onednn_grad.h), with the bias that it does not know. */
+/* Convolutions of training and their gradients: by Winograd (training_winograd.h) or oneDNN's (onednn_grad.h), with the bias that
+   it does not know. */
 #include "kernels/cpu/training_operators.h"
+#include "kernels/cpu/training_winograd.h"
 
 /* What a transformer's deconvolution adds behind oneDNN's gradient. */
 struct biased {
@@ -21,6 +23,10 @@ bs_status bs__train_conv(const struct bs__training_call *c, struct bs_err *err)
     const struct bs__training_step *s = c->step;
     float *a = c->in[0].data, *b = c->in[1].data, *out = c->out[0].data;
     const float *bias = s->ninput == 3 ? c->in[2].data : NULL;
+    if (!s->conv) {
+        bs__training_winograd_run(c);
+        return BS_OK;
+    }
     bs__parallel_set_threads(c->cpu->threads);
     if (s->op == BS_OP_CONV2D)
         return bs__dnnl_grad_run(s->conv, a, b, out, bias, c->scratch, err);

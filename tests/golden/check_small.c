@@ -127,7 +127,7 @@ static void check_case(struct golden *g, const char *folder)
             memcpy(tag, file + 5, len - 9);
             check_run(g, folder, tag, way, &arch, params);
         }
-        if (!way->winograd && golden_has(g, folder, "target.npy")) /* training knows no Winograd */
+        if (golden_has(g, folder, "target.npy"))
             check_training(g, folder, way, &arch, params);
         bs_params_unref(params);
     }

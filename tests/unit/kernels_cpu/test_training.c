@@ -10,6 +10,21 @@ static bs_value conv_3x3(struct network *n)
     return bs_graph_conv2d(n->g, x, w, variable(n, BS_SHAPE(18)), 1, 1);
 }
 
+/* By Winograd: channels in whole blocks, more than a chunk of them, tiles that stick out. */
+static bs_value conv_winograd(struct network *n)
+{
+    bs_value x = variable(n, BS_SHAPE(2, 80, 13, 6)), w = variable(n, BS_SHAPE(96, 80, 3, 3));
+    return bs_graph_scale(n->g, bs_graph_conv2d(n->g, x, w, variable(n, BS_SHAPE(96)), 1, 1), 0.1f);
+}
+
+/* Several runs of tiles, which several tasks share. */
+static bs_value conv_winograd_large(struct network *n)
+{
+    bs_value x = variable(n, BS_SHAPE(3, 16, 41, 37));
+    bs_value y = bs_graph_conv2d(n->g, x, variable(n, BS_SHAPE(32, 16, 3, 3)), BS_NO_VALUE, 1, 1);
+    return bs_graph_scale(n->g, y, 0.1f);
+}
+
 static bs_value conv_1x1(struct network *n)
 {
     bs_value x = variable(n, BS_SHAPE(2, 33, 6, 7));
@@ -118,6 +133,8 @@ static bs_value levels(struct network *n)
         check_training(name, 2e-5);                                                                          \
     }
 TRAINING_TEST(conv_3x3)
+TRAINING_TEST(conv_winograd)
+TRAINING_TEST(conv_winograd_large)
 TRAINING_TEST(conv_1x1)
 TRAINING_TEST(conv_strided)
 TRAINING_TEST(conv_5x2)
@@ -139,6 +156,9 @@ static void a_step_gives_the_same_bits_again(void **state)
     (void)state;
     struct bs_graph *g = training_of(levels);
     same_bits(g, 2, 2);
+    bs_graph_destroy(g);
+    g = training_of(conv_winograd_large);
+    same_bits(g, 2, 5); /* whatever the threads */
     bs_graph_destroy(g);
 }
 
@@ -169,6 +189,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_through_conv_3x3),
+        cmocka_unit_test(training_through_conv_winograd),
+        cmocka_unit_test(training_through_conv_winograd_large),
         cmocka_unit_test(training_through_conv_1x1),
         cmocka_unit_test(training_through_conv_strided),
         cmocka_unit_test(training_through_conv_5x2),

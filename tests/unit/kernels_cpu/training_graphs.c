@@ -101,7 +101,8 @@ void check_graph(const struct bs_graph *g, double share)
     run_graph(g, in, ninput, want, noutput);
     for (int k = 0; k < 3; k++)
         for (int threads = 1; bs__simd_named(isas[k]) && threads <= 3; threads += 2) {
-            run_cpu(g, none.params, (struct how){.threads = threads, .isa = isas[k]}, in, have);
+            run_cpu(g, none.params, (struct how){.threads = threads, .isa = isas[k], .winograd = true}, in,
+                    have);
             compare_outputs(g, isas[k], threads, share, want, have);
             free_all(have, noutput);
         }
@@ -123,9 +124,10 @@ void same_bits(const struct bs_graph *g, int threads, int other_threads)
     struct bs_tensor in[MOST_VARIABLES + 2], first[MOST_OUTPUTS], again[MOST_OUTPUTS];
     const int ninput = make_inputs(g, in), noutput = bs_graph_output_count(g);
     fill_params(&none, g, 1);
-    run_cpu(g, none.params, (struct how){.threads = threads}, in, first);
+    run_cpu(g, none.params, (struct how){.threads = threads, .winograd = true}, in, first);
     for (int turn = 0; turn < 5; turn++) {
-        run_cpu(g, none.params, (struct how){.threads = turn < 4 ? threads : other_threads}, in, again);
+        run_cpu(g, none.params, (struct how){.threads = turn < 4 ? threads : other_threads, .winograd = true},
+                in, again);
         for (int i = 0; i < noutput; i++)
             if (memcmp(first[i].data, again[i].data, bs_shape_count(&first[i].shape) * sizeof(float)) != 0)
                 fail_msg("turn %d: output \"%s\" differs", turn, bs_graph_output_name(g, i));

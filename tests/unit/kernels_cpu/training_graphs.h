@@ -20,7 +20,7 @@ typedef bs_value (*build_fn)(struct network *n);
    statistics, tokens the mean square. */
 struct bs_graph *training_of(build_fn build);
 
-/* Every output is within `share` of its largest value of what the reference makes. */
+/* Every output is within `share` of its largest value of what the reference makes. Winograd is allowed. */
 void check_graph(const struct bs_graph *g, double share);
 void check_training(build_fn build, double share);
 /* Five runs give the same bits; so does another number of threads. */
