@@ -167,16 +167,24 @@ static void print_kinds(const struct bs_backend_i *cpu, void *dev, const struct 
                kind[k].name);
 }
 
-/* Values of the trained parameters stay zero: times do not depend on them. */
+/* Image, target and parameters as the step has them; gradients get memory. */
 static bs_status bind(const struct setting *s, const struct bs_train_graph *t, struct bs_tensor *in,
-                      struct bs_tensor *out, float *seed, struct bs_err *err)
+                      struct bs_tensor *out, const float *seed, struct bs_err *err)
 {
+    const float *given[BS_TRAIN_INPUTS] = {
+        [BS_TRAIN_IMAGE] = s->image, [BS_TRAIN_TARGET] = s->target, [BS_TRAIN_SEED] = seed};
     int ninput = 0;
     for (bs_value v = 0; v < bs_graph_node_count(t->graph); v++) {
         const struct bs_node *n = bs_graph_node(t->graph, v);
-        if (n->op == BS_OP_INPUT)
-            in[ninput++] =
-                (struct bs_tensor){BS_F32, n->shape, calloc(bs_shape_count(&n->shape), sizeof(float))};
+        if (n->op != BS_OP_INPUT)
+            continue;
+        const size_t count = bs_shape_count(&n->shape);
+        float *data = calloc(count, sizeof *data);
+        if (!data)
+            return BS_FAIL(err, BS_ENOMEM, "no memory for parameters");
+        if (ninput < BS_TRAIN_INPUTS)
+            memcpy(data, given[ninput], count * sizeof *data);
+        in[ninput++] = (struct bs_tensor){BS_F32, n->shape, data};
     }
     for (int i = 0; i < bs_graph_output_count(t->graph); i++) {
         const struct bs_shape shape = bs_graph_node(t->graph, bs_graph_output_value(t->graph, i))->shape;
@@ -184,12 +192,6 @@ static bs_status bind(const struct setting *s, const struct bs_train_graph *t, s
         if (!out[i].data)
             return BS_FAIL(err, BS_ENOMEM, "no memory for gradients");
     }
-    for (int i = 0; i < ninput; i++)
-        if (!in[i].data)
-            return BS_FAIL(err, BS_ENOMEM, "no memory for parameters");
-    memcpy(in[BS_TRAIN_IMAGE].data, s->image, bs_shape_count(&t->image) * sizeof(float));
-    memcpy(in[BS_TRAIN_TARGET].data, s->target, bs_shape_count(&t->target) * sizeof(float));
-    memcpy(in[BS_TRAIN_SEED].data, seed, sizeof *seed);
     for (int i = 0; i < t->ntensor; i++)
         if (t->tensor[i].role == BS_ROLE_TRAINED) {
             bs_status rc = bs_params_read(s->params, t->tensor[i].name, in[t->tensor[i].input].data,
