@@ -54,17 +54,20 @@ static void vimunet_tiny(int in_channels, struct bs_arch_config *arch)
                                                .decoder = decoder};
 }
 
-static int *out_channels(struct bs_arch_config *arch)
+void bs_train_config_set_out_channels(struct bs_arch_config *arch, int channels)
 {
-    return arch->kind == BS_ARCH_UNET    ? &arch->unet.out_channels
-           : arch->kind == BS_ARCH_UNETR ? &arch->unetr.decoder.out_channels
-                                         : &arch->vimunet.decoder.out_channels;
+    if (arch->kind == BS_ARCH_UNET)
+        arch->unet.out_channels = channels;
+    else if (arch->kind == BS_ARCH_UNETR)
+        arch->unetr.decoder.out_channels = channels;
+    else
+        arch->vimunet.decoder.out_channels = channels;
 }
 
 void bs_train_config_set_recipe(struct bs_train_config *c, enum bs_recipe recipe)
 {
     c->sample.target = recipe;
-    *out_channels(&c->arch) = bs_target_channels(recipe);
+    bs_train_config_set_out_channels(&c->arch, bs_target_channels(recipe));
     c->loss = (struct bs_loss){.kind = recipe == BS_RECIPE_BOUNDARIES ? BS_LOSS_DICE : BS_LOSS_DICE_DISTANCE,
                                .mask_background = true,
                                .alpha = 1,

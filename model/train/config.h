@@ -18,6 +18,7 @@ struct bs_train_config {
     struct bs_optimizer optimizer;
     struct bs_plateau plateau;    /* its settings; state is the run's */
     struct bs_sample_rule sample; /* sample.height and width: the patch; sample.target: the recipe */
+    bool freeze_encoder;          /* parameters of the encoder stay as they began */
     int batch;                    /* samples of one step */
     /* A run ends after so many steps, or epochs; exactly one of them is not 0. An epoch is a pass over epoch_samples samples. */
     int64_t iterations, epochs;
@@ -40,14 +41,18 @@ void bs_train_config_default(enum bs_arch_kind kind, enum bs_recipe recipe, int 
                              struct bs_train_config *out);
 /* Another recipe for the same network: output channels, target and loss follow. */
 void bs_train_config_set_recipe(struct bs_train_config *config, enum bs_recipe recipe);
+/* Of its last convolution. */
+void bs_train_config_set_out_channels(struct bs_arch_config *arch, int channels);
 /* The side of a square patch. */
 void bs_train_config_set_patch(struct bs_train_config *config, size_t side);
 
 /* Everything inside its range, and fitting together. The error names the member, its value and what is accepted. */
 bs_status bs_train_config_check(const struct bs_train_config *config, struct bs_err *err) BS_NODISCARD;
-/* Can a run of this configuration begin with the weights of that model? BS_EINVAL says what is different about its network. */
+/* Can a run of this configuration begin with the weights of that model? BS_EINVAL says what is different about its network. Only
+   the number of output channels may be: *new_head says so, and the last convolution begins anew (initial.h). */
 bs_status bs_train_config_check_initial(const struct bs_train_config *config,
-                                        const struct bs_model_info *model, struct bs_err *err) BS_NODISCARD;
+                                        const struct bs_model_info *model, bool *new_head,
+                                        struct bs_err *err) BS_NODISCARD;
 /* free() the text. */
 bs_status bs_train_config_to_json(const struct bs_train_config *config, char **json,
                                   struct bs_err *err) BS_NODISCARD;

@@ -90,6 +90,7 @@ bs_status bs_train_config_to_json(const struct bs_train_config *c, char **json, 
     write_optimizer(&w, &c->optimizer);
     write_plateau(&w, &c->plateau);
     write_sample(&w, &c->sample);
+    bs_json_write_bool(&w, "freeze_encoder", c->freeze_encoder);
     bs_json_write_int(&w, "batch", c->batch);
     bs_json_write_int(&w, "iterations", c->iterations);
     bs_json_write_int(&w, "epochs", c->epochs);
@@ -231,6 +232,7 @@ static void read_all(struct bs__fields *f, struct bs_train_config *c)
     read_optimizer(f, &c->optimizer);
     read_plateau(f, &c->plateau);
     read_sample(f, &c->sample);
+    bs__read_bool(f, "freeze_encoder", false, &c->freeze_encoder);
     bs__read_int64(f, "batch", false, 1, 1024, &batch);
     c->batch = (int)batch;
     read_length(f, c);
@@ -272,9 +274,13 @@ static char *arch_json(const struct bs_arch_config *arch)
 }
 
 bs_status bs_train_config_check_initial(const struct bs_train_config *c, const struct bs_model_info *model,
-                                        struct bs_err *err)
+                                        bool *new_head, struct bs_err *err)
 {
-    char *have = arch_json(&model->arch), *want = arch_json(&c->arch);
+    struct bs_arch_config arch = model->arch;
+    const int channels = bs_arch_out_channels(&c->arch);
+    *new_head = bs_arch_out_channels(&arch) != channels;
+    bs_train_config_set_out_channels(&arch, channels);
+    char *have = arch_json(&arch), *want = arch_json(&c->arch);
     bs_status rc = BS_OK;
     if (!have || !want) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for the description of a network");

@@ -14,11 +14,12 @@ struct copy {
     int *tensor;     /* per value of from: its index in to->tensor, or -1 */
     int ninput, noutput;
     bs_value image;
-    bool validation; /* forward as after training, no gradients */
+    bool validation;    /* forward as after training, no gradients */
+    const char *frozen; /* beginning of names */
 };
 
 /* Of a parameter, by who reads it. */
-static enum bs_role role_of(const struct bs_graph *g, bs_value v)
+static enum bs_role role_of(const struct bs_graph *g, bs_value v, const char *frozen)
 {
     if (!bs_graph_is_live(g, v) || bs_arch_is_buffer(bs_graph_node(g, v)->name)) {
         for (bs_value i = v + 1; i < bs_graph_node_count(g); i++) {
@@ -30,6 +31,8 @@ static enum bs_role role_of(const struct bs_graph *g, bs_value v)
         }
         return BS_ROLE_CONSTANT;
     }
+    if (frozen && !strncmp(bs_graph_node(g, v)->name, frozen, strlen(frozen)))
+        return BS_ROLE_CONSTANT;
     return BS_ROLE_TRAINED;
 }
 
@@ -37,8 +40,11 @@ static bs_status add_tensor(struct copy *c, bs_value v, struct bs_err *err)
 {
     const struct bs_node *n = bs_graph_node(c->from, v);
     struct bs_train_tensor *t = &c->to->tensor[c->to->ntensor];
-    *t = (struct bs_train_tensor){
-        .shape = n->shape, .role = role_of(c->from, v), .input = -1, .output = -1, .name = strdup(n->name)};
+    *t = (struct bs_train_tensor){.shape = n->shape,
+                                  .role = role_of(c->from, v, c->frozen),
+                                  .input = -1,
+                                  .output = -1,
+                                  .name = strdup(n->name)};
     if (!t->name)
         return BS_FAIL(err, BS_ENOMEM, "no memory for the names of the network's parameters");
     c->tensor[v] = c->to->ntensor++;
@@ -235,7 +241,7 @@ static bs_status create(const struct bs_arch_config *arch, const struct bs_train
                         struct bs_err *err)
 {
     struct bs_graph *network = NULL;
-    struct copy c = {.validation = validation};
+    struct copy c = {.validation = validation, .frozen = size->frozen};
     bs_status rc;
     *out = NULL;
     if ((rc = bs_loss_check(loss, bs_arch_out_channels(arch), err)) != BS_OK ||

@@ -9,8 +9,8 @@
 
 /* What becomes of one tensor of the network's state dict. */
 enum bs_role {
-    BS_ROLE_TRAINED,          /* an input; has a gradient */
-    BS_ROLE_CONSTANT,         /* nothing changes it: tables, and weights that the network never reads */
+    BS_ROLE_TRAINED,  /* an input; has a gradient */
+    BS_ROLE_CONSTANT, /* nothing changes it: tables, weights that the network never reads, and frozen ones */
     BS_ROLE_RUNNING_MEAN,     /* of a batch norm, moved towards the batch's after every step */
     BS_ROLE_RUNNING_VARIANCE, /* likewise */
 };
@@ -40,6 +40,7 @@ struct bs_train_graph {
    padded to the network's size; 0, 0: all of it. BS_EINVAL says what does not fit. */
 struct bs_train_size {
     int64_t samples, h, w, crop_h, crop_w;
+    const char *frozen; /* parameters whose names begin so are not trained; NULL: all are */
 };
 bs_status bs_train_graph_create(const struct bs_arch_config *arch, const struct bs_train_size *size,
                                 const struct bs_loss *loss, struct bs_train_graph **out,

@@ -17,9 +17,14 @@ static struct bs_train_size size_of(const struct bs_train_config *c, int64_t sam
 {
     const int side = bs_arch_image_size(&c->arch);
     const int64_t h = (int64_t)c->sample.height, w = (int64_t)c->sample.width;
-    if (!side || (h == side && w == side))
-        return (struct bs_train_size){.samples = samples, .h = h, .w = w};
-    return (struct bs_train_size){.samples = samples, .h = side, .w = side, .crop_h = h, .crop_w = w};
+    struct bs_train_size size = {
+        .samples = samples, .h = h, .w = w, .frozen = c->freeze_encoder ? "encoder." : NULL};
+    if (side && (h != side || w != side)) {
+        size.h = size.w = side;
+        size.crop_h = h;
+        size.crop_w = w;
+    }
+    return size;
 }
 
 static void make_schedule(struct bs_run *r)

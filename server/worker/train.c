@@ -99,16 +99,19 @@ static bs_status open_images(const struct bs_worker_message *m, size_t cache_byt
     return BS_OK;
 }
 
-/* Weights of a model file or a checkpoint; the network has to be the run's. */
+/* Weights of a model file or a checkpoint; the network has to be the run's, but for what it is to learn. */
 static bs_status take_weights(int fd, struct bs_device *dev, struct training *t, struct bs_err *err)
 {
     char path[64];
     struct bs_model *model = NULL;
+    bool new_head = false;
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     bs_status rc = bs_model_open(path, dev, &model, err);
     if (rc == BS_OK)
-        rc = bs_train_config_check_initial(&t->config, bs_model_info_get(model), err);
-    if (rc == BS_OK)
+        rc = bs_train_config_check_initial(&t->config, bs_model_info_get(model), &new_head, err);
+    if (rc == BS_OK && new_head)
+        rc = bs_initial_head(bs_model_params(model), &t->config.arch, t->config.seed, &t->initial, err);
+    else if (rc == BS_OK)
         t->initial = bs_params_ref(bs_model_params(model));
     bs_model_close(model);
     return rc;

@@ -67,6 +67,7 @@ static void a_configuration_comes_back_as_it_was(void **state)
     c.sample.flips = c.sample.quarter_turns = false;
     c.sample.target_min_size = 7;
     c.sample.min_objects = 4;
+    c.freeze_encoder = true;
     c.batch = 5;
     c.iterations = 0;
     c.epochs = 12;
@@ -86,6 +87,7 @@ static void a_configuration_comes_back_as_it_was(void **state)
     assert_int_equal(back.epochs, 12);
     assert_int_equal(back.iterations, 0);
     assert_int_equal(back.sample.min_objects, 4);
+    assert_true(back.freeze_encoder);
     assert_true(isinf(back.plateau.best));
     free(json);
     free(again);
@@ -205,8 +207,116 @@ static void first_weights_follow_from_the_seed(void **state)
         free(v[i]);
         bs_params_unref(p[i]);
     }
-    bs_train_config_default(BS_ARCH_VIMUNET, BS_RECIPE_DISTANCES, 3, &c);
+    bs_train_config_default(BS_ARCH_UNETR, BS_RECIPE_DISTANCES, 3, &c);
     assert_int_equal(bs_initial_params(&c.arch, 7, &p[0], &err), BS_EUNSUPPORTED);
+}
+
+/* free() it. */
+static float *values_of(struct bs_params *p, const char *name, size_t *count)
+{
+    struct bs_shape shape;
+    struct bs_err err = {.msg = ""};
+    if (bs_params_shape(p, name, &shape, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    *count = bs_shape_count(&shape);
+    float *v = malloc(*count * sizeof *v);
+    if (bs_params_read(p, name, v, *count, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    return v;
+}
+
+static double deviation(const float *v, size_t count)
+{
+    double squares = 0;
+    for (size_t i = 0; i < count; i++)
+        squares += (double)v[i] * (double)v[i];
+    return sqrt(squares / (double)count);
+}
+
+static struct bs_arch_config small_vimunet(void)
+{
+    struct bs_train_config c;
+    bs_train_config_default(BS_ARCH_VIMUNET, BS_RECIPE_DISTANCES, 1, &c);
+    c.arch.vimunet.image_size = 64;
+    c.arch.vimunet.embed_dim = 48;
+    c.arch.vimunet.inner_features = 96;
+    c.arch.vimunet.dt_rank = 3;
+    c.arch.vimunet.depth = 4;
+    c.arch.vimunet.decoder.initial_features = 4;
+    return c.arch;
+}
+
+static void vision_mamba_begins_as_its_authors_begin(void **state)
+{
+    (void)state;
+    const struct bs_arch_config arch = small_vimunet();
+    struct bs_params *p = NULL;
+    struct bs_err err = {.msg = ""};
+    size_t n;
+    if (bs_initial_params(&arch, 3, &p, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    float *v = values_of(p, "encoder.layers.1.mixer.A_b_log", &n);
+    for (size_t i = 0; i < n; i++)
+        assert_true(fabs((double)v[i] - log(1 + (double)(i % 16))) < 1e-6);
+    free(v);
+    v = values_of(p, "encoder.layers.2.mixer.dt_proj.bias", &n);
+    for (size_t i = 0; i < n; i++) {
+        const double delta = log1p(exp((double)v[i]));
+        assert_true(delta > 0.99e-3 && delta < 1.01e-1);
+    }
+    free(v);
+    v = values_of(p, "encoder.layers.0.mixer.D", &n);
+    assert_true(v[0] == 1 && v[n - 1] == 1);
+    free(v);
+    v = values_of(p, "encoder.pos_embed", &n);
+    assert_true(fabs(deviation(v, n) / 0.02 - 1) < 0.1);
+    free(v);
+    v = values_of(p, "encoder.patch_embed.proj.weight", &n);
+    assert_true(fabs(deviation(v, n) * sqrt(256) - 1) < 0.05);
+    free(v);
+    v = values_of(p, "encoder.layers.3.mixer.out_proj.weight", &n);
+    assert_true(fabs(deviation(v, n) * sqrt(3 * 96.0 * 4) - 1) < 0.05);
+    free(v);
+    v = values_of(p, "encoder.layers.3.norm.weight", &n);
+    assert_true(v[0] == 1 && v[n - 1] == 1);
+    free(v);
+    bs_params_unref(p);
+}
+
+/* Everything comes from the model but the last convolution, which has another number of outputs. */
+static void a_new_head_leaves_the_rest_as_it_was(void **state)
+{
+    (void)state;
+    struct bs_train_config c;
+    struct bs_model_info model = {0};
+    struct bs_params *base = NULL, *with = NULL;
+    struct bs_err err = {.msg = ""};
+    bool new_head = false;
+    size_t n, m;
+    bs_train_config_default(BS_ARCH_UNET, BS_RECIPE_BOUNDARIES, 1, &c);
+    c.arch.unet.initial_features = 4;
+    model.arch = c.arch;
+    assert_int_equal(bs_train_config_check_initial(&c, &model, &new_head, &err), BS_OK);
+    assert_false(new_head);
+    assert_int_equal(bs_initial_params(&model.arch, 7, &base, &err), BS_OK);
+    bs_train_config_set_recipe(&c, BS_RECIPE_DISTANCES);
+    assert_int_equal(bs_train_config_check_initial(&c, &model, &new_head, &err), BS_OK);
+    assert_true(new_head);
+    assert_int_equal(bs_initial_head(base, &c.arch, 8, &with, &err), BS_OK);
+    float *a = values_of(base, "base.block.1.weight", &n), *b = values_of(with, "base.block.1.weight", &m);
+    assert_int_equal(n, m);
+    assert_memory_equal(a, b, n * sizeof *a);
+    free(a);
+    free(b);
+    b = values_of(with, "out_conv.weight", &m);
+    assert_int_equal(m, 3 * 4);
+    assert_true(deviation(b, m) > 0.05);
+    free(b);
+    c.arch.unet.depth = 3;
+    assert_int_equal(bs_train_config_check_initial(&c, &model, &new_head, &err), BS_EINVAL);
+    assert_non_null(strstr(err.msg, "\"depth\":4 in the model, \"depth\":3 in the configuration"));
+    bs_params_unref(base);
+    bs_params_unref(with);
 }
 
 int main(void)
@@ -218,6 +328,8 @@ int main(void)
         cmocka_unit_test(what_is_wrong_is_refused_by_its_name),
         cmocka_unit_test(patches_an_encoder_cannot_see_are_refused),
         cmocka_unit_test(first_weights_follow_from_the_seed),
+        cmocka_unit_test(vision_mamba_begins_as_its_authors_begin),
+        cmocka_unit_test(a_new_head_leaves_the_rest_as_it_was),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

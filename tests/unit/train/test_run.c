@@ -335,6 +335,104 @@ static void what_runs_between_two_operators_changes_nothing(void **state)
     end_trial(disturbed);
 }
 
+/* free() it. */
+static float *kept_tensor(const struct kept *k, const char *name, size_t *count)
+{
+    struct bs_safetensors *st = open_kept(k);
+    const struct bs_safetensors_entry *e = bs_safetensors_find(st, name);
+    struct bs_err err = {.msg = ""};
+    if (!e)
+        fail_msg("no tensor %s", name);
+    *count = bs_shape_count(&e->shape);
+    float *v = malloc(*count * sizeof *v);
+    if (bs_safetensors_read(st, e, v, *count * sizeof *v, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    bs_safetensors_close(st);
+    return v;
+}
+
+/* Not the encoder, and everything else; a run that is resumed goes on so. */
+static void a_frozen_encoder_stays_as_it_began(void **state)
+{
+    (void)state;
+    static const char *const encoder = "encoder.blocks.0.block.1.weight",
+                             *const decoder = "decoder.blocks.0.block.1.weight";
+    struct trial *t = new_trial(BS_NORM_BATCH), *rest = new_trial(BS_NORM_BATCH);
+    size_t n, m;
+    t->config.freeze_encoder = true;
+    t->config.checkpoint_every = 1;
+    rest->config = t->config;
+    succeed(t);
+    float *a = kept_tensor(&t->latest[1], encoder, &n), *b = kept_tensor(&t->latest[12], encoder, &m);
+    assert_memory_equal(a, b, n * sizeof *a);
+    free(a);
+    free(b);
+    a = kept_tensor(&t->latest[1], decoder, &n);
+    b = kept_tensor(&t->latest[12], decoder, &m);
+    assert_memory_not_equal(a, b, n * sizeof *a);
+    free(a);
+    free(b);
+    struct bs_safetensors *st = open_kept(&t->latest[1]);
+    assert_null(bs_safetensors_find(st, "adam.first/encoder.blocks.0.block.1.weight"));
+    assert_non_null(bs_safetensors_find(st, "adam.first/decoder.blocks.0.block.1.weight"));
+    bs_safetensors_close(st);
+    rest->from = &t->latest[7];
+    succeed(rest);
+    assert_true(same_kept(&rest->latest[12], &t->latest[12]));
+#ifdef BS_WITH_ONEDNN
+    struct trial *cpu = new_trial(BS_NORM_BATCH);
+    cpu->config = t->config;
+    cpu->device = "cpu";
+    succeed(cpu);
+    for (int i = 0; i < cpu->events; i++)
+        if (!(fabs(cpu->event[i].loss - t->event[i].loss) < 1e-3))
+            fail_msg("event %d: %g for %g", i, cpu->event[i].loss, t->event[i].loss);
+    end_trial(cpu);
+#endif
+    end_trial(t);
+    end_trial(rest);
+}
+
+/* The encoder sees a square of its own size, of which the patch is a part. */
+static void a_vimunet_learns_from_patches_smaller_than_its_encoder(void **state)
+{
+    (void)state;
+    static const char *const devices[] = {"ref", "cpu"};
+    double loss[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        struct trial *t = new_trial(BS_NORM_INSTANCE);
+        bs_train_config_default(BS_ARCH_VIMUNET, BS_RECIPE_DISTANCES, 3, &t->config);
+        t->config.arch.vimunet = (struct bs_vimunet_config){.in_channels = 3,
+                                                            .image_size = 32,
+                                                            .patch_size = 16,
+                                                            .embed_dim = 32,
+                                                            .depth = 2,
+                                                            .inner_features = 64,
+                                                            .state_size = 4,
+                                                            .dt_rank = 2,
+                                                            .conv_kernel = 4,
+                                                            .class_token = true,
+                                                            .divide_by_directions = true,
+                                                            .decoder = t->config.arch.vimunet.decoder};
+        t->config.arch.vimunet.decoder.initial_features = 4;
+        bs_train_config_set_patch(&t->config, 24);
+        t->config.iterations = 6;
+        t->config.validate_every = 3;
+        t->config.sample.target_min_size = 0;
+        t->config.optimizer.learning_rate = 3e-3;
+        t->device = devices[i];
+#ifndef BS_WITH_ONEDNN
+        t->device = "ref";
+#endif
+        succeed(t);
+        assert_true(t->result.best_metric < first_of(t, BS_RUN_VALIDATION)->metric + 1e-9);
+        assert_true(t->event[5].loss < t->event[0].loss);
+        loss[i] = last_of(t, BS_RUN_VALIDATION)->metric;
+        end_trial(t);
+    }
+    assert_true(fabs(loss[0] - loss[1]) < 1e-3);
+}
+
 static void the_best_checkpoint_is_a_model(void **state)
 {
     (void)state;
@@ -387,6 +485,8 @@ int main(void)
         cmocka_unit_test(the_learning_rate_goes_down_with_the_plateau),
         cmocka_unit_test(a_cancelled_run_ends_at_once),
         cmocka_unit_test(what_runs_between_two_operators_changes_nothing),
+        cmocka_unit_test(a_frozen_encoder_stays_as_it_began),
+        cmocka_unit_test(a_vimunet_learns_from_patches_smaller_than_its_encoder),
         cmocka_unit_test(the_best_checkpoint_is_a_model),
         cmocka_unit_test(a_run_beyond_its_memory_is_refused_before_it_starts),
     };
