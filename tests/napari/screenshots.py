@@ -108,7 +108,7 @@ def main():
         viewer.layers.clear()
         let(0.3)
         viewer.add_image(np.stack([image[:, 12 * n:12 * n + 600] for n in range(8)]), name="time series", contrast_limits=(0, 90))
-        segment.planes.setCurrentIndex(segment.planes.findText("every one"))
+        segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
         segment.message.say("information", "")
         run = segment.segment()
         let(until=lambda: run.share > 0.2 or run.state != "running")

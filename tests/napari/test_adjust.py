@@ -144,7 +144,7 @@ def test_every_plane_of_a_stack_follows(viewer, panel, finish, qtbot, client, bl
     stack = np.stack([blobs(100, 120, s) for s in range(3)])
     viewer.add_image(stack, name="stack")
     segment = panel()
-    segment.planes.setCurrentIndex(segment.planes.findText("every one"))
+    segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
     assert finish(segment.segment(), WAIT) == "done"
     turn(segment, qtbot, min_size=150)
     layer, offset = labels_of(viewer)[0], 0

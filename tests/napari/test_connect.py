@@ -182,6 +182,17 @@ def test_without_a_binary_the_panel_explains_the_other_machine(viewer, qtbot, mo
     assert not panel.help.body.isHidden() and "ssh -L 8764" in panel.help.body.text()
 
 
+def test_on_windows_the_panel_offers_no_daemon_and_looks_for_no_socket(viewer, qtbot, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+    monkeypatch.setenv("APPDATA", str(tmp_path / "appdata"))
+    monkeypatch.setattr("sys.platform", "win32")
+    assert _session.local_sockets() == [] and _session.daemon_binary() is None
+    assert _settings.path() == tmp_path / "appdata" / "bioseg" / "napari.json"
+    _, panel = viewer.window.add_plugin_dock_widget("napari-bioseg", "Connect")
+    qtbot.waitUntil(lambda: bool(panel.message.text()), timeout=WAIT)
+    assert panel.start_button.isHidden() and "ssh -L 8764" in panel.help.body.text() and not panel.help.body.isHidden()
+
+
 def test_nobody_waits_for_a_server_that_does_not_answer(connect):
     """A machine that swallows everything: the panel stays alive and the attempt can be replaced by another."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

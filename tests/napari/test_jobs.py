@@ -1,4 +1,7 @@
 """Jobs: handed in from the viewer, found again after it was closed, over broken connections."""
+import socket
+import threading
+
 import numpy as np
 import pytest
 from napari.layers import Labels
@@ -14,7 +17,7 @@ def test_a_job_is_opened_where_it_belongs_after_napari_was_restarted(viewer, pan
     stack = np.stack([blobs(100, 120, s) for s in range(2)])
     image = viewer.add_image(stack, name="µ stack", scale=(2, 0.5, 0.5), translate=(0, 7, 8), rotate=20)
     segment = panel()
-    segment.planes.setCurrentIndex(segment.planes.findText("every one"))
+    segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
     segment.as_job.setChecked(True)
     assert finish(segment.segment()) == "done", segment.message.text()
     direct = next(layer for layer in viewer.layers if isinstance(layer, Labels))
@@ -104,6 +107,72 @@ def test_a_daemon_that_dies_loses_no_job_and_a_sentence_says_what_else(viewer, p
         assert finish(segment.segment()) == "done" and segment.connection.text() == ""
     finally:
         d.stop()
+
+
+class Proxy:
+    """A Unix socket in front of a daemon's that breaks every connection once so many bytes have gone up; 0: none."""
+
+    def __init__(self, folder, daemon):
+        self.cut_after, self.cuts = 0, 0
+        self._to = str(daemon.data / "biosegd.sock")
+        self.address = f"unix:{folder / 'proxy.sock'}"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(folder / "proxy.sock"))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        try:
+            while True:
+                down, _ = self._listener.accept()
+                up = socket.socket(socket.AF_UNIX)
+                up.connect(self._to)
+                threading.Thread(target=self._pump, args=(down, up, True), daemon=True).start()
+                threading.Thread(target=self._pump, args=(up, down, False), daemon=True).start()
+        except OSError:
+            pass
+
+    def _pump(self, source, target, upwards):
+        sent = 0
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+                sent += len(data)
+                if upwards and self.cut_after and sent > self.cut_after:
+                    self.cuts, self.cut_after = self.cuts + 1, 0  # the next connection is a good one
+                    break
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self._listener.close()
+
+
+def test_a_connection_that_breaks_while_the_image_is_sent(viewer, panel, finish, qtbot, daemon, tmp_path, blobs):
+    """A direct run ends with a sentence; a job is sent again."""
+    proxy = Proxy(tmp_path, daemon)
+    try:
+        image = viewer.add_image(np.tile(blobs(500, 500), (6, 6)), name="large")
+        segment = panel(address=proxy.address)
+        proxy.cut_after = image.data.nbytes // 3
+        assert finish(segment.segment()) == "failed" and proxy.cuts == 1
+        assert "connection" in segment.message.text() and "broke" in segment.message.text() and "started again" in segment.message.text()
+        assert list(viewer.layers) == [image]
+        viewer.layers.remove(image)
+        image = viewer.add_image(np.tile(blobs(500, 500), (3, 3)), name="smaller")
+        _session.session().refresh_models()
+        qtbot.waitUntil(lambda: _session.session().connected, timeout=WAIT)
+        segment.as_job.setChecked(True)
+        proxy.cut_after = image.data.nbytes // 3
+        assert finish(segment.segment()) == "done" and proxy.cuts == 2, segment.message.text()
+        assert [layer.name for layer in viewer.layers] == ["smaller", "smaller labels"]
+    finally:
+        proxy.close()
 
 
 def test_a_ticket_survives_the_limits_of_labels():

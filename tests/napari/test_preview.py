@@ -96,7 +96,7 @@ def test_a_stack_shows_the_plane_that_is_under_way(viewer, panel, finish, qtbot,
     image = viewer.add_image(stack, name="cells", scale=(4, 1, 1), translate=(7, 0, 0))
     segment = panel()
     segment.form.fields["tile"].set(128)
-    segment.planes.setCurrentIndex(segment.planes.findText("every one"))
+    segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
     run = segment.segment()
     seen = set()
 

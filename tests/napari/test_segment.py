@@ -58,8 +58,8 @@ def test_ids_are_unique_over_a_stack_and_every_plane_is_the_clients(viewer, pane
     stack = np.stack([blobs(120, 150, s) for s in range(3)])
     viewer.add_image(stack, name="stack", scale=(2, 1, 1))
     segment = panel()
-    segment.planes.setCurrentIndex(segment.planes.findText("every one"))
-    assert segment.linked.currentData() == "independent"
+    segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
+    assert segment.image.linked.currentData() == "independent"
     assert finish(segment.segment()) == "done"
     layer = labels_of(viewer)[0]
     assert layer.data.shape == stack.shape and list(layer.scale) == [2, 1, 1]
@@ -83,50 +83,24 @@ def test_the_plane_that_is_shown_is_segmented_where_it_is(viewer, panel, finish,
     assert (layer.data[0] == client.segment(series[2], model="nuclei").labels).all()
 
 
-def test_linked_planes_are_refused_with_the_servers_sentence(viewer, panel, finish, blobs):
-    viewer.add_image(np.stack([blobs(64, 64, s) for s in range(2)]))
-    segment = panel()
-    segment.planes.setCurrentIndex(segment.planes.findText("every one"))
-    segment.linked.setCurrentIndex(1)
-    assert finish(segment.segment()) == "failed"
-    assert "linked planes" in segment.message.text().lower() and not labels_of(viewer)
-
-
 def test_a_channel_is_chosen_never_guessed(viewer, panel, finish, client, blobs):
     colour = np.stack([blobs(96, 110, s) for s in range(3)], axis=-1)
     viewer.add_image(colour, rgb=True, name="colour")
     segment = panel()
     assert finish(segment.segment()) == "failed" and "channel" in segment.message.text()
-    segment.channel.setCurrentIndex(segment.channel.findText("green"))
+    segment.image.channel.setCurrentIndex(segment.image.channel.findText("green"))
     assert finish(segment.segment()) == "done"
     assert (labels_of(viewer)[0].data == client.segment(colour[..., 1].copy(), model="nuclei").labels).all()
     viewer.layers.clear()
     channels = np.moveaxis(colour, -1, 0)
     image = viewer.add_image(channels, name="channels")
-    segment.channel_axis.setCurrentIndex(1)
-    segment.channel.setCurrentIndex(2)
+    segment.image.channel_axis.setCurrentIndex(1)
+    segment.image.channel.setCurrentIndex(2)
     assert finish(segment.segment()) == "done"
     layer = labels_of(viewer)[0]
     assert (layer.data[0] == client.segment(channels[2], model="nuclei").labels).all()
     for shown in range(3):  # the labels are seen whichever channel is
         assert round(layer.world_to_data(image.data_to_world((shown, 4, 4)))[0]) == 0
-
-
-def test_a_drawn_region_is_what_is_sent(viewer, panel, finish, client, blobs):
-    pixels = blobs(200, 220)
-    image = viewer.add_image(pixels, scale=(0.5, 0.5), translate=(100, 0))
-    segment = panel()
-    segment._draw_region()
-    shapes = segment.region.currentData()
-    assert segment.segment() is None and "Nothing is drawn" in segment.message.text()
-    corners = np.array([[20, 30], [20, 130], [120, 130], [120, 30]]) - 0.5
-    shapes.add([shapes.world_to_data(image.data_to_world(c)) for c in corners], shape_type="rectangle")
-    segment.layer.setCurrentIndex(0)
-    run = segment.segment()
-    assert finish(run) == "done", segment.message.text()
-    layer = labels_of(viewer)[0]
-    assert layer.data.shape == (100, 100) and np.allclose(layer.data_to_world((0, 0)), image.data_to_world((20, 30)))
-    assert (layer.data == client.segment(pixels[20:120, 30:130].copy(), model="nuclei").labels).all()
 
 
 def test_multiscale_and_dask_layers_are_read_at_full_resolution(viewer, panel, finish, client, blobs):
@@ -138,7 +112,7 @@ def test_multiscale_and_dask_layers_are_read_at_full_resolution(viewer, panel, f
     segment = panel()
     assert finish(segment.segment()) == "done"
     viewer.add_image(da.from_array(np.stack([pixels, pixels]), chunks=(1, 64, 100)), name="lazy")
-    segment.planes.setCurrentIndex(segment.planes.findText("every one"))
+    segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
     assert finish(segment.segment()) == "done"
     pyramid, lazy = labels_of(viewer)
     assert (pyramid.data == expected).all() and (lazy.data[0] == expected).all()
@@ -158,10 +132,10 @@ def test_types_that_only_numpy_knows_are_sent_as_the_same_values(dtype, blobs):
 def test_pixel_size_comes_from_units_and_reaches_the_server(viewer, panel, finish, blobs):
     plain = viewer.add_image(blobs(64, 64), name="plain", scale=(0.3, 0.3))
     segment = panel()
-    assert segment.pixel_size.text() == "not known"
+    assert segment.image.pixel_size.text() == "not known"
     viewer.layers.remove(plain)
     viewer.add_image(blobs(128, 128), name="measured", scale=(300, 300), units=("nm", "nm"))
-    assert segment.pixel_size.value() == pytest.approx(0.3)
+    assert segment.image.pixel_size.value() == pytest.approx(0.3)
     assert finish(segment.segment()) == "done"
     layer = labels_of(viewer)[0]
     assert layer.features["area_um2"].iloc[0] == pytest.approx(layer.features["area_px"].iloc[0] * 0.09)

@@ -11,9 +11,10 @@ import numpy as np
 from bioseg.errors import InvalidRequest
 
 from . import _threads
-from ._planes import Selection, box, level_0, pixel_size_um, place_of
+from ._planes import Selection, box, level_0, pixel_size_um, place_of, surroundings
 from ._work import Order
 
+VISIBLE = "visible"  # a region: what the window shows
 _DRAWN_MS = 100  # by then the view has been drawn, or the window is not seen
 
 
@@ -38,9 +39,25 @@ def _region(viewer: Any, layer: Any, shapes: Any) -> tuple[tuple[int, int], tupl
     chosen = [drawn[n] for n in sorted(shapes.selected_data)] or drawn[-1:]
     if not chosen:
         raise InvalidRequest(f"nothing is drawn in {shapes.name} yet: draw a rectangle in it")
-    world = np.tile(np.asarray(viewer.dims.point, float), (sum(map(len, chosen)), 1))
-    corners = np.array([shapes.data_to_world(corner) for polygon in chosen for corner in polygon], float)
-    world[:, -2:] = corners[:, -2:]
+    return _box(viewer, layer, [shapes.data_to_world(corner)[-2:] for polygon in chosen for corner in polygon])
+
+
+def _visible(viewer: Any, layer: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What of the layer the window shows now."""
+    if viewer.dims.ndisplay != 2:
+        raise InvalidRequest("the viewer shows the image in 3D: what is visible of a plane can be said in 2D only")
+    canvas = viewer.canvas.size if hasattr(viewer, "canvas") else viewer._canvas_size  # before napari 0.9
+    middle, half = np.asarray(viewer.camera.center[-2:], float), np.asarray(canvas, float) / 2 / viewer.camera.zoom
+    try:
+        return _box(viewer, layer, [middle + half * (down, right) for down in (-1, 1) for right in (-1, 1)])
+    except InvalidRequest:
+        raise InvalidRequest(f"nothing of {layer.name} is in the window") from None
+
+
+def _box(viewer: Any, layer: Any, corners: list[Any]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of the layer within positions (y, x) of the world."""
+    world = np.tile(np.asarray(viewer.dims.point, float), (len(corners), 1))
+    world[:, -2:] = np.array(corners, float)
     inside = np.array([layer.world_to_data(point) for point in world])[:, -2:]
     return box(inside, *height_width(layer))
 
@@ -50,9 +67,10 @@ def height_width(layer: Any) -> tuple[int, int]:
     return (sizes[-3], sizes[-2]) if layer.rgb else (sizes[-2], sizes[-1])
 
 
-def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], planes: tuple[int, ...] = (), linked: str = "independent",
+def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], planes: tuple[int, ...] = (), linked: int | None = None,
           channel_axis: int | None = None, channel: int | None = None, region: Any = None, pixel_size: float | None = None) -> Order:
-    """planes: the leading axes to step through; the others are held where the viewer stands, the channel axis at `channel`."""
+    """planes: the leading axes to step through; the others are held where the viewer stands, the channel axis at `channel`. linked: the one
+    of `planes` along which objects continue. region: a Shapes layer, VISIBLE, or None."""
     if layer.ndim < 2:
         raise InvalidRequest("the layer has one axis only; images have two or more")
     sizes = shape(layer)
@@ -67,8 +85,12 @@ def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], pl
             leading.append(tuple(range(size)))
         else:
             leading.append((int(np.clip(here[axis], 0, size - 1)),))
-    rows, columns = _region(viewer, layer, region) if region is not None else tuple((0, n) for n in height_width(layer))
-    selection = Selection(tuple(leading), rows, columns, channel if layer.rgb else None, layer.rgb, channel_axis)
+    size, around = height_width(layer), None
+    rows, columns = (0, size[0]), (0, size[1])
+    if region is not None:
+        rows, columns = _visible(viewer, layer) if region == VISIBLE else _region(viewer, layer, region)
+        around = surroundings(rows, columns, size, float(parameters.get("scale", 1)))
+    selection = Selection(tuple(leading), rows, columns, channel if layer.rgb else None, layer.rgb, channel_axis, around)
     place = place_of(layer, selection, sizes[channel_axis] if channel_axis is not None else 1)
     return Order(layer.name, level_0(layer.data, layer.multiscale), selection, place, model, parameters, pixel_size, linked)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -51,6 +52,15 @@ class Selection:
     sample: int | None = None  # of an RGB layer; None: the server decides or refuses
     rgb: bool = False
     channel_axis: int | None = None
+    around: tuple[tuple[int, int], tuple[int, int]] | None = None  # rows and columns that are sent for the network to see; None: those above
+
+    @property
+    def region(self) -> tuple[int, int, int, int] | None:
+        """Of what is sent, the part that is labelled: y, x, height, width."""
+        if self.around is None:
+            return None
+        (top, _), (left, _) = self.around
+        return self.rows[0] - top, self.columns[0] - left, self.shape[-2], self.shape[-1]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,24 +76,22 @@ class Selection:
         for place in itertools.product(*(range(len(i)) for i in self.leading)):
             yield place, tuple(self.leading[a][p] for a, p in enumerate(place))
 
-    def read(self, data: Any, index: Sequence[int]) -> Any:
-        """One plane of the array; lazy arrays stay lazy where their slicing is. For threads."""
-        key = (*index, slice(*self.rows), slice(*self.columns))
+    def stacks(self, along: int) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        """As planes(), of the stacks along one of the leading axes: a slice stands for all of its planes."""
+        indices = self.leading[along]
+        for place, index in replace(self, leading=(*self.leading[:along], indices[:1], *self.leading[along + 1:])).planes():
+            yield ((*place[:along], slice(None), *place[along + 1:]),
+                   (*index[:along], slice(indices[0], indices[-1] + 1), *index[along + 1:]))
+
+    def read(self, data: Any, index: Sequence[Any]) -> Any:
+        """One plane of the array, or one stack as (z, y, x); lazy arrays stay lazy where their slicing is. For threads."""
+        if self.rgb and self.sample is None and any(isinstance(i, slice) for i in index):
+            raise InvalidRequest("linked planes need a channel: choose red, green or blue")
+        rows, columns = self.around or (self.rows, self.columns)
+        key = (*index, slice(*rows), slice(*columns))
         if self.rgb:
             key = (*key, slice(None) if self.sample is None else self.sample)
         return sendable(data[key])
-
-    def read_stack(self, data: Any) -> Any:
-        """All planes along the one axis that is stepped through, as (z, y, x)."""
-        if self.rgb and self.sample is None:
-            raise InvalidRequest("linked planes need a channel: choose red, green or blue")
-        moving = [a for a, i in enumerate(self.leading) if len(i) > 1]
-        if len(moving) != 1:
-            raise InvalidRequest("linked planes go along one axis; hold the others at a position")
-        indices = self.leading[moving[0]]
-        key: tuple = tuple(slice(indices[0], indices[-1] + 1) if a == moving[0] else i[0] for a, i in enumerate(self.leading))
-        key = (*key, slice(*self.rows), slice(*self.columns))
-        return sendable(data[(*key, self.sample) if self.rgb else key])
 
 
 def sendable(pixels: Any) -> Any:
@@ -122,6 +130,12 @@ def box(points: np.ndarray, height: int, width: int) -> tuple[tuple[int, int], t
     if rows[0] >= rows[1] or columns[0] >= columns[1]:
         raise InvalidRequest("the drawn region lies outside of the image")
     return rows, columns
+
+
+def surroundings(rows: tuple[int, int], columns: tuple[int, int], size: tuple[int, int], scale: float) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What of an image of that size the network sees for a part of it: as far around as the server looks, 128 pixels after scaling."""
+    margin = math.ceil(128 / scale)
+    return ((max(0, rows[0] - margin), min(size[0], rows[1] + margin)), (max(0, columns[0] - margin), min(size[1], columns[1] + margin)))
 
 
 def place_of(layer: Any, selection: Selection, channels: int = 1) -> Place:
@@ -167,10 +181,11 @@ class Ticket:
     planes: int
     shape: list[int]
     place: Place | None = field(default=None)
+    along: int | None = None  # the axis of linked planes: a job has all of them then
 
     def labels(self) -> dict[str, str]:
         found = {"napari/layer": printable(self.layer), "napari/batch": self.batch, "napari/plane": f"{self.plane}/{self.planes}"}
-        what = {"shape": self.shape, **(self.place.options() if self.place else {})}
+        what = {"shape": self.shape, **(self.place.options() if self.place else {}), **({} if self.along is None else {"along": self.along})}
         text = json.dumps(what, separators=(",", ":"))
         pieces = [text[i:i + _PIECE] for i in range(0, len(text), _PIECE)]
         if len(pieces) <= _PIECES:
@@ -188,7 +203,7 @@ class Ticket:
         try:
             text = "".join(labels[f"napari/place.{n}"] for n in range(sum(k.startswith("napari/place.") for k in labels)))
             what = json.loads(text)
-            shape = [int(n) for n in what.pop("shape")]
-            return cls(name, batch, plane, planes, shape, Place(**what) if what else None)
+            shape, along = [int(n) for n in what.pop("shape")], what.pop("along", None)
+            return cls(name, batch, plane, planes, shape, Place(**what) if what else None, None if along is None else int(along))
         except (KeyError, ValueError, TypeError):
             return cls(name, batch, plane, planes, [])

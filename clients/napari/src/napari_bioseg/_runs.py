@@ -17,56 +17,17 @@ from bioseg.errors import Cancelled, NotFound
 from qtpy.QtCore import QObject, Signal
 
 from . import _threads, _work
+from ._folder import FolderOrder, Said, segment_folder
 from ._layers import make, remove
 from ._planes import Ticket
 from ._preview import Preview
+from ._run import Run
 from ._sentences import sentence
 from ._session import session
-from ._work import Cancel, Finished, Order
+from ._work import Finished, Order, Turn
 
 _UNDO_STEPS = 5  # each keeps a whole image of labels
 _TELL_SECONDS = 0.1
-
-
-class Run(QObject):
-    """One segmentation under way."""
-
-    progress = Signal(str, float)  # what is going on; the share that is done, below 0: not known
-    ended = Signal()
-
-    def __init__(self, title: str, as_job: bool):
-        super().__init__()
-        self.title, self.as_job = title, as_job
-        self.state = "running"  # then "done", "failed" or "cancelled"
-        self.text, self.share = "", -1.0
-        self.preview: Preview | None = None
-        self.order: Order | None = None
-        self.source: Callable[[], Any] = lambda: None  # the image whose labels will be new ones
-        self.superseded = False
-        self._cancel = Cancel()
-
-    def cancel(self, quietly: bool = False) -> None:
-        """Seen at once; the server is told from a thread. quietly: something newer takes its place."""
-        if self.state != "running":
-            return
-        self.superseded = quietly
-        _threads.start(self._cancel.set)
-        if self.as_job:
-            self._tell("cancelling", -1)
-        else:
-            self._end("cancelled")
-
-    def _tell(self, text: str, share: float) -> None:
-        if self.state == "running":
-            self.text, self.share = text, share
-            self.progress.emit(text, share)
-
-    def _end(self, state: str) -> bool:
-        if self.state != "running":
-            return False
-        self.state = state
-        self.ended.emit()
-        return True
 
 
 @dataclass
@@ -108,6 +69,7 @@ class Runs(QObject):
         self._origins: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # labels -> _Origin
         self._adjusting: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()  # labels -> the run that makes new ones of them
         self._count = 0
+        self._errors: list[str] = []  # of runs that went on together
         viewer.layers.events.removed.connect(self._forget)
 
     def _forget(self, event: Any) -> None:
@@ -118,27 +80,47 @@ class Runs(QObject):
 
     # Starting.
 
-    def segment(self, order: Order, source: Any, as_job: bool, replace_previous: bool) -> Run:
-        """source: the layer, to say so if it is gone when the labels come."""
+    def segment(self, order: Order, source: Any, as_job: bool, replace_previous: bool, turn: Turn | None = None) -> Run:
+        """source: the layer, to say so if it is gone when the labels come. turn: shared by runs that wait for each other."""
         client = session().client
         assert client is not None
-        order = replace(order, batch=uuid.uuid4().hex, keep_maps=not as_job and order.planes == "independent" and _offers("kept-maps"))
+        order = replace(order, batch=uuid.uuid4().hex, keep_maps=not as_job and order.linked is None and _offers("kept-maps"))
         run = Run(order.name, as_job)
         run.source = weakref.ref(source)
         self._give_preview(run, order)
 
         def work(report: _work.Report) -> Finished:
+            if turn is None:
+                return segment(report)
+            with turn.taken(run.cancelled, report):
+                return segment(report)
+
+        def segment(report: _work.Report) -> Finished:
             if not as_job:
-                return _work.segment(client, order, run._cancel, report, run.preview.show if run.preview else None)
-            handles = _work.submit(client, order, run._cancel, report)
+                return _work.segment(client, order, run.cancelled, report, run.preview.show if run.preview else None)
+            handles = _work.submit(client, order, run.cancelled, report)
             mail(self.jobs_changed.emit)
-            jobs = list(zip(handles, _work.positions(order.selection.shape, len(handles))))
-            return _work.collect(client, jobs, order.selection.shape, order.name, order.place, run._cancel, report)
+            jobs = list(zip(handles, _work.positions(order.selection.shape, order.linked)))
+            return _work.collect(client, jobs, order.selection.shape, order.name, order.place, run.cancelled, report)
 
         mail = _threads.Mail()
         key = (weakref.ref(source), repr(order.selection.leading), order.selection.rows, order.selection.columns)
         key = key if replace_previous else None
         self._begin(run, client, work, lambda f, layer: self._show(f, layer, source, key, order))
+        return run
+
+    def segment_folder(self, order: FolderOrder) -> Run:
+        """Files to files: nothing comes into the viewer but the word that it is done."""
+        client = session().client
+        assert client is not None
+        run = Run(order.folder.name, False)
+
+        def done(said: Said) -> None:
+            if run.end("done"):
+                self.running.remove(run)
+                self._tell(*said)
+
+        self._start(run, client, lambda report: segment_folder(client, order, run.cancelled, report), done)
         return run
 
     def _give_preview(self, run: Run, order: Order) -> None:
@@ -155,6 +137,12 @@ class Runs(QObject):
         found = [(origin.number, layer) for layer, origin in self._origins.items()
                  if origin.source() is source and origin.order.model == model and origin.kept and viewer is not None and layer in viewer.layers]
         return max(found, key=lambda f: f[0])[1] if found else None
+
+    def has_labels(self, source: Any, model: str) -> bool:
+        """Whether labels of the image by that model are there, adjustable or not."""
+        viewer = self._viewer()
+        return viewer is not None and any(origin.source() is source and origin.order.model == model and layer in viewer.layers
+                                          for layer, origin in self._origins.items())
 
     def busy(self, source: Any) -> bool:
         """Whether labels of the image are being made that will replace the ones there are."""
@@ -182,12 +170,12 @@ class Runs(QObject):
 
         def work(report: _work.Report) -> Finished:
             try:
-                return _work.relabel(client, order, origin.kept, run._cancel, report)
+                return _work.relabel(client, order, origin.kept, run.cancelled, report)
             except NotFound as gone:
                 if gone.reason != "maps-gone":
                     raise
                 mail(self._give_preview, run, order)
-                finished = _work.segment(client, order, run._cancel, report, lambda *shown: run.preview and run.preview.show(*shown))
+                finished = _work.segment(client, order, run.cancelled, report, lambda *shown: run.preview and run.preview.show(*shown))
                 finished.warnings.insert(0, "The server did not have the network's maps any more, so the network ran again.")
                 return finished
 
@@ -228,12 +216,12 @@ class Runs(QObject):
 
         def work(report: _work.Report) -> Finished:
             if ticket is None or not ticket.shape:
-                return _work.collect_plain(bioseg.JobHandle(client, job.id), run.title, run._cancel, report)
+                return _work.collect_plain(bioseg.JobHandle(client, job.id), run.title, run.cancelled, report)
             shape = tuple(ticket.shape)
-            places = _work.positions(shape, ticket.planes)
+            places = _work.positions(shape, ticket.along)
             found = {t.plane: j.id for j in client.jobs(labels={"napari/batch": ticket.batch}) if (t := Ticket.of(j.labels))}
             jobs = [(bioseg.JobHandle(client, found[n]), places[n]) for n in sorted(found)]
-            finished = _work.collect(client, jobs, shape, ticket.layer, ticket.place, run._cancel, report, ticket.planes)
+            finished = _work.collect(client, jobs, shape, ticket.layer, ticket.place, run.cancelled, report, ticket.planes)
             if len(jobs) < ticket.planes:
                 finished.warnings.append(f"{ticket.planes - len(jobs)} of {ticket.planes} planes have no labels: their jobs are gone.")
             return finished
@@ -242,17 +230,7 @@ class Runs(QObject):
         return run
 
     def _begin(self, run: Run, client: bioseg.Client, work: Callable[[_work.Report], Finished], show: Callable[[Finished, Any], None]) -> None:
-        mail = _threads.Mail()
-        told, told_what = 0.0, ""
-
-        def report(text: str, share: float) -> None:
-            nonlocal told, told_what
-            now, what = time.monotonic(), re.sub(r"\d+", "", text)
-            if what != told_what or now - told >= _TELL_SECONDS:  # a bar that moves more often only costs time
-                told, told_what = now, what
-                mail(run._tell, text, share)
-
-        def work_and_make() -> tuple[Finished, Any]:
+        def work_and_make(report: _work.Report) -> tuple[Finished, Any]:
             finished = work(report)
             return finished, make_layer(finished)  # seconds for a large image, the first time
 
@@ -263,16 +241,29 @@ class Runs(QObject):
                 arrive(both)
 
         def arrive(both: tuple[Finished, Any]) -> None:
-            if run._end("done"):
+            if run.end("done"):
                 self.running.remove(run)
                 show(*both)
             self.jobs_changed.emit()
 
+        self._start(run, client, work_and_make, done)
+
+    def _start(self, run: Run, client: bioseg.Client, work: Callable[[_work.Report], Any], done: Callable[[Any], None]) -> None:
+        mail = _threads.Mail()
+        told, told_what = 0.0, ""
+
+        def report(text: str, share: float) -> None:
+            nonlocal told, told_what
+            now, what = time.monotonic(), re.sub(r"\d+", "", text)
+            if what != told_what or now - told >= _TELL_SECONDS:  # a bar that moves more often only costs time
+                told, told_what = now, what
+                mail(run.tell, text, share)
+
         def failed(error: Exception) -> None:
             cancelled = isinstance(error, Cancelled)
-            if run._end("cancelled" if cancelled else "failed"):
+            if run.end("cancelled" if cancelled else "failed"):
                 if not cancelled or not run.as_job:
-                    self.said.emit("error", f"{run.title}: {sentence(error, client.address, connected=True)}")
+                    self._tell("error", f"{run.title}: {sentence(error, client.address, connected=True)}")
             if isinstance(error, NotFound):
                 session().refresh_models()
             self.jobs_changed.emit()
@@ -281,12 +272,14 @@ class Runs(QObject):
             if run.state != "done" and run in self.running:
                 self.running.remove(run)
             if run.state == "cancelled" and not run.superseded:
-                self.said.emit("information", f"{run.title}: cancelled.")
+                self._tell("information", f"{run.title}: cancelled.")
 
         run.ended.connect(ended)
+        if not self.running:
+            self._errors.clear()
         self.running.append(run)
         self.added.emit(run)
-        _threads.start(work_and_make, done=done, failed=failed)
+        _threads.start(work, report, done=done, failed=failed)
 
     # What comes of them.
 
@@ -322,10 +315,19 @@ class Runs(QObject):
         viewer = self._viewer()
         count = finished.object_count
         without = " (the network did not run)" if finished.provenance.get("kept_maps") else ""
-        text = f"{finished.name}: {count} object{'' if count == 1 else 's'}{without}."
+        linked = f", {finished.planes}" if finished.planes else ""
+        text = f"{finished.name}: {count} object{'' if count == 1 else 's'}{linked}{without}."
         if source is not None and viewer is not None and source not in viewer.layers:
             text += " The image has been removed meanwhile; its labels are there all the same."
-        self.said.emit("warning" if finished.warnings else "information", "\n".join([text, *finished.warnings]))
+        self._tell("warning" if finished.warnings else "information", "\n".join([text, *finished.warnings]))
+
+    def _tell(self, kind: str, text: str) -> None:
+        """How a run ended. What went wrong with those that were under way beside it is not forgotten over that."""
+        if kind == "error":
+            self._errors.append(text)
+            self.said.emit(kind, "\n".join(self._errors))
+        else:
+            self.said.emit("error" if self._errors else kind, "\n".join([*self._errors, text]))
 
     def _watch_edits(self, layer: Any) -> None:
         mine, edited_layers = weakref.ref(layer), self._edited
@@ -395,8 +397,10 @@ def make_layer(finished: Finished) -> Any:
     """For threads: no viewer knows the layer yet."""
     from napari.layers import Labels
 
-    return make(Labels, finished.labels, finished.place.options() if finished.place else {}, name=f"{finished.name} labels",
-                metadata={"bioseg": {"provenance": finished.provenance, "warnings": finished.warnings, "objects": finished.table}},
+    return make(Labels, finished.labels, finished.place.options() if finished.place else {}, 
+                name=f"{finished.name} labels" + (f" ({finished.planes})" if finished.planes else ""),
+                metadata={"bioseg": {"provenance": finished.provenance, "planes": finished.planes, "warnings": finished.warnings,
+                                     "objects": finished.table}},
                 features={("index" if name == "id" else name): column for name, column in finished.table.items()})
 
 

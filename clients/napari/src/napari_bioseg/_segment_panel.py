@@ -4,22 +4,23 @@ The form of parameters comes from the server's description of the model, so a mo
 """
 from __future__ import annotations
 
-import weakref
+from pathlib import Path
 from typing import Any
 
 import bioseg
 from bioseg.errors import InvalidRequest
-from napari.layers import Image, Shapes
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (QCheckBox, QDoubleSpinBox, QFileDialog, QFormLayout, QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea,
-                            QVBoxLayout, QWidget)
+from qtpy.QtWidgets import (QCheckBox, QFileDialog, QFormLayout, QFrame, QLabel, QMenu, QPushButton, QScrollArea, QVBoxLayout,
+                            QWidget)
 
 from . import _layers, _settings, _threads
 from ._runs import Run, real, runs_of
 from ._sentences import sentence
 from ._session import session
-from ._widgets import Combo, Message, ParameterForm, RunRow, fill_combo
-from ._work import Order
+from ._widgets import Combo, Message, ParameterForm, RunRow, fill_combo, row
+from ._folder import FolderOrder
+from ._image_form import ImageForm
+from ._work import Order, Turn
 
 SHORTCUT = "Control-Alt-B"
 _REFRESH_MS = 5000
@@ -34,9 +35,7 @@ class SegmentPanel(QWidget):
         self._viewer = real(napari_viewer)
         self._session = session()
         self.runs = runs_of(napari_viewer)
-        self._watched: weakref.WeakSet = weakref.WeakSet()  # layers whose names are followed
         self._described: dict[str, bioseg.Model] = {}
-        self._sized_for: Any = None
         self._form_of: str | None = None  # the model whose parameters the form shows
         remembered = _settings.load()
 
@@ -55,25 +54,10 @@ class SegmentPanel(QWidget):
         self.about.setWordWrap(True)
         self.about.setStyleSheet("font-size: 11px")
 
-        self.layer = Combo()
-        self.layer.currentIndexChanged.connect(self._show_layer)
-        self.planes, self.channel_axis, self.channel, self.linked, self.region = Combo(), Combo(), Combo(), Combo(), Combo()
-        fill_combo(self.linked, [("independent", "independent"), ("linked: objects continue", "linked")])
-        self.linked.setToolTip("Independent: every plane by itself, with numbers that occur once in the stack")
-        self.channel_axis.currentIndexChanged.connect(self._show_channels)
-        self.planes.currentIndexChanged.connect(self._show_linked)
-        self.draw_button = QPushButton("Draw")
-        self.draw_button.setToolTip("Adds a layer to draw a rectangle in; only what is inside is sent")
-        self.draw_button.clicked.connect(self._draw_region)
-        self.pixel_size = QDoubleSpinBox()
-        self.pixel_size.setDecimals(5)
-        self.pixel_size.setRange(0, 10000)
-        self.pixel_size.setSingleStep(0.05)
-        self.pixel_size.setSuffix(" µm")
-        self.pixel_size.setSpecialValueText("not known")
-        self.pixel_size.setMinimumWidth(80)  # else it wants room for its largest value
-        self.pixel_size.setToolTip("Side of a pixel. Needed for areas in µm² only; taken from the layer where it states a length unit.")
-
+        self.image = ImageForm(self._viewer)
+        self.image.changed.connect(self._show_segment_button)
+        self.image.said.connect(self._say)
+        self.layer = self.image.layer
         self._form_place = QVBoxLayout()
         self.form = ParameterForm([])
         self._form_place.addWidget(self.form)
@@ -81,6 +65,8 @@ class SegmentPanel(QWidget):
         self.defaults_button.setToolTip("Back to the values that the model suggests")
         self.defaults_button.clicked.connect(lambda: self.form.reset())
         self.as_job = QCheckBox("as a job (survives closing napari)")
+        self.as_job.setToolTip("The server keeps image and labels; the Jobs panel opens them, tomorrow too. Without preview, and other thresholds "
+                               "need the network again: both are for runs that you wait for.")
         self.as_job.setChecked(bool(remembered.get("as_job", False)))
         self.replace = QCheckBox("replace earlier labels of this image")
         self.replace.setChecked(bool(remembered.get("replace", True)))
@@ -93,6 +79,12 @@ class SegmentPanel(QWidget):
         self.segment_button = QPushButton("Segment")
         self.segment_button.setToolTip(f"{SHORTCUT} in the viewer")
         self.segment_button.clicked.connect(self.segment)
+        self.batch_button = QPushButton("Batch")
+        self.batch_button.setToolTip("Several images with what the form says, one after the other")
+        menu = QMenu(self.batch_button)
+        self.batch_selected = menu.addAction("The selected layers", self.segment_selected)
+        self.batch_folder = menu.addAction("The images of a folder…", self._choose_folder)
+        self.batch_button.setMenu(menu)
         self.undo_button = QPushButton("Undo")
         self.undo_button.setToolTip("Takes the last labels away and brings back those that they replaced")
         self.undo_button.clicked.connect(self.runs.undo)
@@ -105,10 +97,6 @@ class SegmentPanel(QWidget):
         self.runs.added.connect(self._add_row)
         self.runs.said.connect(self.message.say)
         self.runs.undo_changed.connect(self._show_undo)
-        events = self._viewer.layers.events
-        for emitter in (events.inserted, events.removed, events.reordered):
-            _layers.while_alive(self, emitter, self._show_layers)
-        _layers.while_alive(self, self._viewer.layers.selection.events.active, self._follow_selection)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.timeout.connect(self.adjust)
@@ -116,8 +104,6 @@ class SegmentPanel(QWidget):
         self._timer.timeout.connect(self._tick)
         self._timer.start(_REFRESH_MS)
         self._viewer.bind_key(SHORTCUT, segment_now, overwrite=True)
-        self._show_layers()
-        self._follow_selection()
         self._show_models()
         self._show_connection()
         self._show_undo()
@@ -132,17 +118,10 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.connect_button)
         form = QFormLayout()
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        form.addRow("Model", _row(self.model, self.add_model_button))
+        form.addRow("Model", row(self.model, self.add_model_button))
         form.addRow("", self.about)
-        form.addRow("Image", self.layer)
-        self._labels: dict[QWidget, QWidget] = {}
-        for title, widget in (("Planes", self.planes), ("They are", self.linked), ("Channels along", self.channel_axis), ("Channel", self.channel)):
-            label = QLabel(title)
-            self._labels[widget] = label
-            form.addRow(label, widget)
-        form.addRow("Region", _row(self.region, self.draw_button))
-        form.addRow("Pixel size", self.pixel_size)
         layout.addLayout(form)
+        layout.addWidget(self.image)
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         layout.addWidget(line)
@@ -151,7 +130,7 @@ class SegmentPanel(QWidget):
         layout.addWidget(self.as_job)
         layout.addWidget(self.replace)
         layout.addWidget(self.live)
-        layout.addWidget(_row(self.segment_button, self.undo_button))
+        layout.addWidget(row(self.segment_button, self.batch_button, self.undo_button))
         layout.addLayout(self._rows)
         layout.addWidget(self.message)
         layout.addStretch(1)
@@ -255,115 +234,80 @@ class SegmentPanel(QWidget):
 
         _threads.start(client.import_model, path, _layers.model_name(path), done=done, failed=failed)
 
-    # What is to be segmented.
-
-    def _show_layers(self, *_: Any) -> None:
-        images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and not _layers.is_preview(layer)]
-        shapes = [layer for layer in self._viewer.layers if isinstance(layer, Shapes)]
-        before = self.layer.currentData()
-        fill_combo(self.layer, [(image.name, image) for image in images])
-        fill_combo(self.region, [("whole image", None), *((f"inside {s.name}", s) for s in shapes)])
-        for layer in images + shapes:
-            if layer not in self._watched:
-                self._watched.add(layer)
-                _layers.while_alive(self, layer.events.name, self._show_layers)
-        if self.layer.currentData() is not before or not images:
-            self._show_layer()
-        self._show_segment_button()
-
-    def _follow_selection(self, *_: Any) -> None:
-        active = self._viewer.layers.selection.active
-        at = next((n for n in range(self.layer.count()) if self.layer.itemData(n) is active), -1)
-        if at >= 0:
-            self.layer.setCurrentIndex(at)
-
-    def _show_layer(self, *_: Any) -> None:
-        layer = self.layer.currentData()
-        names = _layers.leading_axes(layer) if layer is not None else []
-        fill_combo(self.channel_axis, [("no axis", None), *((text, n) for n, text in enumerate(names))])
-        self._show(self.channel_axis, bool(names))
-        if layer is not self._sized_for and layer is not None:
-            self._sized_for = layer
-            self.pixel_size.setValue(_layers.pixel_size(layer) or 0)
-        self._show_channels()
-        self._show_segment_button()
-
-    def _show_channels(self, *_: Any) -> None:
-        layer, axis = self.layer.currentData(), self.channel_axis.currentData()
-        if layer is None:
-            entries: list[tuple[str, Any]] = []
-        elif layer.rgb:
-            entries = [("all the same (grey)", None), ("red", 0), ("green", 1), ("blue", 2)]
-        else:
-            entries = [(str(n), n) for n in range(_layers.shape(layer)[axis])] if axis is not None else []
-        fill_combo(self.channel, entries)
-        self._show(self.channel, bool(entries))
-        names = _layers.leading_axes(layer) if layer is not None else []
-        steps = [(text, n) for n, text in enumerate(names) if n != axis]
-        planes: list[tuple[str, Any]] = [("the one that is shown", ())]
-        if len(steps) > 1:
-            planes += [(f"all along {text}", (n,)) for text, n in steps]
-        if steps:
-            planes.append(("every one", tuple(n for _, n in steps)))
-        fill_combo(self.planes, planes)
-        self._show(self.planes, bool(steps))
-        self._show_linked()
-
-    def _show_linked(self, *_: Any) -> None:
-        self._show(self.linked, bool(self.planes.currentData()))
-
-    def _show(self, widget: QWidget, visible: bool) -> None:
-        widget.setVisible(visible)
-        self._labels[widget].setVisible(visible)
-
-    def _draw_region(self) -> None:
-        layer = self.layer.currentData()
-        if layer is None:
-            return
-        shapes = self._viewer.add_shapes(ndim=2, name="region", edge_color="yellow", face_color="transparent",
-                                         edge_width=max(1, min(_layers.height_width(layer)) // 200), scale=layer.scale[-2:])
-        shapes.mode = "add_rectangle"
-        self.region.setCurrentIndex(self.region.findText(f"inside {shapes.name}"))
-        self.message.say("information", "Draw a rectangle over the part of the image you want, then press Segment.")
-
     # Doing it.
 
     def _show_segment_button(self) -> None:
         model = self.model.currentData()
-        self.segment_button.setEnabled(self._session.client is not None and model is not None and model == self._form_of
-                                       and self.layer.currentData() is not None)
+        ready = self._session.client is not None and model is not None and model == self._form_of
+        self.segment_button.setEnabled(ready and self.layer.currentData() is not None)
+        self.batch_button.setEnabled(ready)
 
     def _show_undo(self) -> None:
         self.undo_button.setEnabled(self.runs.can_undo)
 
-    def order(self) -> Order:
-        """What the panel says, as an order. Touches no pixel."""
-        layer, model = self.layer.currentData(), self.model.currentData()
+    def order(self, layer: Any = None) -> Order:
+        """What the panel says, as an order, of its layer or another one. Touches no pixel."""
+        model = self.model.currentData()
         if self._session.client is None:
             raise InvalidRequest("not connected to a server")
         if model is None:
             raise InvalidRequest("the server has no model yet")
         if model != self._form_of:
             raise InvalidRequest("the server has not described the model yet; try again in a moment")
-        if layer is None:
-            raise InvalidRequest("there is no image: open one, or drag its file into the window")
-        planes = self.planes.currentData() or ()
-        linked = self.linked.currentData() if planes else "independent"
-        return _layers.order(self._viewer, layer, model=model, parameters=self.form.values(), planes=planes, linked=linked,
-                             channel_axis=self.channel_axis.currentData(), channel=self.channel.currentData(),
-                             region=self.region.currentData(), pixel_size=self.pixel_size.value() or None)
+        return self.image.order(layer, model, self.form.values())
 
     def segment(self) -> Run | None:
+        began = self._start([self.layer.currentData()])
+        return began[0] if began else None
+
+    def segment_selected(self) -> list[Run]:
+        """Every image that is selected in the list of layers, one after the other."""
+        chosen = [layer for layer in self._viewer.layers if layer in self._viewer.layers.selection and self.layer.findData(layer) >= 0]
+        if not chosen:
+            self.message.say("error", "No image is selected: choose several in the list of layers, holding Ctrl or Shift.")
+            return []
+        return self._start(chosen)
+
+    def _start(self, layers: list[Any]) -> list[Run]:
         self._settle.stop()
         try:
-            order = self.order()
+            orders = [self.order(layer) for layer in layers]
         except ValueError as error:
-            self.message.say("error", sentence(error) if isinstance(error, InvalidRequest) else str(error))
+            self._say_error(error)
+            return []
+        self._remember(orders[0])
+        turn = Turn()
+        return [self.runs.segment(order, layer, self.as_job.isChecked(), self.replace.isChecked(), turn if len(layers) > 1 else None)
+                for order, layer in zip(orders, layers)]
+
+    def _choose_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "A folder with PNG and TIFF images")
+        if folder:
+            self.segment_folder(folder)
+
+    def segment_folder(self, folder: str) -> Run | None:
+        """Its images, from file to file; the labels come into a new folder in it and not into the viewer."""
+        model, client = self.model.currentData(), self._session.client
+        if client is None or model is None or model != self._form_of:
             return None
+        try:
+            order = FolderOrder(Path(folder), model, self.form.values(), self.image.channel.currentData())
+        except ValueError as error:
+            self._say_error(error)
+            return None
+        self._remember(order)
+        return self.runs.segment_folder(order)
+
+    def _say(self, text: str) -> None:
+        self.message.say("information", text)
+
+    def _say_error(self, error: ValueError) -> None:
+        self.message.say("error", sentence(error) if isinstance(error, InvalidRequest) else str(error))
+
+    def _remember(self, order: Order | FolderOrder) -> None:
         _settings.remember(model=order.model, as_job=self.as_job.isChecked(), replace=self.replace.isChecked())
         self._remember_parameters(order.model, order.parameters)
         self.message.say("information", "")
-        return self.runs.segment(order, self.layer.currentData(), self.as_job.isChecked(), self.replace.isChecked())
 
     def _remember_parameters(self, model: str, values: dict[str, Any]) -> None:
         _settings.remember(parameters={**_settings.load().get("parameters", {}), model.partition("@")[0]: values})
@@ -374,8 +318,13 @@ class SegmentPanel(QWidget):
         if layer is not None and self.runs.busy(layer):
             self._settle.start(_SETTLE_MS)  # what is under way first
             return None
-        labels = self.runs.adjustable(layer, model) if self.live.isChecked() and layer is not None and model == self._form_of else None
+        if not self.live.isChecked() or layer is None or model != self._form_of:
+            return None
+        labels = self.runs.adjustable(layer, model)
         if labels is None:
+            if self.runs.has_labels(layer, model):
+                self.message.say("information", "The server has not kept what the network made of this image (it does for runs that are neither a "
+                                                "job nor linked). Press Segment.")
             return None
         try:
             wanted = self.form.values()
@@ -394,15 +343,6 @@ class SegmentPanel(QWidget):
     def _add_row(self, run: Run) -> None:
         if run.state == "running":
             self._rows.addWidget(RunRow(run))
-
-
-def _row(wide: QWidget, narrow: QWidget) -> QWidget:
-    both = QWidget()
-    layout = QHBoxLayout(both)
-    layout.setContentsMargins(0, 0, 0, 0)
-    layout.addWidget(wide, 1)
-    layout.addWidget(narrow)
-    return both
 
 
 def open_panel(viewer: Any, name: str) -> Any:

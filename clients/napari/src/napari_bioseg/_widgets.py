@@ -273,3 +273,13 @@ class RunRow(QWidget):
     def _end(self) -> None:
         self.setParent(None)
         self.deleteLater()
+
+
+def row(wide: QWidget, *narrow: QWidget) -> QWidget:
+    all_of_them = QWidget()
+    layout = QHBoxLayout(all_of_them)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.addWidget(wide, 1)
+    for widget in narrow:
+        layout.addWidget(widget)
+    return all_of_them

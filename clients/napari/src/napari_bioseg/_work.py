@@ -4,9 +4,10 @@ Nothing here touches Qt or napari's viewer. `Cancel` may be used from any thread
 """
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ class Order:
     model: str
     parameters: dict[str, Any] = field(default_factory=dict)
     pixel_size: float | None = None
-    planes: str = "independent"
+    linked: int | None = None  # the leading axis along which objects continue from plane to plane
     batch: str = ""
     keep_maps: bool = False  # on the server, for other thresholds
 
@@ -51,6 +52,7 @@ class Finished:
     table: dict[str, np.ndarray]
     provenance: dict[str, Any]
     kept: tuple[bioseg.KeptMaps, ...] = ()  # of every plane; none where one is missing
+    planes: str | None = None               # of a stack: what its planes have to do with each other, in the server's words
 
 
 class Cancel:
@@ -81,6 +83,30 @@ class Cancel:
             stop()
 
 
+class Turn:
+    """Shared by runs of which one works at a time, in the order in which they ask."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._waiting: list[Cancel] = []
+
+    @contextlib.contextmanager
+    def taken(self, cancel: Cancel, report: Report) -> Iterator[None]:
+        with self._lock:
+            self._waiting.append(cancel)
+        try:
+            report("waiting for the ones before", -1)
+            with self._lock:
+                while self._waiting[0] is not cancel and not cancel:
+                    self._lock.wait(0.2)
+            cancel.check()
+            yield
+        finally:
+            with self._lock:
+                self._waiting.remove(cancel)
+                self._lock.notify_all()
+
+
 class _Assembly:
     """Puts planes together. One plane alone is taken over without a copy."""
 
@@ -91,8 +117,9 @@ class _Assembly:
         self._warnings: dict[str, list[int]] = {}
         self._provenance: dict[str, Any] = {}
         self._kept: list[bioseg.KeptMaps] = []
+        self._linked: str | None = None
 
-    def add(self, position: tuple[int, ...], result: bioseg.Result) -> None:
+    def add(self, position: tuple[Any, ...], result: bioseg.Result) -> None:
         assert result.labels is not None and result.objects is not None
         labels, count = result.labels, result.object_count
         if self._planes == 1:
@@ -103,14 +130,14 @@ class _Assembly:
             if self._objects + count > np.iinfo(np.uint32).max:
                 raise InvalidRequest("there are more objects than numbers for them (2³² - 1)")
             np.add(labels, np.uint32(self._objects), out=self._labels[position], where=labels != 0)
-        table = {name: np.array(column) for name, column in result.objects.items()}
+        table = _in_labels(result)
         table["id"] = table["id"] + np.uint32(self._objects)
         if self._planes > 1:
             table["plane"] = np.full(len(table["id"]), self._done)
         self._tables.append(table)
         for warning in result.warnings:
             self._warnings.setdefault(warning.text, []).append(self._done)
-        self._provenance = dict(result.provenance)
+        self._provenance, self._linked = dict(result.provenance), result.planes
         if result.kept is not None:
             self._kept.append(result.kept)
         self._done += 1
@@ -123,12 +150,25 @@ class _Assembly:
         columns = set(self._tables[0]).intersection(*self._tables[1:])
         table = {c: np.concatenate([t[c] for t in self._tables]) for c in self._tables[0] if c in columns}
         return Finished(name, self._labels, place, self._objects, [self._said(t, p) for t, p in self._warnings.items()], table,
-                        self._provenance, tuple(self._kept) if len(self._kept) == self._planes else ())
+                        self._provenance, tuple(self._kept) if len(self._kept) == self._planes else (), self._linked)
 
     def _said(self, text: str, planes: list[int]) -> str:
         if self._planes == 1 or len(planes) == self._planes:
             return text
         return f"{text} (plane {planes[0] + 1}" + (f" and {len(planes) - 1} more)" if len(planes) > 1 else ")")
+
+
+def _in_labels(result: bioseg.Result) -> dict[str, np.ndarray]:
+    """The table of objects with positions in the labels; the server's are those in what was sent, which is more than a region."""
+    assert result.objects is not None
+    table = {name: np.array(column) for name, column in result.objects.items()}
+    if result.region is not None:
+        for axis, names, offset in (("y", ("top", "bottom"), result.region.y), ("x", ("left", "right"), result.region.x)):
+            for name in (*names, f"centroid_{axis}_px"):
+                table[name] = table[name] - table[name].dtype.type(offset)
+            if f"centroid_{axis}_um" in table:
+                table[f"centroid_{axis}_um"] = table[f"centroid_{axis}_um"] - offset * result.pixel_size_um
+    return table
 
 
 def _plane_text(n: int, count: int) -> str:
@@ -146,14 +186,19 @@ def _progress(report: Report, step: bioseg.Progress, n: int, count: int) -> None
         report(f"{where}fetching the labels", (n + 1) / count if count == 1 else (n + 0.99) / count)
 
 
-def _requests(order: Order) -> tuple[list[tuple[tuple[int, ...], Any]], dict[str, Any]]:
+def _requests(order: Order) -> tuple[list[tuple[tuple[Any, ...], Any]], dict[str, Any]]:
     """(position, how to read it) of everything that is sent, and the options that go with each."""
+    selection = order.selection
     options: dict[str, Any] = {"model": order.model, "parameters": order.parameters, "pixel_size": order.pixel_size}
-    if order.planes == "linked":
+    if selection.region is not None:
+        options["region"] = selection.region
+    if order.linked is not None:
         options.update(axes="zyx", planes="linked")
-        return [((), lambda: order.selection.read_stack(order.data))], options
-    options["axes"] = "yxc" if order.selection.rgb and order.selection.sample is None else "yx"
-    return [(place, lambda index=index: order.selection.read(order.data, index)) for place, index in order.selection.planes()], options
+        parts = selection.stacks(order.linked)
+    else:
+        options["axes"] = "yxc" if selection.rgb and selection.sample is None else "yx"
+        parts = selection.planes()
+    return [(place, lambda index=index: selection.read(order.data, index)) for place, index in parts], options
 
 
 def segment(client: bioseg.Client, order: Order, cancel: Cancel, report: Report, preview: Show | None = None) -> Finished:
@@ -200,8 +245,8 @@ def relabel(client: bioseg.Client, order: Order, kept: tuple[bioseg.KeptMaps, ..
     return assembly.finished(order.name, order.place)
 
 
-def _show(preview: Show, position: tuple[int, ...], shown: bioseg.Preview) -> None:
-    preview(shown, position)
+def _show(preview: Show, position: tuple[Any, ...], shown: bioseg.Preview) -> None:
+    preview(shown, tuple(shown.z if isinstance(p, slice) else p for p in position))
 
 
 def _tell_upload(running: bioseg.Segmentation, tell: Callable[[bioseg.Progress], None], answered: threading.Event) -> None:
@@ -222,7 +267,7 @@ def submit(client: bioseg.Client, order: Order, cancel: Cancel, report: Report) 
     try:
         for n, (_, read) in enumerate(requests):
             cancel.check()
-            ticket = Ticket(order.name, order.batch, n, len(requests), list(order.selection.shape), order.place)
+            ticket = Ticket(order.name, order.batch, n, len(requests), list(order.selection.shape), order.place, order.linked)
             handles.append(client.submit(read(), labels=ticket.labels(), progress=sending, **options))
     except BaseException:
         for handle in handles:  # half an order is of no use to anyone
@@ -272,8 +317,7 @@ def _quietly(call: Callable[[], Any]) -> None:
         pass  # it had ended already, or the server is gone
 
 
-def positions(shape: tuple[int, ...], planes: int) -> list[tuple[int, ...]]:
-    """Where plane 0, 1, ... of an order lie in its labels."""
-    if planes == 1:
-        return [(0,) * (len(shape) - 2)]
-    return [tuple(map(int, p)) for p in np.ndindex(*shape[:-2])]
+def positions(shape: tuple[int, ...], along: int | None) -> list[tuple[Any, ...]]:
+    """Where plane, or stack, 0, 1, ... of an order lie in its labels."""
+    whole = Selection(tuple(tuple(range(n)) for n in shape[:-2]), (0, 0), (0, 0))
+    return [place for place, _ in (whole.planes() if along is None else whole.stacks(along))]
