@@ -104,12 +104,35 @@ def main():
         run.cancel()
         segment.form.reset()
 
-        # A stack, with a run under way.
+        # A drawn region.
+        viewer.layers.clear()
+        let(0.3)
+        viewer.add_image(image, name="nuclei", contrast_limits=(0, 90))
+        segment.image._draw_region()
+        region = viewer.layers["region"]
+        region.add([[120, 180], [120, 520], [400, 520], [400, 180]], shape_type="rectangle")
+        region.mode = "pan_zoom"
+        segment.layer.setCurrentIndex(0)
+        run = segment.segment()
+        let(until=lambda: run.state != "running")
+        assert run.state == "done", segment.message.text()
+        viewer.layers["nuclei labels"].contour = 3
+        viewer.reset_view()
+        let(1)
+        save(window, "region")
+        segment.image.region.setCurrentIndex(0)
+
+        # A stack whose planes are linked, with its next run under way.
         viewer.layers.clear()
         let(0.3)
         viewer.add_image(np.stack([image[:, 12 * n:12 * n + 600] for n in range(8)]), name="time series", contrast_limits=(0, 90))
         segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
-        segment.message.say("information", "")
+        segment.image.linked.setCurrentIndex(1)
+        run = segment.segment()
+        let(until=lambda: run.state != "running", most=400)
+        assert run.state == "done", segment.message.text()
+        viewer.layers["time series labels (linked 2D)"].contour = 3
+        segment.image.linked.setCurrentIndex(0)
         run = segment.segment()
         let(until=lambda: run.share > 0.2 or run.state != "running")
         viewer.reset_view()

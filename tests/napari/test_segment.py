@@ -59,7 +59,7 @@ def test_ids_are_unique_over_a_stack_and_every_plane_is_the_clients(viewer, pane
     viewer.add_image(stack, name="stack", scale=(2, 1, 1))
     segment = panel()
     segment.image.planes.setCurrentIndex(segment.image.planes.findText("every one"))
-    assert segment.image.linked.currentData() == "independent"
+    assert segment.image.linked.currentText() == "independent"
     assert finish(segment.segment()) == "done"
     layer = labels_of(viewer)[0]
     assert layer.data.shape == stack.shape and list(layer.scale) == [2, 1, 1]
