@@ -48,10 +48,20 @@ static bs_status set_info(struct bs__result *r, const Bioseg__V1__SegmentResult 
     size_t pixels, bytes;
     if (!info)
         return refuse(err, "no description");
+    r->planes = 1;
     r->height = (size_t)info->height;
     r->width = (size_t)info->width;
-    if (!bs_mul(r->height, r->width, &pixels) || !bs_mul(pixels, sizeof(uint32_t), &bytes) || pixels == 0 ||
-        bytes > MAX_ARTIFACT_BYTES)
+    if (info->n_plane_axes > 2)
+        return refuse(err, "more than two axes of planes");
+    for (size_t i = 0; i < info->n_plane_axes; i++) {
+        const Bioseg__V1__Axis *a = info->plane_axes[i];
+        bool twice = i > 0 && strcmp(a->name, info->plane_axes[0]->name) == 0;
+        if ((strcmp(a->name, "t") != 0 && strcmp(a->name, "z") != 0) || twice ||
+            !bs_mul(r->planes, (size_t)a->size, &r->planes))
+            return refuse(err, "its planes make no sense");
+    }
+    if (!bs_mul(r->height, r->width, &pixels) || !bs_mul(pixels, r->planes, &pixels) ||
+        !bs_mul(pixels, sizeof(uint32_t), &bytes) || pixels == 0 || bytes > MAX_ARTIFACT_BYTES)
         return refuse(err, "its size is out of range");
     r->info = copy_info(info);
     return r->info ? BS_OK : BS_FAIL(err, BS_ENOMEM, "no memory for the result");
@@ -60,6 +70,9 @@ static bs_status set_info(struct bs__result *r, const Bioseg__V1__SegmentResult 
 static bs_status add_objects(struct bs__result *r, const Bioseg__V1__ObjectTable *t, struct bs_err *err)
 {
     size_t n = t->n_id;
+    const bool stack = r->info->n_plane_axes > 0;
+    if (stack && (t->n_t != n || t->n_z != n || t->n_z_end != n || t->n_centroid_z != n))
+        return refuse(err, "the columns of the object table differ in length");
     if (t->n_area_px != n || t->n_centroid_y_px != n || t->n_centroid_x_px != n || t->n_top != n ||
         t->n_left != n || t->n_bottom != n || t->n_right != n || t->n_mean_intensity != n)
         return refuse(err, "the columns of the object table differ in length");
@@ -84,7 +97,11 @@ static bs_status add_objects(struct bs__result *r, const Bioseg__V1__ObjectTable
                                                                 .left = t->left[i],
                                                                 .bottom = t->bottom[i],
                                                                 .right = t->right[i],
-                                                                .mean_intensity = t->mean_intensity[i]};
+                                                                .mean_intensity = t->mean_intensity[i],
+                                                                .t = stack ? t->t[i] : 0,
+                                                                .z = stack ? t->z[i] : 0,
+                                                                .z_end = stack ? t->z_end[i] : 0,
+                                                                .centroid_z = stack ? t->centroid_z[i] : 0};
     r->has_objects = true;
     return BS_OK;
 }
@@ -94,7 +111,7 @@ bs_status bs__result_from_response(const Bioseg__V1__SegmentResponse *response, 
 {
     memset(out, 0, sizeof *out);
     bs_status rc = set_info(out, response->result, err);
-    size_t pixels = out->height * out->width;
+    size_t pixels = out->planes * out->height * out->width;
     if (rc == BS_OK && response->labels.len) {
         if (response->labels.len != pixels * sizeof(uint32_t))
             rc = refuse(err, "labels and size do not agree");
@@ -138,8 +155,11 @@ static size_t axis_size(const Bioseg__V1__ImageDescription *image, const char *n
 static bs_status expect_artifact(struct bs__result *r, const Bioseg__V1__Artifact *a, struct incoming *in,
                                  struct bs_err *err)
 {
-    size_t pixels = r->height * r->width, bytes;
-    if (pixels == 0 || axis_size(a->image, "y") != r->height || axis_size(a->image, "x") != r->width)
+    size_t pixels = r->planes * r->height * r->width, bytes;
+    bool fits = pixels != 0 && axis_size(a->image, "y") == r->height && axis_size(a->image, "x") == r->width;
+    for (size_t i = 0; fits && i < r->info->n_plane_axes; i++)
+        fits = axis_size(a->image, r->info->plane_axes[i]->name) == r->info->plane_axes[i]->size;
+    if (!fits)
         return refuse(err, "an array has another size than the image");
     if (a->output == BIOSEG__V1__OUTPUT__OUTPUT_LABELS && !r->labels) {
         bytes = pixels * sizeof(uint32_t);

@@ -14,13 +14,15 @@ struct bs__object_row {
     double centroid_y, centroid_x;
     uint32_t top, left, bottom, right;
     double mean_intensity;
+    uint32_t t, z, z_end; /* of stacks */
+    double centroid_z;
 };
 
 struct bs__result {
     Bioseg__V1__SegmentResult *info; /* owned */
-    size_t height, width;
-    uint32_t *labels; /* (height, width); NULL unless asked for */
-    float *maps;      /* (map_channels, height, width) */
+    size_t planes, height, width;    /* planes: 1 unless info has plane_axes */
+    uint32_t *labels;                /* (planes, height, width); NULL unless asked for */
+    float *maps;                     /* (planes, map_channels, height, width) */
     size_t map_channels;
     struct bs__object_row *objects;
     size_t object_count, object_cap;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Twelve columns of numbers; the longest of a double in %.9g has 15 characters. */
+/* Sixteen columns of numbers; the longest of a double in %.9g has 15 characters. */
 #define MAX_ROW 400
 
 static size_t format_optional(char *out, size_t cap, double v)
@@ -20,18 +20,20 @@ static size_t format_optional(char *out, size_t cap, double v)
 
 bs_status bs__table_csv(const struct bs__result *result, char **text, size_t *size, struct bs_err *err)
 {
-    static const char header[] =
+    static const char columns[] =
         "id,area_px,area_um2,centroid_y_px,centroid_x_px,centroid_y_um,centroid_x_um,"
-        "top,left,bottom,right,mean_intensity\n";
+        "top,left,bottom,right,mean_intensity",
+                      planes[] = ",t,z,z_end,centroid_z";
+    const bool stack = result->info->n_plane_axes > 0;
     size_t bytes;
-    if (!bs_mul(result->object_count, MAX_ROW, &bytes) || !bs_add(bytes, sizeof header, &bytes))
+    if (!bs_mul(result->object_count, MAX_ROW, &bytes) ||
+        !bs_add(bytes, sizeof columns + sizeof planes, &bytes))
         return BS_FAIL(err, BS_ELIMIT, "%zu objects are too many for a table", result->object_count);
     char *out = malloc(bytes);
     if (!out)
         return BS_FAIL(err, BS_ENOMEM, "no memory for a table of %zu objects", result->object_count);
     double px = result->info->pixel_size_um > 0 ? result->info->pixel_size_um : NAN;
-    size_t n = sizeof header - 1;
-    memcpy(out, header, n);
+    size_t n = (size_t)snprintf(out, bytes, "%s%s\n", columns, stack ? planes : "");
     for (size_t i = 0; i < result->object_count; i++) {
         const struct bs__object_row *o = &result->objects[i];
         char *row = out + n;
@@ -42,6 +44,9 @@ bs_status bs__table_csv(const struct bs__result *result, char **text, size_t *si
         m += format_optional(row + m, MAX_ROW - m, o->centroid_x * px);
         m += (size_t)snprintf(row + m, MAX_ROW - m, "%u,%u,%u,%u,", o->top, o->left, o->bottom, o->right);
         m += format_optional(row + m, MAX_ROW - m, o->mean_intensity);
+        if (stack)
+            m +=
+                (size_t)snprintf(row + m, MAX_ROW - m, "%u,%u,%u,%.9g,", o->t, o->z, o->z_end, o->centroid_z);
         row[m - 1] = '\n'; /* in place of the last comma */
         n += m;
     }
@@ -104,6 +109,21 @@ bs_status bs__plane_for_overlay(const struct bs_image *im, int channel, float **
     return BS_OK;
 }
 
+/* The region's part of a plane of the whole image, in place. */
+static bs_status cut(float *plane, size_t height, size_t width, const struct bs__result *r,
+                     struct bs_err *err)
+{
+    const Bioseg__V1__Region *g = r->info->region;
+    const size_t y = g ? (size_t)g->y : 0, x = g ? (size_t)g->x : 0;
+    if (y > height || x > width || r->height > height - y || r->width > width - x ||
+        (!g && (r->height != height || r->width != width)))
+        return BS_FAIL(err, BS_ECORRUPT, "the labels (%zux%zu) are not of the image's size", r->height,
+                       r->width);
+    for (size_t k = 0; k < r->height; k++)
+        memmove(plane + k * r->width, plane + (y + k) * width + x, r->width * sizeof *plane);
+    return BS_OK;
+}
+
 static bs_status write_overlay(const char *path, const struct bs__input *input, int channel,
                                const struct bs__result *r, struct bs_err *err)
 {
@@ -116,12 +136,9 @@ static bs_status write_overlay(const char *path, const struct bs__input *input, 
         goto cleanup;
     if ((rc = bs__plane_for_overlay(image, channel, &plane, err)) != BS_OK)
         goto cleanup;
-    if (image->dim[bs_image_axis(image, 'y')] != r->height ||
-        image->dim[bs_image_axis(image, 'x')] != r->width) {
-        rc = BS_FAIL(err, BS_ECORRUPT, "the labels (%zux%zu) are not of the image's size", r->height,
-                     r->width);
+    if ((rc = cut(plane, image->dim[bs_image_axis(image, 'y')], image->dim[bs_image_axis(image, 'x')], r,
+                  err)) != BS_OK)
         goto cleanup;
-    }
     int zoom = bs_overlay_zoom(r->height, r->width);
     if (!bs_mul(r->height, (size_t)zoom, &height) || !bs_mul(r->width, (size_t)zoom, &width) ||
         !bs_mul(height, width, &bytes) || !bs_mul(bytes, 3, &bytes) || !(rgb = malloc(bytes))) {
@@ -137,16 +154,82 @@ cleanup:
     return rc;
 }
 
-/* A description of the labels for the writers: their size and pixel size, without samples. */
+static const Bioseg__V1__Axis *plane_axis(const struct bs__result *r, const char *name)
+{
+    for (size_t i = 0; i < r->info->n_plane_axes; i++)
+        if (strcmp(r->info->plane_axes[i]->name, name) == 0)
+            return r->info->plane_axes[i];
+    return NULL;
+}
+
+/* A description of the labels for the writers: axes, sizes and pixel sizes, without samples. Time before planes, as files
+   have them. */
 static struct bs_image like_of(const struct bs__result *r)
 {
-    struct bs_image like = {
-        .sample = BS_SAMPLE_U32, .ndim = 2, .axes = "yx", .dim = {r->height, r->width}, .refs = 1};
-    if (r->info->pixel_size_um > 0) {
-        like.pixel_size[0] = like.pixel_size[1] = r->info->pixel_size_um;
-        snprintf(like.unit, sizeof like.unit, "um");
+    struct bs_image like = {.sample = BS_SAMPLE_U32, .refs = 1};
+    const Bioseg__V1__Axis *t = plane_axis(r, "t"), *z = plane_axis(r, "z");
+    const double px = r->info->pixel_size_um, spacing = z && z->pixel_size > 0 ? z->pixel_size : 0;
+    const struct {
+        bool there;
+        char axis;
+        size_t size;
+        double distance;
+    } axes[] = {
+        {t != NULL, 't', t ? (size_t)t->size : 0, 0},
+        {z != NULL, 'z', z ? (size_t)z->size : 0, spacing},
+        {true, 'y', r->height, px > 0 ? px : 0},
+        {true, 'x', r->width, px > 0 ? px : 0},
+    };
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+        if (!axes[i].there)
+            continue;
+        like.axes[like.ndim] = axes[i].axis;
+        like.dim[like.ndim] = axes[i].size;
+        like.pixel_size[like.ndim++] = axes[i].distance;
     }
+    if (px > 0 || spacing > 0)
+        snprintf(like.unit, sizeof like.unit, "um");
     return like;
+}
+
+/* Planes in the order of like_of, whatever that of the labels. */
+static bs_status write_labels(const char *path, const struct bs__result *r, const struct bs_image *like,
+                              struct bs_err *err)
+{
+    const Bioseg__V1__Axis *t = plane_axis(r, "t"), *z = plane_axis(r, "z");
+    const size_t nt = t ? (size_t)t->size : 1, nz = z ? (size_t)z->size : 1, plane = r->height * r->width;
+    const bool z_outside = t && z && r->info->plane_axes[0] == z;
+    struct bs_labels_tiff *out = NULL;
+    bs_status rc = bs_labels_tiff_open(path, r->planes, r->height, r->width, like, &out, err);
+    if (rc != BS_OK)
+        return rc;
+    for (size_t k = 0; k < r->planes && rc == BS_OK; k++) {
+        size_t at = z_outside ? k % nz * nt + k / nz : k;
+        rc = bs_labels_tiff_rows(out, r->labels + at * plane, r->height, err);
+    }
+    bs_status closed = bs_labels_tiff_close(out, rc == BS_OK, rc == BS_OK ? err : NULL);
+    return rc == BS_OK ? closed : rc;
+}
+
+/* What files of one plane cannot hold is refused before anything is written. */
+static bs_status check_planes(const struct bs__output_paths *paths, bool png, const struct bs__result *r,
+                              struct bs_err *err)
+{
+    if (paths->path[BS__OUTPUT_OVERLAY] && r->info->n_plane_axes > 0)
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "an overlay is drawn of images with one plane, not of stacks; leave --overlay out");
+    if (r->planes == 1)
+        return BS_OK;
+    if (png)
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "the labels have %zu planes and a PNG holds one: write them as TIFF (--format tiff), "
+                       "or choose a plane with --region",
+                       r->planes);
+    if (paths->path[BS__OUTPUT_MAPS])
+        return BS_FAIL(err, BS_EUNSUPPORTED,
+                       "maps are written of one plane, and the labels have %zu: choose one with --region",
+                       r->planes);
+    return BS_OK;
 }
 
 bs_status bs__save_result(const struct bs__output_paths *paths, bool png, const struct bs__input *input,
@@ -162,10 +245,10 @@ bs_status bs__save_result(const struct bs__output_paths *paths, bool png, const 
     if (!result->labels || (paths->path[BS__OUTPUT_MAPS] && !result->maps) ||
         (paths->path[BS__OUTPUT_TABLE] && result->info->object_count && !result->has_objects))
         return BS_FAIL(err, BS_ECORRUPT, "the server left out a part of the result that was asked for");
-    if ((rc = bs__record_begin(paths, err)) != BS_OK)
+    if ((rc = check_planes(paths, png, result, err)) != BS_OK || (rc = bs__record_begin(paths, err)) != BS_OK)
         return rc;
     rc = png ? bs_labels_write_png(labels, result->labels, result->height, result->width, err)
-             : bs_labels_write_tiff(labels, result->labels, 1, result->height, result->width, &like, err);
+             : write_labels(labels, result, &like, err);
     if (rc == BS_OK && paths->path[BS__OUTPUT_MAPS])
         rc = bs_maps_write_tiff(paths->path[BS__OUTPUT_MAPS], result->maps, result->map_channels,
                                 result->height, result->width, &like, err);

@@ -24,6 +24,10 @@ struct bs__spec_args {
     double no_data;
     double min_size_um2, scale, target_pixel_size, pixel_size;
     uint32_t tile, halo;
+    bool has_region, separate_planes;
+    uint64_t region[8]; /* y, x, height, width, z, depth, t, duration */
+    char pages;         /* 't', 'z' or 'c'; 0: the file says what its pages are */
+    Bioseg__V1__PlaneMode planes;
     Bioseg__V1__StatisticsScope statistics;
     Bioseg__V1__Precision precision;
 };
@@ -37,7 +41,9 @@ struct bs__spec {
     Bioseg__V1__ImageDescription image;
     Bioseg__V1__ModelRef model;
     Bioseg__V1__Tiling tiling;
-    Bioseg__V1__Axis axis[2], *axes[2];
+    Bioseg__V1__Region region;
+    Bioseg__V1__Axis axis[3], *axes[3];
+    char pages[2];
     Bioseg__V1__ParameterValue value[BS__MAX_SET];
     Bioseg__V1__SegmentSpec__ParametersEntry entry[BS__MAX_SET], *entries[BS__MAX_SET];
     char name[BS__MAX_SET][64];

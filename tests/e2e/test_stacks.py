@@ -1,6 +1,11 @@
 """Regions, stacks and time series, and linked planes: through the protocol, compared with single planes and whole images."""
 import io
+import json
+import os
+import re
 import struct
+import subprocess
+import zlib
 
 import grpc
 import numpy as np
@@ -10,7 +15,7 @@ from bioseg.v1 import common_pb2 as common
 from bioseg.v1 import jobs_pb2 as jobs
 from bioseg.v1 import segmentation_pb2 as seg
 from bioseg.v1 import server_pb2 as server
-from conftest import Client, blobs, collect, default_spec, describe, encode, parts, refused
+from conftest import BIN, blobs, collect, default_spec, describe, parts, refused
 
 C = grpc.StatusCode
 LABELS, MAPS, TABLE = common.OUTPUT_LABELS, common.OUTPUT_MAPS, common.OUTPUT_OBJECT_TABLE
@@ -68,6 +73,34 @@ def tiff(pages, description=None):
         out.seek(0, 2)
         patch = end
     return out.getvalue()
+
+
+def read_tiff(path):
+    """A label TIFF as the command line writes it: description and pages (uint32, deflate, horizontal differences)."""
+    data, pages, text = path.read_bytes(), [], ""
+    at, = struct.unpack_from("<I", data, 4)
+    while at:
+        count, = struct.unpack_from("<H", data, at)
+        tags = {}
+        for k in range(count):
+            tag, kind, n = struct.unpack_from("<HHI", data, at + 2 + 12 * k)
+            size = {2: 1, 3: 2, 4: 4, 5: 8}[kind] * n
+            where = at + 10 + 12 * k if size <= 4 else struct.unpack_from("<I", data, at + 10 + 12 * k)[0]
+            tags[tag] = data[where:where + n] if kind == 2 else struct.unpack_from("<%d%s" % (n, {3: "H", 4: "I", 5: "Q"}[kind]), data, where)
+        width, height = tags[256][0], tags[257][0]
+        raw = b"".join(zlib.decompress(data[o:o + n]) for o, n in zip(tags[273], tags[279]))
+        pages.append(np.cumsum(np.frombuffer(raw, "<u4").reshape(height, width), axis=1, dtype=np.uint32))
+        text = text or tags.get(270, b"").decode().rstrip("\0")
+        at, = struct.unpack_from("<I", data, at + 2 + 12 * count)
+    return text, np.stack(pages)
+
+
+def command_line(daemon, *arguments, code=0):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BIOSEG_")}
+    done = subprocess.run([BIN / "bioseg", "--server", daemon.address(), *map(str, arguments)], env=environment, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    assert done.returncode == code, done.stdout
+    return done.stdout
 
 
 # Regions.
@@ -339,6 +372,57 @@ def test_points_of_time_are_not_linked(client):
         refused(C.INVALID_ARGUMENT, lambda i=image, a=axes: client.segment(send(np.ascontiguousarray(i), a), default_spec(**LINKED)), "axis z", "time")
     refused(C.INVALID_ARGUMENT, lambda: client.segment(tiff([tzyx[0, 0]]), default_spec(**LINKED)), "axis z")
     refused(C.INVALID_ARGUMENT, lambda: client.segment(send(tzyx[0], "zyx"), default_spec(separate_planes=True, **LINKED)), "linked", "separate")
+
+
+# The command line.
+
+def test_the_command_line_writes_the_same_stack(client, daemon, tmp_path):
+    image, out = stack(3), tmp_path / "out"
+    file = tmp_path / "stack.tif"
+    file.write_bytes(tiff(image, "ImageJ=1.53t\nimages=3\nslices=3\nunit=micron\nspacing=2\n"))
+    common_part = ("segment", "-m", "nuclei", "-o", out, "--overwrite", file)
+    command_line(daemon, *common_part, "--planes", "linked", "--table", "--pixel-size", "0.5")
+    text, labels = read_tiff(out / "stack.tif")
+    answer = client.segment(send(image, "zyx", pixel_size=0.5), default_spec(**LINKED))
+    assert (labels == labels_of(answer)).all()
+    assert "slices=3" in text and "unit=micron" in text and "frames" not in text
+    table = (out / "stack.csv").read_text().splitlines()
+    assert table[0].endswith("t,z,z_end,centroid_z") and len(table) == 1 + answer.result.object_count
+    record = json.loads((out / "stack.json").read_text())["result"]
+    assert record["planes"] == "linked 2D" and record["provenance"]["parameters"]["link_overlap"] == "0.25"
+    command_line(daemon, *common_part, "--region", "20,10,60,80,1,2")
+    _, labels = read_tiff(out / "stack.tif")
+    box = common.Region(y=20, x=10, height=60, width=80, z=1, depth=2)
+    assert (labels == labels_of(client.segment(send(image, "zyx"), default_spec(region=box)))).all()
+    command_line(daemon, *common_part, "--separate-planes", "--statistics", "stack")
+    _, labels = read_tiff(out / "stack.tif")
+    spec = default_spec(separate_planes=True, statistics_scope=seg.STATISTICS_SCOPE_STACK)
+    assert (labels == labels_of(client.segment(send(image, "zyx"), spec))).all()
+    job, = re.findall(r"(\S+)  \S*stack.tif", command_line(daemon, "jobs", "submit", "-m", "nuclei", "--planes", "linked", file))
+    command_line(daemon, "jobs", "watch", job)
+    command_line(daemon, "jobs", "fetch", "-o", tmp_path / "fetched", job)
+    _, labels = read_tiff(tmp_path / "fetched" / "stack.tif")
+    assert (labels == labels_of(client.segment(send(image, "zyx"), default_spec(**LINKED)))).all()
+
+
+def test_what_the_command_line_refuses_of_stacks(client, daemon, tmp_path):
+    image, out = stack(2), tmp_path / "out"
+    file = tmp_path / "pages.tif"
+    file.write_bytes(tiff(image))
+    segment = ("segment", "-m", "nuclei", "-o", out, file)
+    assert "state their axis" in command_line(daemon, *segment, code=1)
+    command_line(daemon, *segment, "--pages", "t")
+    text, labels = read_tiff(out / "pages.tif")
+    assert "frames=2" in text and labels.shape == image.shape
+    again = (*segment, "--overwrite", "--pages", "z")
+    assert "a PNG holds one" in command_line(daemon, *again, "--format", "png", code=1)
+    assert "overlay" in command_line(daemon, *again, "--overlay", code=1)
+    assert "maps are written of one plane" in command_line(daemon, *again, "--maps", code=1)
+    command_line(daemon, *again, "--format", "png", "--region", "0,0,0,0,1,1")
+    assert (out / "pages.png").exists()
+    for wrong in (("--region", "1,2,3"), ("--region", "1,2,3,-4"), ("--region", "1,2,3,4,"), ("--pages", "q"), ("--planes", "3D"),
+                  ("--statistics", "all")):
+        assert wrong[1] in command_line(daemon, *again, *wrong, code=2)
 
 
 def test_the_server_tells_that_it_can(client):

@@ -1,5 +1,5 @@
-"""Regions, stacks and linked planes through the Python client, and the same labels as the command line gives."""
-import subprocess
+"""Regions, stacks and linked planes through the Python client."""
+import struct
 
 import dask.array
 import numpy as np
@@ -7,7 +7,6 @@ import pytest
 
 import bioseg
 from bioseg import errors
-from daemon import BIN
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,6 @@ def stack():
 
 def write_tiff(path, image, description):
     """The stack as a TIFF of uint8 pages, from the format's definition."""
-    import struct
     data = bytearray(struct.pack("<2sHI", b"II", 42, 0))
     patch = 4
     for k, page in enumerate(image):
@@ -87,9 +85,7 @@ def test_a_region_by_numbers_or_by_name(client, blobs, stack):
     assert (by_name.labels == result.labels).all()
     planes = client.segment(stack, model="nuclei", axes="zyx", region=bioseg.Region(z=1, depth=2))
     assert planes.labels.shape == (2, 110, 130) and planes.region.depth == 2 and set(planes.objects["z"]) == {1, 2}
-    for region in ((1, 2, 3), (0, 0, -1, 4), {"top": 3}, 5, (0.5, 0, 1, 1)):
-        if region == (1, 2, 3):
-            continue  # y, x and rows, all columns: fine
+    for region in ((0, 0, -1, 4), {"top": 3}, 5, (0.5, 0, 1, 1)):
         with pytest.raises(errors.InvalidRequest, match="region="):
             client.segment(image, model="nuclei", region=region)
     with pytest.raises(errors.InvalidRequest, match="300"):
@@ -103,7 +99,7 @@ def test_a_preview_of_a_stack_tells_the_plane(client, stack):
     assert shown and [p.z for p in shown] == sorted(p.z for p in shown) and {p.z for p in shown} <= set(range(4))
 
 
-def test_file_array_and_command_line_give_the_same_bytes(client, daemon, stack, tmp_path):
+def test_file_and_array_give_the_same_bytes(client, stack, tmp_path):
     file = tmp_path / "stack.tif"
     write_tiff(file, stack, "ImageJ=1.53t\nimages=4\nslices=4\nunit=micron\nspacing=2\n")
     array = client.segment(stack, model="nuclei", axes="zyx", planes="linked")

@@ -49,6 +49,7 @@ static struct bs__result one_object(uint32_t id)
                                   .right = 3,
                                   .mean_intensity = NAN};
     return (struct bs__result){.info = &info,
+                               .planes = 1,
                                .height = H,
                                .width = W,
                                .labels = labels,
@@ -143,6 +144,79 @@ static void stacks_have_no_overlay_and_say_so(void **state)
     bs_image_unref(stack);
 }
 
+/* Two planes and two points of time, planes outside. */
+static void stacks_are_written_time_first_and_only_as_tiff(void **state)
+{
+    (void)state;
+    struct bs__input input = image_file();
+    struct bs__output_paths png = paths_of("p", true), p = paths_of("r", false);
+    struct bs__result r = one_object(1);
+    Bioseg__V1__Axis z = BIOSEG__V1__AXIS__INIT, t = BIOSEG__V1__AXIS__INIT, *axes[] = {&z, &t};
+    uint32_t labels[4 * H * W];
+    struct bs_image *back = NULL;
+    struct bs_err err = {0};
+    char *csv = NULL;
+    size_t size = 0;
+    z.name = "z";
+    z.size = 2;
+    z.pixel_size = 1.5;
+    z.unit = "um";
+    t.name = "t";
+    t.size = 2;
+    r.info->plane_axes = axes;
+    r.info->n_plane_axes = 2;
+    r.planes = 4;
+    r.labels = labels;
+    for (uint32_t i = 0; i < 4 * H * W; i++)
+        labels[i] = i / (H * W);
+    free(png.path[BS__OUTPUT_OVERLAY]);
+    png.path[BS__OUTPUT_OVERLAY] = NULL;
+    assert_int_equal(bs__save_result(&png, true, &input, "00", "hash", -1, &r, NULL, &err), BS_EUNSUPPORTED);
+    assert_non_null(strstr(err.msg, "4 planes and a PNG holds one"));
+    assert_int_equal(bs__save_result(&p, false, &input, "00", "hash", -1, &r, NULL, &err), BS_EUNSUPPORTED);
+    assert_non_null(strstr(err.msg, "overlay"));
+    assert_false(exists("p.json") || exists("r.json") || exists("r.tif"));
+    free(p.path[BS__OUTPUT_OVERLAY]);
+    p.path[BS__OUTPUT_OVERLAY] = NULL;
+    assert_int_equal(bs__save_result(&p, false, &input, "00", "hash", -1, &r, NULL, &err), BS_OK);
+    assert_int_equal(bs_image_read_file("r.tif", NULL, &back, &err), BS_OK);
+    assert_string_equal(back->axes, "tzyx");
+    assert_true(back->pixel_size[1] == 1.5 && back->pixel_size[3] == 0.5);
+    const uint32_t *got = back->data;
+    assert_true(got[0] == 0 && got[H * W] == 2 && got[2 * H * W] == 1 && got[3 * H * W] == 3);
+    bs_image_unref(back);
+    assert_int_equal(bs__table_csv(&r, &csv, &size, &err), BS_OK);
+    csv[size - 1] = '\0';
+    assert_non_null(strstr(csv, "mean_intensity,t,z,z_end,centroid_z\n"));
+    assert_non_null(strstr(csv, ",,0,0,0,0"));
+    free(csv);
+    free_paths(&p);
+    free_paths(&png);
+}
+
+static void an_overlay_of_a_region_shows_the_region(void **state)
+{
+    (void)state;
+    struct bs__input input = image_file();
+    struct bs__output_paths p = paths_of("r", false);
+    struct bs__result r = one_object(1);
+    Bioseg__V1__Region region = BIOSEG__V1__REGION__INIT;
+    struct bs_image *picture = NULL;
+    struct bs_err err = {0};
+    r.info->region = &region;
+    r.height = 4;
+    r.width = 5;
+    region.y = 3; /* rows 3 to 6 of 6 */
+    assert_int_equal(bs__save_result(&p, false, &input, "00", "hash", -1, &r, NULL, &err), BS_ECORRUPT);
+    region.y = 2;
+    region.x = 3;
+    assert_int_equal(bs__save_result(&p, false, &input, "00", "hash", -1, &r, NULL, &err), BS_OK);
+    assert_int_equal(bs_image_read_file("r.overlay.png", NULL, &picture, &err), BS_OK);
+    assert_int_equal(picture->dim[0] * 5, picture->dim[1] * 4);
+    bs_image_unref(picture);
+    free_paths(&p);
+}
+
 int main(void)
 {
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, enter_folder, leave_folder)
@@ -151,6 +225,8 @@ int main(void)
         IN_FOLDER(png_refuses_more_objects_than_it_can_number_and_names_tiff),
         IN_FOLDER(a_result_without_the_labels_asked_for_is_refused),
         cmocka_unit_test(stacks_have_no_overlay_and_say_so),
+        IN_FOLDER(stacks_are_written_time_first_and_only_as_tiff),
+        IN_FOLDER(an_overlay_of_a_region_shows_the_region),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
    behind (LeakSanitizer looks on), and the next one works. */
 #include "model/card.h"
 #include "model/predict/encoder_input.h"
-#include "model/predict/segment.h"
+#include "model/predict/stack.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/support/formula_model.h"
 
@@ -101,6 +101,22 @@ static bs_status segment(void *image)
     return rc;
 }
 
+static bs_status segment_stack(void *image)
+{
+    struct bs_segment_params params = bs_segment_params_default(bs_model_info_get(model));
+    struct bs_segment_result r;
+    uint32_t labels[2 * 20 * 18];
+    const struct bs_stack_output output = {labels, NULL};
+    params.planes = BS_PLANES_LINKED;
+    params.linked_min_size = 1;
+    params.instances.min_size = 0;
+    params.region = (struct bs_region){.y = 2};
+    params.statistics = BS_STATISTICS_STACK;
+    bs_status rc = bs_segment_stack(model, image, &params, &output, NULL, NULL, NULL, &r, NULL);
+    bs_segment_result_free(&r);
+    return rc;
+}
+
 static bs_status plan(void *ctx)
 {
     struct bs_model_card_plan p;
@@ -131,6 +147,19 @@ static void a_segmentation_survives_any_failing_allocation(void **state)
     bs_image_unref(im);
 }
 
+static void a_stack_survives_any_failing_allocation(void **state)
+{
+    (void)state;
+    struct bs_image *im = NULL;
+    size_t dim[3] = {2, 20, 18};
+    assert_int_equal(bs_image_create(BS_SAMPLE_U8, "zyx", dim, NULL, &im, NULL), BS_OK);
+    for (int i = 0; i < 2 * 20 * 18; i++)
+        ((uint8_t *)im->data)[i] = (uint8_t)(i * 37 % 200);
+    assert_int_equal(segment_stack(im), BS_OK);
+    assert_true(until_it_works(segment_stack, im) > 60);
+    bs_image_unref(im);
+}
+
 static void a_plan_survives_any_failing_allocation(void **state)
 {
     (void)state;
@@ -142,6 +171,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_way_to_an_encoder_survives_any_failing_allocation),
         cmocka_unit_test(a_segmentation_survives_any_failing_allocation),
+        cmocka_unit_test(a_stack_survives_any_failing_allocation),
         cmocka_unit_test(a_plan_survives_any_failing_allocation),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
