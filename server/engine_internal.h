@@ -29,6 +29,7 @@ struct bs_engine_task {
     struct bs_model_card_plan card;
     /* of a training run */
     struct bs_engine_training_callbacks training;
+    bool uncommitted; /* a checkpoint was told and not answered; the engine thread's own */
     /* guarded by bs_engine.mu: what is to be told to the worker */
     bool tell_control, tell_committed;
     struct bs_run_control control;

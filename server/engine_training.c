@@ -46,7 +46,7 @@ void bs_engine_training_committed(struct bs_engine *e, struct bs_engine_task *ta
                                   const char *text)
 {
     pthread_mutex_lock(&e->mu);
-    task->tell_committed = true;
+    task->tell_committed = true; /* to the worker that runs it, if it still does */
     task->committed = (struct bs_worker_failure){.status = (uint32_t)status};
     if (status != BS_OK)
         (void)snprintf(task->committed.text, sizeof task->committed.text, "%s", text);
@@ -86,6 +86,7 @@ bool bs__training_tell(struct bs_engine *e)
         struct bs_worker_message m = {.type = BS_WORKER_TRAIN_COMMITTED, .task = t->message.task};
         m.body.failure = t->committed;
         t->tell_committed = false;
+        t->uncommitted = false;
         if (bs_worker_send(e->worker.sock, &m, false, &err) != BS_OK)
             return false;
     }
@@ -127,8 +128,10 @@ bool bs__training_checkpoint(struct bs_engine_task *t, struct bs_worker_message 
 {
     const struct bs_worker_train_checkpoint *c = &m->body.train_checkpoint;
     struct bs_err err;
-    if (bs_worker_check_checkpoint(m, &err) != BS_OK)
+    /* One at a time: else a worker could fill the disk while we write the first. */
+    if (t->uncommitted || bs_worker_check_checkpoint(m, &err) != BS_OK)
         return false;
+    t->uncommitted = true;
     t->training.checkpoint(t->training.ctx, (enum bs_checkpoint_kind)c->kind, c->step, m->fd[0], c->bytes);
     m->nfd = 0; /* the receiver of the callback owns it */
     return true;

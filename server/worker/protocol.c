@@ -222,7 +222,8 @@ bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err 
     const struct bs_worker_done *d = &m->body.done;
     size_t pixels, labels, maps, objects;
     bool ok = d->failure.status <= BS_EINTERNAL && d->trained.end <= BS_RUN_PAUSED && d->trained.step >= 0 &&
-              d->nwarning >= 0 && d->nwarning <= BS_MAX_WARNINGS;
+              d->trained.latest_step >= -1 && !isnan(d->trained.best_metric) && d->nwarning >= 0 &&
+              d->nwarning <= BS_MAX_WARNINGS;
     if (ok && m->nfd > 0)
         ok = d->failure.status == BS_OK && d->height > 0 && d->width > 0 && stack_valid(&d->stack) &&
              m->nfd == 1 + (d->has_maps != 0) + (d->has_objects != 0) && d->channels >= 0 &&
@@ -241,7 +242,10 @@ bs_status bs_worker_check_event(const struct bs_worker_message *m, struct bs_err
 {
     const struct bs_worker_train_event *e = &m->body.train_event;
     size_t pixels, bytes;
-    bool ok = e->kind <= BS_RUN_VALIDATION && e->step >= 0 && e->steps >= 0 && e->epoch >= 0;
+    /* The best metric is infinite as long as there is none. */
+    bool ok = e->kind <= BS_RUN_VALIDATION && e->step >= 0 && e->steps >= 0 && e->epoch >= 0 &&
+              e->best_step >= 0 && isfinite(e->loss) && isfinite(e->learning_rate) && isfinite(e->metric) &&
+              !isnan(e->best_metric) && isfinite(e->images_per_second) && isfinite(e->seconds_left);
     if (ok && m->nfd > 0)
         ok = e->channels > 0 && e->channels <= 1024 && e->target_channels > 0 && e->target_channels <= 1024 &&
              e->height > 0 && e->width > 0 && bs_mul(e->height, e->width, &pixels) &&

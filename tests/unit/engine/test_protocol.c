@@ -4,6 +4,7 @@
 #include "server/worker/protocol.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -159,6 +160,91 @@ static void results_that_contradict_themselves_are_refused(void **state)
     free(m);
 }
 
+static void told_by(struct bs_worker_message *m)
+{
+    memset(m, 0, sizeof *m);
+    m->type = BS_WORKER_TRAIN_EVENT;
+    m->body.train_event = (struct bs_worker_train_event){.kind = BS_RUN_VALIDATION,
+                                                         .step = 4,
+                                                         .steps = 8,
+                                                         .epoch = 1,
+                                                         .loss = 0.5,
+                                                         .learning_rate = 1e-4,
+                                                         .metric = 0.25,
+                                                         .best_metric = INFINITY,
+                                                         .channels = 1,
+                                                         .target_channels = 3,
+                                                         .height = 2,
+                                                         .width = 5};
+}
+
+static void steps_that_contradict_themselves_are_refused(void **state)
+{
+    (void)state;
+    struct bs_worker_message *m = calloc(1, sizeof *m);
+    struct bs_worker_train_event *e = &m->body.train_event;
+    struct bs_err err;
+    const char pixels[70] = "";
+    const int whole = memory_file(pixels, sizeof pixels), less = memory_file(pixels, sizeof pixels - 1);
+    const int open_file = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(ftruncate(open_file, sizeof pixels), 0);
+    told_by(m);
+    assert_int_equal(bs_worker_check_event(m, &err), BS_OK);
+    m->nfd = 1;
+    m->fd[0] = whole;
+    assert_int_equal(bs_worker_check_event(m, &err), BS_OK);
+    m->fd[0] = less;
+    assert_int_equal(bs_worker_check_event(m, &err), BS_ECORRUPT);
+    m->fd[0] = open_file; /* it could be cut off under us */
+    assert_int_equal(bs_worker_check_event(m, &err), BS_ECORRUPT);
+    m->fd[0] = whole;
+    e->height = UINT64_MAX / 2;
+    assert_int_equal(bs_worker_check_event(m, &err), BS_ECORRUPT);
+    for (int i = 0; i < 7; i++) {
+        told_by(m);
+        double *number[] = {&e->loss,        &e->learning_rate,     &e->metric,
+                            &e->best_metric, &e->images_per_second, &e->seconds_left};
+        if (i < 6)
+            *number[i] = NAN;
+        else
+            e->step = -1;
+        assert_int_equal(bs_worker_check_event(m, &err), BS_ECORRUPT);
+    }
+    told_by(m);
+    e->kind = 2;
+    assert_int_equal(bs_worker_check_event(m, &err), BS_ECORRUPT);
+    close(whole);
+    close(less);
+    close(open_file);
+    free(m);
+}
+
+static void checkpoints_that_contradict_themselves_are_refused(void **state)
+{
+    int *pair = *state;
+    struct bs_worker_message *m = calloc(1, sizeof *m);
+    struct bs_worker_train_checkpoint *c = &m->body.train_checkpoint;
+    struct bs_err err;
+    const int file = memory_file("abc", 3);
+    m->type = BS_WORKER_TRAIN_CHECKPOINT;
+    m->nfd = 1;
+    m->fd[0] = file;
+    *c = (struct bs_worker_train_checkpoint){BS_CHECKPOINT_BEST, 7, 3};
+    assert_int_equal(bs_worker_check_checkpoint(m, &err), BS_OK);
+    c->bytes = 4;
+    assert_int_equal(bs_worker_check_checkpoint(m, &err), BS_ECORRUPT);
+    c->bytes = 3;
+    c->kind = BS_CHECKPOINT_KINDS;
+    assert_int_equal(bs_worker_check_checkpoint(m, &err), BS_ECORRUPT);
+    *c = (struct bs_worker_train_checkpoint){BS_CHECKPOINT_LATEST, -1, 3};
+    assert_int_equal(bs_worker_check_checkpoint(m, &err), BS_ECORRUPT);
+    *c = (struct bs_worker_train_checkpoint){BS_CHECKPOINT_LATEST, 7, 0};
+    m->fd[0] = pair[0]; /* no file */
+    assert_int_equal(bs_worker_check_checkpoint(m, &err), BS_ECORRUPT);
+    close(file);
+    free(m);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
@@ -167,6 +253,8 @@ int main(void)
         T(random_packets_are_refused),
         T(descriptors_of_a_refused_message_are_closed),
         cmocka_unit_test(results_that_contradict_themselves_are_refused),
+        cmocka_unit_test(steps_that_contradict_themselves_are_refused),
+        T(checkpoints_that_contradict_themselves_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
