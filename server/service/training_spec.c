@@ -122,6 +122,7 @@ static bs_status from_initial(struct bs_services *s, const Bioseg__V1__TrainingS
                               struct bs__training *t, struct bs_err *err)
 {
     struct bs_model_info info;
+    bool new_head; /* the worker asks again, and makes one */
     bs_status rc = bs__model_find(s, spec->initial, &t->initial, err);
     if (rc == BS_OK)
         rc = bs__model_info(&t->initial, &info, err);
@@ -141,7 +142,7 @@ static bs_status from_initial(struct bs_services *s, const Bioseg__V1__TrainingS
         bs_train_config_set_recipe(&t->config, recipe);
     if ((rc = set_parameters(spec, &t->config, err)) != BS_OK)
         return rc;
-    return bs_train_config_check_initial(&t->config, &info, err);
+    return bs_train_config_check_initial(&t->config, &info, &new_head, err);
 }
 
 static bs_status configure(struct bs_services *s, const Bioseg__V1__TrainingSpec *spec,
