@@ -8,7 +8,7 @@ set -eu
 
 build="gcc cmake ninja-build ccache pkg-config git ca-certificates
 libgrpc-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
-libpng-dev libtiff-dev libhdf5-dev zlib1g-dev libdnnl-dev libsqlite3-dev libssl-dev libjansson-dev libzip-dev
+libpng-dev libtiff-dev libhdf5-dev zlib1g-dev libdnnl-dev libsqlite3-dev libssl-dev libjansson-dev libzip-dev libyaml-dev
 libmicrohttpd-dev"
 test="g++ libcmocka-dev clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev libomp-14-dev llvm-14 python3 python3-venv python3-pip"
 # A virtual screen with OpenGL, and what Qt asks of X; for tests/napari/run.sh.

@@ -1,27 +1,15 @@
-/* bioseg convert: a checkpoint that someone made with PyTorch becomes a model file. The checkpoint is parsed in a child
-   process that is locked in first, because files come from anywhere; only the report comes back through a pipe. */
+/* bioseg convert: a checkpoint that someone made with PyTorch, or a bioimage.io package, becomes a model file. It is parsed in a
+   child process that is locked in first (convert_child.h). */
 #include "clients/cli/cli.h"
-#include "clients/cli/interrupt.h"
+#include "clients/cli/convert_child.h"
 #include "clients/cli/output.h"
-
-#include "model/weights/convert.h"
-#include "model/weights/sandbox.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-/* A checkpoint holds a model several times over (optimizer state); all of it may be mapped or copied once. */
-#define MEMORY_BASE   ((uint64_t)4 << 30)
-#define MEMORY_FACTOR 4
-#define CPU_SECONDS   600
 
 struct arguments {
     struct bs__cli *cli;
@@ -210,113 +198,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* What the child says; both ends are this program, so the bytes of the struct will do. */
-struct answer {
-    bs_status status;
-    char message[512];
-    bool unlocked; /* the system could not filter system calls */
-    struct bs_convert_report report;
-};
-
-static void convert_here(const struct arguments *a, uint64_t file_bytes, struct answer *answer)
-{
-    struct bs_err err = {0};
-    bs_status rc = bs_sandbox_enter(MEMORY_BASE + MEMORY_FACTOR * file_bytes, CPU_SECONDS, &err);
-    if (rc == BS_EUNSUPPORTED) {
-        answer->unlocked = true;
-        if (a->without_sandbox)
-            rc = BS_OK;
-    }
-    if (rc == BS_OK)
-        rc = bs_convert_checkpoint(a->in, a->out, &a->convert, &answer->report, &err);
-    answer->status = rc;
-    memcpy(answer->message, err.msg, sizeof answer->message);
-}
-
-static void child(int fd, const struct arguments *a, uint64_t file_bytes)
-{
-    struct answer *answer = calloc(1, sizeof *answer);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    if (!answer)
-        _exit(1);
-    convert_here(a, file_bytes, answer);
-    const char *bytes = (const char *)answer;
-    for (size_t n = 0; n < sizeof *answer;) {
-        ssize_t put = write(fd, bytes + n, sizeof *answer - n);
-        if (put <= 0)
-            _exit(1);
-        n += (size_t)put;
-    }
-    _exit(0);
-}
-
-static bool read_answer(int fd, struct answer *answer)
-{
-    char *bytes = (char *)answer;
-    for (size_t n = 0; n < sizeof *answer;) {
-        ssize_t got = read(fd, bytes + n, sizeof *answer - n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return false;
-        n += (size_t)got;
-    }
-    /* The child has parsed a stranger's file: its texts end where we say. */
-    struct bs_convert_report *r = &answer->report;
-    answer->message[sizeof answer->message - 1] = '\0';
-    r->format[sizeof r->format - 1] = r->key[sizeof r->key - 1] = '\0';
-    r->info.assumed[sizeof r->info.assumed - 1] = '\0';
-    for (size_t i = 0; i < BS_CONVERT_MAX_SKIPPED; i++)
-        r->skipped[i][sizeof r->skipped[i] - 1] = '\0';
-    return true;
-}
-
-static void kill_child(void *ctx)
-{
-    kill((pid_t)atomic_load((atomic_int *)ctx), SIGKILL);
-}
-
-static bs_status convert_in_child(const struct arguments *a, uint64_t file_bytes, struct answer *answer,
-                                  struct bs_err *err)
-{
-    int ends[2], status = 0;
-    atomic_int pid_shared;
-    if (pipe(ends) != 0)
-        return BS_FAIL(err, BS_EIO, "cannot make a pipe: %s", strerror(errno));
-    fflush(NULL);
-    pid_t pid = fork();
-    if (pid < 0) {
-        close(ends[0]);
-        close(ends[1]);
-        return BS_FAIL(err, BS_EIO, "cannot start a process: %s", strerror(errno));
-    }
-    if (pid == 0) {
-        close(ends[0]);
-        child(ends[1], a, file_bytes);
-    }
-    atomic_init(&pid_shared, pid);
-    bs__interrupt_notify(a->cli->interrupt, kill_child, &pid_shared);
-    close(ends[1]);
-    bool complete = read_answer(ends[0], answer);
-    close(ends[0]);
-    bs__interrupt_notify(a->cli->interrupt, NULL, NULL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (bs__interrupted(a->cli->interrupt))
-        return BS_FAIL(err, BS_ECANCELLED, "interrupted");
-    if (!complete && WIFSIGNALED(status))
-        return BS_FAIL(err, BS_ELIMIT,
-                       "reading %s took more memory or time than it may (signal %d), or did what it must not",
-                       a->in, WTERMSIG(status));
-    if (!complete)
-        return BS_FAIL(err, BS_EINTERNAL, "the process that reads %s ended without an answer", a->in);
-    if (answer->status != BS_OK)
-        return BS_FAIL(err, answer->status, "%s: %s", a->in, answer->message);
-    return BS_OK;
-}
-
 static json_t *json_of_report(const struct arguments *a, const struct bs_convert_report *r,
                               struct bs_err *err)
 {
@@ -365,7 +246,7 @@ int bs__convert_main(struct bs__cli *cli, int argc, char **argv)
     const struct argp_child children[] = {{.argp = &bs__output_argp}, {0}};
     const struct argp argp = {
         .options = options, .parser = parse, .args_doc = "CHECKPOINT", .doc = doc, .children = children};
-    struct answer *answer = calloc(1, sizeof *answer);
+    struct bs__convert_answer *answer = calloc(1, sizeof *answer);
     struct bs_err err = {0};
     struct stat in, out;
     int code = BS__EXIT_OK;
@@ -386,7 +267,12 @@ int bs__convert_main(struct bs__cli *cli, int argc, char **argv)
         code = bs__complain(cli, &err, bs__exit_of_local(rc));
         goto cleanup;
     }
-    rc = convert_in_child(&args, (uint64_t)in.st_size, answer, &err);
+    const struct bs__convert_call call = {.in = args.in,
+                                          .out = args.out,
+                                          .file_bytes = (uint64_t)in.st_size,
+                                          .options = &args.convert,
+                                          .without_sandbox = args.without_sandbox};
+    rc = bs__convert_in_child(cli->interrupt, &call, answer, &err);
     if (rc != BS_OK) {
         if (answer->unlocked && rc == BS_EUNSUPPORTED)
             fprintf(stderr, "bioseg: this system cannot lock the parsing process in; --without-sandbox goes "

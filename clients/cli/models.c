@@ -1,28 +1,24 @@
 /* bioseg models: what the server has, and changing it. */
-#include "clients/cli/interrupt.h"
 #include "clients/cli/labels.h"
 #include "clients/cli/message.h"
 #include "clients/cli/models_export.h"
+#include "clients/cli/models_import.h"
 #include "clients/cli/output.h"
-#include "clients/cli/progress.h"
 #include "clients/cli/spec_args.h"
 #include "clients/cli/subcommand.h"
-#include "clients/cli/upload.h"
 
 #include "bioseg/v1/models.pb-c.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PAGE_SIZE 200
 
 struct options {
-    const char *name; /* --name of an import */
-    double keep_hours;
-    struct bs__labels labels;
-    bool untrained; /* list */
-    bool memory;    /* describe */
+    struct bs__models_import import;
+    struct bs__labels labels; /* list */
+    bool untrained;           /* list */
+    bool memory;              /* describe */
     struct bs__models_export export;
 };
 
@@ -158,76 +154,27 @@ static int describe(struct bs__cli *cli, struct bs__rpc_client *client, char **a
     return BS__EXIT_OK;
 }
 
-struct sending {
-    struct bs__progress *progress;
-    struct bs__progress_item item;
-};
-
-static void on_sent(void *ctx, uint64_t done, uint64_t total)
-{
-    struct sending *s = ctx;
-    bs__progress_set(s->progress, &s->item, (double)done / (double)total);
-}
-
 static int import(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
     (void)nargs;
     struct options *options = ctx;
-    struct bs__rpc_call *call = NULL;
-    struct sending sending = {.item = {.name = args[0]}};
-    ProtobufCMessage *response = NULL;
-    struct bs_err err = {0};
-    char sha256[BS__SHA256_TEXT], *stem = NULL;
-    uint64_t bytes = 0;
-    int fd = -1, code = BS__EXIT_OK;
-    bs_status rc = bs__upload_open(args[0], &fd, &bytes, &err);
-    if (rc == BS_OK)
-        rc = bs__progress_create(stderr, bs__progress_style_for(stderr, cli->quiet), 1, &sending.progress,
-                                 &err);
-    if (rc == BS_OK && !(stem = bs__stem_of(args[0])))
-        rc = BS_FAIL(&err, BS_ENOMEM, "no memory for a name");
-    if (rc != BS_OK) {
-        code = bs__complain(cli, &err, bs__exit_of_local(rc));
-        goto cleanup;
-    }
-    Bioseg__V1__ImportModelStart start = BIOSEG__V1__IMPORT_MODEL_START__INIT;
-    Bioseg__V1__ImportModelRequest first = BIOSEG__V1__IMPORT_MODEL_REQUEST__INIT;
-    struct bs__upload_progress progress = {.ctx = &sending, .sent = on_sent};
-    start.name = options->name ? (char *)options->name : stem;
-    start.total_bytes = bytes;
-    start.time_to_live_ms = (int64_t)(options->keep_hours * 3600e3);
-    start.labels =
-        bs__labels_entries(&options->labels, &bioseg__v1__import_model_start__labels_entry__descriptor);
-    start.n_labels = options->labels.n;
-    first.part_case = BIOSEG__V1__IMPORT_MODEL_REQUEST__PART_START;
-    first.start = &start;
-    rc = bs__rpc_call_start(client, BS__METHOD("Models", "Import"), 0, &call, &err);
-    if (rc == BS_OK)
-        rc = bs__message_send(call, &first.base, false, &err);
-    if (rc == BS_OK)
-        rc = bs__upload(call, fd, bytes, args[0], &progress, sha256, &err);
-    if (rc == BS_OK)
-        rc = bs__message_receive_only(call, &bioseg__v1__import_model_response__descriptor, &response, &err);
-    bs__progress_destroy(sending.progress);
-    sending.progress = NULL;
-    if (rc != BS_OK) {
-        code = rc == BS_EIO ? bs__complain(cli, &err, BS__EXIT_LOCAL) : bs__complain_server(cli, &err);
-        goto cleanup;
-    }
-    const Bioseg__V1__Model *model = ((const Bioseg__V1__ImportModelResponse *)response)->model;
-    if (model && cli->json)
-        print_model(cli, model);
-    else if (model)
-        fprintf(cli->out, "imported %s version %lld\n", model->name, (long long)model->version);
-cleanup:
-    bs__rpc_call_destroy(call);
-    bs__progress_destroy(sending.progress);
-    if (response)
-        protobuf_c_message_free_unpacked(response, NULL);
-    free(stem);
-    if (fd >= 0)
-        close(fd);
+    Bioseg__V1__ImportModelResponse *response = NULL;
+    const int code = bs__models_import_run(cli, client, args[0], &options->import, &response);
+    if (!response)
+        return code;
+    if (response->model && cli->json)
+        print_model(cli, response->model);
+    else if (response->model)
+        fprintf(cli->out, "imported %s version %lld\n", response->model->name,
+                (long long)response->model->version);
+    bioseg__v1__import_model_response__free_unpacked(response, NULL);
     return code;
+}
+
+static error_t import_option(int key, char *arg, struct argp_state *state, void *ctx)
+{
+    struct options *options = ctx;
+    return bs__models_import_option(key, arg, state, &options->import);
 }
 
 /* The three that take a model's name and answer little. */
@@ -295,14 +242,8 @@ static error_t export_option(int key, char *arg, struct argp_state *state, void 
     return bs__models_export_option(key, arg, state, &options->export);
 }
 
-enum { OPT_KEEP = 0x600, OPT_LABEL, OPT_UNTRAINED, OPT_MEMORY };
+enum { OPT_LABEL = 0x600, OPT_UNTRAINED, OPT_MEMORY };
 
-static const struct argp_option import_options[] = {
-    {"name", 'n', "NAME", 0, "name on the server (default: the file's); an existing name gets a new version",
-     10},
-    {"keep", OPT_KEEP, "HOURS", 0, "delete it after so long (default: never)", 10},
-    {"label", OPT_LABEL, "KEY=VALUE", 0, "a mark of your own; can be given again", 10},
-    {0}};
 static const struct argp_option describe_options[] = {
     {"memory", OPT_MEMORY, NULL, 0, "let the device plan what a tile needs, too (after what it runs now)",
      10},
@@ -316,16 +257,7 @@ static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
 {
     struct options *o = ctx;
     struct bs_err err;
-    char *end;
     switch (key) {
-    case 'n':
-        o->name = arg;
-        return 0;
-    case OPT_KEEP:
-        o->keep_hours = strtod(arg, &end);
-        if (end == arg || *end || !(o->keep_hours > 0 && o->keep_hours <= 24 * 3650))
-            argp_error(state, "--keep %s is not a number of hours above 0 and up to 87600", arg);
-        return 0;
     case OPT_LABEL:
         if (bs__labels_parse(&o->labels, arg, &err) != BS_OK)
             argp_error(state, "%s", err.msg);
@@ -363,11 +295,12 @@ static const struct bs__subcommand commands[] = {
      .args_doc = "FILE",
      .min_args = 1,
      .max_args = 1,
-     .summary = "add a model file (what `bioseg convert` writes)",
+     .summary = "add a model file (what `bioseg convert` writes) or a bioimage.io package",
      .run = import,
-     .options = import_options,
-     .option = option,
-     .examples = "  bioseg models import unet-nuclei.safetensors --name nuclei\n"},
+     .options = bs__models_import_options,
+     .option = import_option,
+     .examples = "  bioseg models import unet-nuclei.safetensors --name nuclei\n"
+                 "  bioseg models import package.zip --name nuclei\n"},
     {.name = "export",
      .args_doc = "NAME[@VERSION]",
      .min_args = 1,
@@ -405,5 +338,6 @@ int bs__models_main(struct bs__cli *cli, int argc, char **argv)
     int code = bs__subcommand_main(cli, argc, argv, "models", "The models of the server.", commands,
                                    sizeof commands / sizeof *commands, &options);
     bs__labels_free(&options.labels);
+    bs__labels_free(&options.import.labels);
     return code;
 }

@@ -4,6 +4,7 @@
 
 #include "model/weights/file_io.h"
 #include "model/weights/import.h"
+#include "model/weights/package.h"
 #include "model/weights/safetensors.h"
 
 #include <math.h>
@@ -13,7 +14,10 @@
 #include <unistd.h>
 
 struct input {
-    struct bs_safetensors *st; /* one of these two */
+    bool packed; /* the file is a package, and holds one of the two below */
+    struct bs__package package;
+    struct bs_torch_hints hints; /* of the package and the checkpoint in it */
+    struct bs_safetensors *st;   /* one of these two */
     struct bs_torch_checkpoint *torch;
     size_t raw_count;
     struct bs_state_entry *raw; /* as the file has them */
@@ -38,27 +42,22 @@ static bool is_float(enum bs_dtype t)
 }
 
 /* Is byte 8 the brace that begins a safetensors header? */
-static bs_status looks_like_safetensors(const char *path, bool *yes, struct bs_err *err)
+static bs_status looks_like_safetensors(int fd, bool *yes, struct bs_err *err)
 {
-    int fd;
     uint64_t size;
     char begin[9] = "";
-    bs_status rc = bs__file_open(path, &fd, err);
-    if (rc != BS_OK)
-        return rc;
-    rc = bs__file_size(fd, &size, err);
+    bs_status rc = bs__file_size(fd, &size, err);
     if (rc == BS_OK && size >= sizeof begin)
         rc = bs__file_read_at(fd, 0, begin, sizeof begin, err);
-    close(fd);
     *yes = begin[8] == '{' && begin[0] != 'P';
     return rc;
 }
 
-static bs_status open_torch(const char *path, struct input *in, struct bs_convert_report *report,
-                            struct bs_err *err)
+/* Takes fd, also on failure. */
+static bs_status open_torch(int fd, struct input *in, struct bs_convert_report *report, struct bs_err *err)
 {
 #ifdef BS_HAVE_TORCH_CONVERT
-    bs_status rc = bs_torch_checkpoint_open(path, &in->torch, err);
+    bs_status rc = bs_torch_checkpoint_open_fd(fd, &in->torch, err);
     if (rc != BS_OK)
         return rc;
     in->raw_count = bs_torch_checkpoint_count(in->torch);
@@ -70,10 +69,29 @@ static bs_status open_torch(const char *path, struct input *in, struct bs_conver
                  bs_torch_checkpoint_skipped(in->torch, i));
     return BS_OK;
 #else
-    (void)path, (void)in, (void)report;
+    (void)in, (void)report;
+    close(fd);
     return BS_FAIL(err, BS_EUNSUPPORTED,
                    "this build cannot read PyTorch checkpoints (BS_WITH_TORCH_CONVERT is off)");
 #endif
+}
+
+/* A descriptor of the weights: the file itself, or what a package holds. */
+static bs_status open_weights(const char *path, const char *out_path, struct input *in, int *fd,
+                              struct bs_err *err)
+{
+#ifdef BS_HAVE_TORCH_CONVERT
+    if ((in->packed = bs__package_is_one(path))) {
+        bs_status rc = bs__package_open(path, out_path, &in->package, err);
+        if (rc != BS_OK)
+            return rc;
+        *fd = in->package.fd;
+        in->package.fd = -1;
+        return BS_OK;
+    }
+#endif
+    (void)out_path, (void)in;
+    return bs__file_open(path, fd, err);
 }
 
 /* The file's tensors as those of the network, under its names. */
@@ -105,20 +123,29 @@ static bs_status import(struct input *in, const struct bs_convert_options *o, st
     return BS_OK;
 }
 
-static bs_status open_input(const char *path, const struct bs_convert_options *options, struct input *in,
-                            struct bs_convert_report *report, struct bs_err *err)
+static bs_status open_input(const char *path, const char *out_path, const struct bs_convert_options *options,
+                            struct input *in, struct bs_convert_report *report, struct bs_err *err)
 {
     bool plain = false;
-    bs_status rc = looks_like_safetensors(path, &plain, err);
+    int fd = -1;
+    bs_status rc = open_weights(path, out_path, in, &fd, err);
     if (rc != BS_OK)
         return rc;
+    if ((rc = looks_like_safetensors(fd, &plain, err)) != BS_OK) {
+        close(fd);
+        return rc;
+    }
     if (plain) {
-        if ((rc = bs_safetensors_open(path, &in->st, err)) != BS_OK)
+        if ((rc = bs_safetensors_open_fd(fd, &in->st, err)) != BS_OK)
             return rc;
         in->raw_count = bs_safetensors_count(in->st);
         snprintf(report->format, sizeof report->format, "safetensors");
-    } else if ((rc = open_torch(path, in, report, err)) != BS_OK) {
+    } else if ((rc = open_torch(fd, in, report, err)) != BS_OK) {
         return rc;
+    }
+    if (in->packed) {
+        snprintf(report->format, sizeof report->format, "bioimage.io package");
+        snprintf(report->key, sizeof report->key, "%s", in->package.kind);
     }
     if (!(in->raw = calloc(in->raw_count ? in->raw_count : 1, sizeof *in->raw)))
         return BS_FAIL(err, BS_ENOMEM, "no memory for %zu tensors", in->raw_count);
@@ -140,6 +167,8 @@ static void close_input(struct input *in)
     bs_safetensors_close(in->st);
 #ifdef BS_HAVE_TORCH_CONVERT
     bs_torch_checkpoint_close(in->torch);
+    if (in->packed)
+        bs__package_close(&in->package);
 #endif
     bs__import_close(&in->import);
     free(in->raw);
@@ -147,15 +176,49 @@ static void close_input(struct input *in)
     free(in->state);
 }
 
-/* What a trainer left in the checkpoint; NULL when there is nothing of the kind. */
-static const struct bs_torch_hints *hints_of(const struct input *in)
+/* What a trainer or a package says; NULL when there is nothing of the kind. */
+static const struct bs_torch_hints *hints_of(struct input *in)
 {
+    const struct bs_torch_hints *hints = NULL;
 #ifdef BS_HAVE_TORCH_CONVERT
     if (in->torch)
-        return bs_torch_checkpoint_hints(in->torch);
+        hints = bs_torch_checkpoint_hints(in->torch);
 #endif
-    (void)in;
-    return NULL;
+    if (!in->packed || !in->package.hints.has_activation)
+        return hints;
+    if (hints)
+        in->hints = *hints;
+    in->hints.has_activation = true;
+    memcpy(in->hints.final_activation, in->package.hints.final_activation, sizeof in->hints.final_activation);
+    return &in->hints;
+}
+
+/* The caller's options, with what a package says where the caller is silent. */
+static bs_status complete_options(const struct input *in, const struct bs_convert_options *options,
+                                  struct bs_convert_options *out, struct bs_err *err)
+{
+    const struct bs__package *p = &in->package;
+    *out = *options;
+    if (!in->packed)
+        return BS_OK;
+    if (!out->licence && p->licence[0])
+        out->licence = p->licence;
+    if (p->model_info) /* a package of ours: everything else is told there */
+        return BS_OK;
+    if (!out->has_normalisation && !p->has_normalisation)
+        return BS_FAIL(
+            err, BS_EUNSUPPORTED,
+            "the package's preprocessing (%s) is none of ours; --normalisation takes another instead",
+            p->preprocessing);
+    if (!out->has_normalisation) {
+        out->has_normalisation = true;
+        out->normalisation = p->normalisation;
+    }
+    if (!out->description && p->description[0])
+        out->description = p->description;
+    if (!out->source)
+        out->source = p->source;
+    return BS_OK;
 }
 
 /* The tensors. */
@@ -215,6 +278,14 @@ static bs_status fill(void *ctx, size_t i, void *dst, size_t bytes, struct bs_er
     return rc;
 }
 
+/* What a file of ours says of itself; NULL: it is none. */
+static const char *description_of(const struct input *in)
+{
+    return in->packed && in->package.model_info ? in->package.model_info
+           : in->st                             ? bs_safetensors_metadata(in->st, "bioseg")
+                                                : NULL;
+}
+
 bs_status bs_convert_checkpoint(const char *in_path, const char *out_path,
                                 const struct bs_convert_options *options, struct bs_convert_report *report,
                                 struct bs_err *err)
@@ -223,17 +294,18 @@ bs_status bs_convert_checkpoint(const char *in_path, const char *out_path,
     struct input in = {0};
     char *json = NULL;
     struct bs_model_info check;
+    struct bs_convert_options complete;
     *report = (struct bs_convert_report){0};
-    if ((rc = open_input(in_path, options, &in, report, err)) != BS_OK)
+    if ((rc = open_input(in_path, out_path, options, &in, report, err)) != BS_OK ||
+        (rc = complete_options(&in, options, &complete, err)) != BS_OK)
         goto cleanup;
     const struct bs__convert_known known = {.state = in.state,
                                             .count = in.count,
                                             .hints = hints_of(&in),
                                             .micro_sam = in.import.decoder_of_micro_sam,
                                             .untrained = in.import.untrained,
-                                            .description =
-                                                in.st ? bs_safetensors_metadata(in.st, "bioseg") : NULL};
-    if ((rc = bs__convert_describe(&known, options, &report->info, err)) != BS_OK ||
+                                            .description = description_of(&in)};
+    if ((rc = bs__convert_describe(&known, &complete, &report->info, err)) != BS_OK ||
         (rc = bs_model_info_to_json(&report->info, &json, err)) != BS_OK)
         goto cleanup;
     /* Never write what cannot be opened again, e.g. text that is not UTF-8. */

@@ -1,11 +1,11 @@
 /* The zip-based format (since PyTorch 1.6): NAME/data.pkl, NAME/data/KEY per storage, NAME/byteorder; see torch_archive.h. */
 #include "model/weights/torch_archive.h"
+#include "model/weights/zip_read.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <zip.h>
 
 #define MAX_ENTRIES ((zip_int64_t)1 << 18)
 #define MAX_PREFIX  512
@@ -14,45 +14,6 @@ struct bs__torch_zip {
     zip_t *zip;
     char prefix[MAX_PREFIX]; /* with its slash */
 };
-
-/* Reads a whole entry of exactly `bytes`; libzip compares its checksum at the end. */
-static bs_status read_entry(zip_t *zip, zip_uint64_t index, const char *what, void *dst, size_t bytes,
-                            struct bs_err *err)
-{
-    bs_status rc = BS_OK;
-    unsigned char beyond;
-    size_t done = 0;
-    zip_file_t *f = zip_fopen_index(zip, index, 0);
-    if (!f)
-        return BS_FAIL(err, BS_ECORRUPT, "%s cannot be opened: %s", what, zip_strerror(zip));
-    while (done < bytes) {
-        zip_int64_t n = zip_fread(f, (unsigned char *)dst + done, bytes - done);
-        if (n <= 0) {
-            rc = BS_FAIL(err, BS_ECORRUPT, "%s ends after %zu of %zu bytes: %s", what, done, bytes,
-                         zip_file_strerror(f));
-            goto cleanup;
-        }
-        done += (size_t)n;
-    }
-    if (zip_fread(f, &beyond, 1) != 0)
-        rc = BS_FAIL(err, BS_ECORRUPT, "%s is damaged: %s", what, zip_file_strerror(f));
-cleanup:
-    zip_fclose(f);
-    return rc;
-}
-
-static bs_status entry_size(zip_t *zip, zip_uint64_t index, const char *what, uint64_t limit, uint64_t *size,
-                            struct bs_err *err)
-{
-    zip_stat_t st;
-    if (zip_stat_index(zip, index, 0, &st) != 0 || !(st.valid & ZIP_STAT_SIZE))
-        return BS_FAIL(err, BS_ECORRUPT, "%s has no size", what);
-    if (st.size > limit)
-        return BS_FAIL(err, BS_ELIMIT, "%s has %llu bytes, at most %llu are accepted", what,
-                       (unsigned long long)st.size, (unsigned long long)limit);
-    *size = st.size;
-    return BS_OK;
-}
 
 /* The one entry "NAME/data.pkl", NAME without a slash. */
 static bs_status find_pickle(struct bs__torch_zip *z, zip_uint64_t *index, struct bs_err *err)
@@ -101,9 +62,9 @@ static bs_status check_byte_order(struct bs__torch_zip *z, struct bs_err *err)
     char text[8] = "";
     if (locate(z, "byteorder", &index) != BS_OK)
         return BS_OK; /* files from before it was recorded are little-endian */
-    bs_status rc = entry_size(z->zip, index, "byteorder", sizeof text - 1, &size, err);
+    bs_status rc = bs__zip_size(z->zip, index, "byteorder", sizeof text - 1, &size, err);
     if (rc == BS_OK)
-        rc = read_entry(z->zip, index, "byteorder", text, (size_t)size, err);
+        rc = bs__zip_read(z->zip, index, "byteorder", text, (size_t)size, err);
     if (rc == BS_OK && strcmp(text, "little") != 0)
         rc = BS_FAIL(err, BS_EUNSUPPORTED, "the checkpoint was written on a big-endian machine");
     return rc;
@@ -113,7 +74,6 @@ bs_status bs__torch_zip_open(int fd, struct bs__torch_zip **out, struct bs__pick
                              struct bs_err *err)
 {
     bs_status rc;
-    int code = 0;
     zip_uint64_t index = 0;
     uint64_t size = 0;
     size_t consumed;
@@ -125,23 +85,16 @@ bs_status bs__torch_zip_open(int fd, struct bs__torch_zip **out, struct bs__pick
         close(fd);
         return BS_FAIL(err, BS_ENOMEM, "no memory for an archive");
     }
-    if (!(z->zip = zip_fdopen(fd, 0, &code))) {
-        zip_error_t error;
-        zip_error_init_with_code(&error, code);
-        rc = BS_FAIL(err, BS_ECORRUPT, "the zip archive cannot be read (is it truncated?): %s",
-                     zip_error_strerror(&error));
-        zip_error_fini(&error);
-        close(fd);
+    if ((rc = bs__zip_open(fd, &z->zip, err)) != BS_OK)
         goto cleanup;
-    }
     if ((rc = find_pickle(z, &index, err)) != BS_OK || (rc = check_byte_order(z, err)) != BS_OK ||
-        (rc = entry_size(z->zip, index, "data.pkl", BS__PICKLE_MAX_BYTES, &size, err)) != BS_OK)
+        (rc = bs__zip_size(z->zip, index, "data.pkl", BS__PICKLE_MAX_BYTES, &size, err)) != BS_OK)
         goto cleanup;
     if (!(data = malloc(size ? (size_t)size : 1))) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for data.pkl (%llu bytes)", (unsigned long long)size);
         goto cleanup;
     }
-    if ((rc = read_entry(z->zip, index, "data.pkl", data, (size_t)size, err)) != BS_OK ||
+    if ((rc = bs__zip_read(z->zip, index, "data.pkl", data, (size_t)size, err)) != BS_OK ||
         (rc = bs__pickle_parse(data, (size_t)size, pickle, &consumed, err)) != BS_OK)
         goto cleanup;
     *out = z;
@@ -171,11 +124,11 @@ bs_status bs__torch_zip_read(struct bs__torch_zip *z, const char *key, void *dst
     snprintf(what, sizeof what, "storage %s", key);
     if (locate(z, name, &index) != BS_OK)
         return BS_FAIL(err, BS_ECORRUPT, "%s is not in the archive", what);
-    bs_status rc = entry_size(z->zip, index, what, BS__TORCH_MAX_STORAGE, &size, err);
+    bs_status rc = bs__zip_size(z->zip, index, what, BS__TORCH_MAX_STORAGE, &size, err);
     if (rc != BS_OK)
         return rc;
     if (size != bytes)
         return BS_FAIL(err, BS_ECORRUPT, "%s has %llu bytes, the pickle says %zu", what,
                        (unsigned long long)size, bytes);
-    return read_entry(z->zip, index, what, dst, bytes, err);
+    return bs__zip_read(z->zip, index, what, dst, bytes, err);
 }
