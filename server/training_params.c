@@ -38,6 +38,13 @@ MEMBER(checkpoint_every, checkpoint_every, int64_t)
 MEMBER(stop_after, stop_after, int64_t)
 MEMBER(flips, sample.flips, bool)
 MEMBER(quarter_turns, sample.quarter_turns, bool)
+MEMBER(elastic, sample.augment.elastic, double)
+MEMBER(elastic_spacing, sample.augment.elastic_spacing, double)
+MEMBER(blur, sample.augment.blur, double)
+MEMBER(gamma, sample.augment.gamma, double)
+MEMBER(contrast, sample.augment.contrast, double)
+MEMBER(brightness, sample.augment.brightness, double)
+MEMBER(noise, sample.augment.noise, double)
 MEMBER(min_objects, sample.min_objects, int64_t)
 MEMBER(target_min_size, sample.target_min_size, int64_t)
 MEMBER(depth, arch.unet.depth, int)
@@ -57,6 +64,14 @@ static void set_epochs_alone(struct bs_train_config *c, double v)
     set_epochs(c, v);
     if (v > 0)
         c->iterations = 0;
+}
+
+/* Points lie as far apart as is usual until it is said how far. */
+static void set_elastic_alone(struct bs_train_config *c, double v)
+{
+    set_elastic(c, v);
+    if (v > 0 && c->sample.augment.elastic_spacing == 0)
+        c->sample.augment.elastic_spacing = 32;
 }
 
 static double get_patch(const struct bs_train_config *c)
@@ -278,6 +293,73 @@ static const struct param params[] = {
       .step = 1},
      ALL,
      ACCESS(quarter_turns)},
+    {{.name = "elastic",
+      .title = "Elastic deformation",
+      .help = "pixels that patches are deformed by at most; at most 0.4 of elastic_spacing",
+      .type = BS_PARAM_FLOAT,
+      .max = 204.8,
+      .step = 0.5,
+      .unit = "px",
+      .advanced = true},
+     ALL,
+     .get = get_elastic,
+     .set = set_elastic_alone},
+    {{.name = "elastic_spacing",
+      .title = "Deformation spacing",
+      .help = "pixels between the points that a deformation moves",
+      .type = BS_PARAM_FLOAT,
+      .max = 512,
+      .step = 1,
+      .unit = "px",
+      .advanced = true},
+     ALL,
+     ACCESS(elastic_spacing)},
+    {{.name = "blur",
+      .title = "Blur",
+      .help = "patches are blurred by a Gaussian of up to this deviation",
+      .type = BS_PARAM_FLOAT,
+      .max = 16,
+      .step = 0.1,
+      .unit = "px",
+      .advanced = true},
+     ALL,
+     ACCESS(blur)},
+    {{.name = "gamma",
+      .title = "Gamma",
+      .help = "intensities, from smallest to largest, are raised to a power of exp(-gamma) to exp(gamma)",
+      .type = BS_PARAM_FLOAT,
+      .max = 2,
+      .step = 0.05,
+      .advanced = true},
+     ALL,
+     ACCESS(gamma)},
+    {{.name = "contrast",
+      .title = "Contrast",
+      .help = "standardised patches are multiplied by 1 - contrast to 1 + contrast",
+      .type = BS_PARAM_FLOAT,
+      .max = 0.99,
+      .step = 0.05,
+      .advanced = true},
+     ALL,
+     ACCESS(contrast)},
+    {{.name = "brightness",
+      .title = "Brightness",
+      .help = "up to this is added to standardised patches or taken from them",
+      .type = BS_PARAM_FLOAT,
+      .max = 10,
+      .step = 0.05,
+      .advanced = true},
+     ALL,
+     ACCESS(brightness)},
+    {{.name = "noise",
+      .title = "Noise",
+      .help = "noise of up to this deviation is added to standardised patches",
+      .type = BS_PARAM_FLOAT,
+      .max = 10,
+      .step = 0.05,
+      .advanced = true},
+     ALL,
+     ACCESS(noise)},
     {{.name = "min_objects",
       .title = "Objects",
       .help = "a patch with fewer is drawn again; 0: every patch is taken",
