@@ -54,7 +54,7 @@ int bs__evaluate_main(struct bs__cli *cli, int argc, char **argv);
 int bs__convert_main(struct bs__cli *cli, int argc, char **argv);
 int bs__datasets_main(struct bs__cli *cli, int argc, char **argv);
 int bs__info_main(struct bs__cli *cli, int argc, char **argv);
-int bs__unserved_main(struct bs__cli *cli, int argc, char **argv);
+int bs__train_main(struct bs__cli *cli, int argc, char **argv);
 
 /* Connects (lazily: the first call finds out whether anyone is there) as the global options say. */
 bs_status bs__cli_connect(const struct bs__cli *cli, struct bs__rpc_client **out,

@@ -33,6 +33,17 @@ static void add_readable(json_t *job)
         json_object_set_new(job, "done", json_string(text));
     }
     json_object_del(job, "progress");
+    /* Of a training run: the name that its model will have, and its settings as they are, not as text. */
+    json_t *training = json_object_get(job, "training");
+    json_t *config =
+        training ? json_loads(json_string_value(json_object_get(training, "config_json")), 0, NULL) : NULL;
+    if (training && !json_object_get(job, "model"))
+        json_object_set_new(job, "model",
+                            json_pack("{s:O}", "name", json_object_get(training, "model_name")));
+    if (config) {
+        json_object_set_new(training, "config", config);
+        json_object_del(training, "config_json");
+    }
 }
 
 void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job)
@@ -52,6 +63,7 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
     (void)args, (void)nargs;
     struct bs__jobs_options *options = ctx;
     static const struct bs__column columns[] = {{"JOB", "id", false},
+                                                {"KIND", "kind", false},
                                                 {"STATE", "state", false},
                                                 {"DONE", "done", true},
                                                 {"MODEL", "model.name", false},
@@ -347,10 +359,10 @@ static int fetch(struct bs__cli *cli, struct bs__rpc_client *client, char **args
     return worst;
 }
 
-enum { OPT_STATE = 0x400, OPT_FORMAT, OPT_OVERWRITE, OPT_LABEL };
+enum { OPT_STATE = 0x400, OPT_FORMAT, OPT_OVERWRITE, OPT_LABEL, OPT_AFTER };
 
 static const struct argp_option list_options[] = {
-    {"state", OPT_STATE, "STATE", 0, "only these: queued, running, succeeded, failed, cancelled", 10},
+    {"state", OPT_STATE, "STATE", 0, "only these: queued, running, paused, succeeded, failed, cancelled", 10},
     {"model", 'm', "NAME", 0, "only of this model", 10},
     {"label", OPT_LABEL, "KEY=VALUE", 0, "only with this label; several: with all of them", 10},
     {0}};
@@ -360,11 +372,20 @@ static const struct argp_option fetch_options[] = {
     {"overwrite", OPT_OVERWRITE, NULL, 0, "replace results that are there", 10},
     {0}};
 
+static const struct argp_option metrics_options[] = {
+    {"after", OPT_AFTER, "STEP", 0, "begin behind this step (default: with the first)", 10}, {0}};
+
 static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
 {
     struct bs__jobs_options *o = ctx;
     struct bs_err err;
+    char *end;
     switch (key) {
+    case OPT_AFTER:
+        o->after_step = strtoull(arg, &end, 10);
+        if (end == arg || *end || arg[0] == '-')
+            argp_error(state, "--after %s is not a step", arg);
+        return 0;
     case 'm':
         o->model = arg;
         return 0;
@@ -380,7 +401,7 @@ static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
                 return 0;
             }
         }
-        argp_error(state, "--state %s is none of queued, running, succeeded, failed, cancelled", arg);
+        argp_error(state, "--state %s is none of queued, running, paused, succeeded, failed, cancelled", arg);
         return 0;
     case 'o':
         o->folder = arg;
@@ -440,6 +461,35 @@ static const struct bs__subcommand commands[] = {
      .max_args = 64,
      .summary = "forget finished jobs and their results",
      .run = delete_job},
+    {.name = "metrics",
+     .args_doc = "JOB",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "follow a training run's losses; can be attached again",
+     .run = bs__jobs_metrics,
+     .options = metrics_options,
+     .option = option,
+     .examples =
+         "  bioseg jobs metrics 3f2a...\n  bioseg --json jobs metrics 3f2a... --after 2000 >> curve.jsonl\n"},
+    {.name = "pause",
+     .args_doc = "JOB",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "let a training run wait after its next checkpoint",
+     .run = bs__jobs_pause},
+    {.name = "resume",
+     .args_doc = "JOB",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "go on with a paused, failed or cancelled training run",
+     .run = bs__jobs_resume},
+    {.name = "rate",
+     .args_doc = "JOB RATE",
+     .min_args = 2,
+     .max_args = 2,
+     .summary = "give a training run another learning rate",
+     .run = bs__jobs_rate,
+     .examples = "  bioseg jobs rate 3f2a... 1e-5\n"},
 };
 
 int bs__jobs_main(struct bs__cli *cli, int argc, char **argv)

@@ -13,6 +13,7 @@ struct bs__jobs_options {
     struct bs__labels labels;   /* and only with these */
     const char *folder;         /* fetch */
     bool png, overwrite;
+    uint64_t after_step; /* metrics */
 };
 
 /* The label under which `jobs submit` notes the name of the image's file. */
@@ -22,6 +23,11 @@ void bs__print_job(struct bs__cli *cli, const Bioseg__V1__Job *job);
 /* Follows a job until it is finished; the state it ended in. */
 bs_status bs__job_watch(struct bs__cli *cli, struct bs__rpc_client *client, const char *id,
                         Bioseg__V1__JobState *final_state, struct bs_err *err) BS_NODISCARD;
+/* Subcommands for training runs (jobs_training.c). */
+int bs__jobs_metrics(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
+int bs__jobs_pause(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
+int bs__jobs_resume(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
+int bs__jobs_rate(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 /* argv[0] is "submit". */
 int bs__jobs_submit_main(struct bs__cli *cli, int argc, char **argv);
 

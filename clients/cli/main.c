@@ -19,7 +19,7 @@ static const struct bs__command commands[] = {
      bs__evaluate_main},
     {"convert", "turn a PyTorch checkpoint into a model file (no server needed)", bs__convert_main},
     {"info", "what the server is and can do", bs__info_main},
-    {"train", "not in this version", bs__unserved_main},
+    {"train", "train a network, or train a model on, with a dataset of the server", bs__train_main},
 };
 #define COMMANDS (sizeof commands / sizeof *commands)
 
@@ -29,6 +29,7 @@ static const char doc[] = "Segments microscopy images with the help of a bioseg 
                           "  jobs       submit work that outlives this shell; list, watch, fetch ...\n"
                           "  models     list, describe, import, load, unload, delete\n"
                           "  datasets   images with labels to train on\n"
+                          "  train      make a model, or a better one, from a dataset\n"
                           "  evaluate   compare labels with the truth: mSA, SA50, SA75 (no server)\n"
                           "  convert    PyTorch checkpoint to model file (no server)\n"
                           "  info       what the server is and can do\n"

@@ -4,6 +4,7 @@
 #include "clients/cli/models_export.h"
 #include "clients/cli/models_import.h"
 #include "clients/cli/output.h"
+#include "clients/cli/parameters.h"
 #include "clients/cli/spec_args.h"
 #include "clients/cli/subcommand.h"
 
@@ -90,36 +91,6 @@ cleanup:
     return code;
 }
 
-static const char *type_name(const json_t *spec)
-{
-    const char *type = json_string_value(json_object_get(spec, "type"));
-    const char *prefix = "PARAMETER_TYPE_";
-    return type && strncmp(type, prefix, strlen(prefix)) == 0 ? type + strlen(prefix) : "?";
-}
-
-static void print_parameter(FILE *out, const json_t *p)
-{
-    const json_t *choices = json_object_get(p, "choices");
-    const char *unit = json_string_value(json_object_get(p, "unit"));
-    const char *type = type_name(p);
-    double value = json_number_value(json_object_get(p, "default_value"));
-    fprintf(out, "  %s", json_string_value(json_object_get(p, "name")));
-    if (strcmp(type, "BOOL") == 0)
-        fprintf(out, " = %s   (true or false)", value != 0 ? "true" : "false");
-    else if (strcmp(type, "ENUM") == 0) {
-        const char *chosen = json_string_value(json_array_get(choices, (size_t)value));
-        fprintf(out, " = %s   (", chosen ? chosen : "?");
-        for (size_t i = 0; i < json_array_size(choices); i++)
-            fprintf(out, "%s%s", i ? ", " : "", json_string_value(json_array_get(choices, i)));
-        fprintf(out, ")");
-    } else
-        fprintf(out, " = %.10g%s%s   (%.10g to %.10g)", value, unit && unit[0] ? " " : "", unit ? unit : "",
-                json_number_value(json_object_get(p, "minimum")),
-                json_number_value(json_object_get(p, "maximum")));
-    const char *help = json_string_value(json_object_get(p, "help"));
-    fprintf(out, "\n      %s\n", help ? help : "");
-}
-
 static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
 {
     json_t *m = bs__json_of_message(&model->base);
@@ -134,7 +105,7 @@ static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
         if (json_array_size(parameters))
             fprintf(cli->out, "\nparameters (bioseg segment --set NAME=VALUE):\n");
         for (size_t i = 0; i < json_array_size(parameters); i++)
-            print_parameter(cli->out, json_array_get(parameters, i));
+            bs__parameter_print(cli->out, json_array_get(parameters, i));
         json_decref(parameters);
     }
     json_decref(m);

@@ -2,6 +2,7 @@
 #include "clients/cli/spec_args.h"
 
 #include "clients/cli/message.h"
+#include "clients/cli/parameters.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -60,14 +61,6 @@ bs_status bs__model_get(struct bs__rpc_client *client, const char *text, enum bs
     return rc;
 }
 
-static const Bioseg__V1__ParameterSpec *find_spec(const Bioseg__V1__Model *model, const char *name)
-{
-    for (size_t i = 0; i < model->n_parameters; i++)
-        if (strcmp(model->parameters[i]->name, name) == 0)
-            return model->parameters[i];
-    return NULL;
-}
-
 static bs_status unknown_parameter(const Bioseg__V1__Model *model, const char *name, struct bs_err *err)
 {
     char known[320] = "";
@@ -75,51 +68,6 @@ static bs_status unknown_parameter(const Bioseg__V1__Model *model, const char *n
     for (size_t i = 0; i < model->n_parameters && n < sizeof known; i++)
         n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", model->parameters[i]->name);
     return BS_FAIL(err, BS_EINVAL, "model %s has no parameter '%s'; it has: %s", model->name, name, known);
-}
-
-static bs_status set_number(const Bioseg__V1__ParameterSpec *spec, const char *text,
-                            Bioseg__V1__ParameterValue *v, struct bs_err *err)
-{
-    char *end;
-    double x = strtod(text, &end);
-    bool whole = spec->type == BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_INT;
-    if (end == text || *end || !(x >= spec->minimum && x <= spec->maximum) || (whole && x != floor(x)))
-        return BS_FAIL(err, BS_EINVAL, "parameter %s = '%s': accepted is %s number from %.10g to %.10g%s%s",
-                       spec->name, text, whole ? "a whole" : "a", spec->minimum, spec->maximum,
-                       spec->unit[0] ? " " : "", spec->unit);
-    v->kind_case = BIOSEG__V1__PARAMETER_VALUE__KIND_NUMBER;
-    v->number = x;
-    return BS_OK;
-}
-
-static bs_status set_flag(const Bioseg__V1__ParameterSpec *spec, const char *text,
-                          Bioseg__V1__ParameterValue *v, struct bs_err *err)
-{
-    static const char *const yes[] = {"true", "yes", "on", "1"}, *const no[] = {"false", "no", "off", "0"};
-    v->kind_case = BIOSEG__V1__PARAMETER_VALUE__KIND_FLAG;
-    for (size_t i = 0; i < 4; i++)
-        if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
-            v->flag = strcmp(text, yes[i]) == 0;
-            return BS_OK;
-        }
-    return BS_FAIL(err, BS_EINVAL, "parameter %s = '%s': accepted is true or false", spec->name, text);
-}
-
-static bs_status set_choice(const Bioseg__V1__ParameterSpec *spec, const char *text,
-                            Bioseg__V1__ParameterValue *v, struct bs_err *err)
-{
-    char known[256] = "";
-    size_t n = 0;
-    for (size_t i = 0; i < spec->n_choices; i++) {
-        if (strcmp(text, spec->choices[i]) == 0) {
-            v->kind_case = BIOSEG__V1__PARAMETER_VALUE__KIND_CHOICE;
-            v->choice = spec->choices[i];
-            return BS_OK;
-        }
-        if (n < sizeof known)
-            n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", i ? ", " : "", spec->choices[i]);
-    }
-    return BS_FAIL(err, BS_EINVAL, "parameter %s = '%s': accepted is one of %s", spec->name, text, known);
 }
 
 static bs_status set_parameter(const char *assignment, const Bioseg__V1__Model *model, struct bs__spec *out,
@@ -135,7 +83,8 @@ static bs_status set_parameter(const char *assignment, const Bioseg__V1__Model *
                        sizeof out->name[i] - 1);
     memcpy(out->name[i], name, n);
     out->name[i][n] = '\0';
-    const Bioseg__V1__ParameterSpec *spec = find_spec(model, out->name[i]);
+    const Bioseg__V1__ParameterSpec *spec =
+        bs__parameter_find(model->parameters, model->n_parameters, out->name[i]);
     if (!spec)
         return unknown_parameter(model, out->name[i], err);
     for (size_t k = 0; k < i; k++)
@@ -146,11 +95,7 @@ static bs_status set_parameter(const char *assignment, const Bioseg__V1__Model *
     out->entry[i].key = out->name[i];
     out->entry[i].value = &out->value[i];
     out->entries[i] = &out->entry[i];
-    if (spec->type == BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_BOOL)
-        return set_flag(spec, value, &out->value[i], err);
-    if (spec->type == BIOSEG__V1__PARAMETER_TYPE__PARAMETER_TYPE_ENUM)
-        return set_choice(spec, value, &out->value[i], err);
-    return set_number(spec, value, &out->value[i], err);
+    return bs__parameter_set(spec, value, &out->value[i], err);
 }
 
 static int compare_entries(const void *a, const void *b)

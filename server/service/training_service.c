@@ -223,7 +223,7 @@ static bs_status send_news(struct bs_services *s, struct bs_call *call, const ch
     bs_status rc = find(s, call, id, &job, err);
     if (rc != BS_OK)
         return rc;
-    *last = job.state == BS_JOB_SUCCEEDED || job.state == BS_JOB_FAILED || job.state == BS_JOB_CANCELLED;
+    *last = job.state != BS_JOB_QUEUED && job.state != BS_JOB_RUNNING;
     bs_job_record_free(&job);
     do {
         struct bs_run_note *notes;

@@ -78,7 +78,7 @@ static void no_server_is_3_and_says_where_it_was_looked_for(void **state)
     expect("--server unix:/nowhere/biosegd.sock info", 3, "no server answers at unix:/nowhere/biosegd.sock");
     expect("--server 127.0.0.1:1 models list", 3, "is biosegd running there?");
     expect("--server unix:/nowhere/biosegd.sock segment -m x -o out a.png", 3, "no server answers");
-    expect("--server unix:/nowhere/biosegd.sock train", 3, "no server answers");
+    expect("--server unix:/nowhere/biosegd.sock train --dataset d --model m", 3, "no server answers");
     assert_false(exists("out/a.tif"));
 }
 
@@ -110,14 +110,13 @@ static void help_explains_with_examples(void **state)
 {
     (void)state;
     static const char *const commands[] = {
-        "--help",          "segment --help", "jobs submit --help", "models import --help",
-        "evaluate --help", "convert --help", "info --help"};
+        "--help",         "segment --help", "jobs submit --help", "models import --help", "evaluate --help",
+        "convert --help", "info --help",    "train --help",       "datasets add --help"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         expect(commands[i], 0, "Examples:");
     expect("--help", 0, "Exit codes:");
     expect("models --help", 0, "describe");
     expect("jobs --help", 0, "submit");
-    expect("train --help", 0, "does not have training");
     expect("--version", 0, "bioseg " BS_VERSION);
 }
 
