@@ -201,7 +201,7 @@ bs_status run_trial(struct trial *t)
     struct bs_device *dev = NULL;
     struct bs_params *params = NULL;
     struct bs_run *run = NULL;
-    const struct bs_device_options options = {.threads = 2};
+    const struct bs_device_options options = {.threads = 1, .allow_winograd = true};
     make_discs(&train, 1);
     make_discs(&validation, 2);
     if (t->broken)
@@ -212,6 +212,8 @@ bs_status run_trial(struct trial *t)
     }
     const struct bs_run_hooks hooks = {t, on_event, on_checkpoint, on_control};
     bs_status rc = bs_device_open(t->device, &options, &dev, &t->err);
+    if (rc == BS_OK && t->opened)
+        t->opened(t->device_ctx, dev);
     if (rc == BS_OK)
         rc = bs_initial_params(&t->config.arch, t->config.seed, &params, &t->err);
     const struct bs_run_setup setup = {.device = dev,
@@ -231,6 +233,8 @@ bs_status run_trial(struct trial *t)
         rc = bs_run_execute(run, &hooks, &t->cancel, &t->result, &t->err);
     bs_run_destroy(run);
     bs_params_unref(params);
+    if (t->closing)
+        t->closing(t->device_ctx);
     bs_device_close(dev);
     return rc;
 }

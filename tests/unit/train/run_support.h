@@ -45,6 +45,10 @@ struct trial {
     bool wiped;
     int64_t poison_at; /* a weight is set to no number before that step's checkpoint; 0: never */
     size_t max_bytes;
+    /* Called with the run's device before the run begins and after it has ended; NULL: nobody. */
+    void (*opened)(void *ctx, struct bs_device *dev);
+    void (*closing)(void *ctx);
+    void *device_ctx;
     /* heard */
     struct bs_run_event event[MAX_EVENTS]; /* clock and pointers removed */
     int events;

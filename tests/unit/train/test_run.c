@@ -110,7 +110,7 @@ static void what_does_not_count_changes_no_bit(void **state)
     cpu->device = "cpu";
     succeed(cpu);
     for (int i = 0; i < cpu->events; i++)
-        if (!(fabs(cpu->event[i].loss - partial->event[i].loss) < 1e-3))
+        if (!(fabs(cpu->event[i].loss - partial->event[i].loss) < (i ? 0.03 : 1e-4) * partial->event[i].loss))
             fail_msg("event %d: %g for %g", i, cpu->event[i].loss, partial->event[i].loss);
     end_trial(cpu);
 #endif
@@ -306,33 +306,83 @@ static void a_cancelled_run_ends_at_once(void **state)
     end_trial(t);
 }
 
-/* Another network on the same device, run whenever the training gives way. */
+/* A network on the device of the run, which looks at an image whenever the training gives way. */
 struct intruder {
-    struct fixture fixture;
+    struct bs_params *params;
+    struct bs_executable *exe;
+    float image[SIDE * SIDE], first[2 * 3 * SIDE * SIDE], again[2 * 3 * SIDE * SIDE]; /* logits and output */
     int calls;
 };
 
+static void look(struct intruder *in, float *out)
+{
+    struct bs_err err = {.msg = ""};
+    const struct bs_tensor image = {BS_F32, BS_SHAPE(1, 1, SIDE, SIDE), in->image};
+    struct bs_tensor maps[2] = {{BS_F32, BS_SHAPE(1, 3, SIDE, SIDE), out},
+                                {BS_F32, BS_SHAPE(1, 3, SIDE, SIDE), out + 3 * SIDE * SIDE}};
+    if (bs_executable_run(in->exe, &image, 1, maps, 2, NULL, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+}
+
+static void open_intruder(void *ctx, struct bs_device *dev)
+{
+    struct intruder *in = ctx;
+    struct bs_graph *g = NULL;
+    struct bs_err err = {.msg = ""};
+    const struct bs_arch_config arch = small_unet(BS_NORM_INSTANCE);
+    float *values = random_values(SIDE * SIDE, 4, -1, 1);
+    memcpy(in->image, values, sizeof in->image);
+    free(values);
+    in->params = formula_params(&arch, 9, &err);
+    if (!in->params || bs_arch_build(&arch, 1, SIDE, SIDE, &g, &err) != BS_OK ||
+        bs_executable_create(dev, g, in->params, BS_PRECISION_F32, &in->exe, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    bs_graph_destroy(g);
+    look(in, in->first);
+}
+
+static void close_intruder(void *ctx)
+{
+    struct intruder *in = ctx;
+    bs_executable_destroy(in->exe);
+    bs_params_unref(in->params);
+}
+
 static void intrude(void *ctx)
 {
-    struct intruder *i = ctx;
-    if (i->calls++ % 50 == 0)
-        (void)train_once(&i->fixture, 1e-3);
+    struct intruder *in = ctx;
+    if (in->calls++ % 25 != 0)
+        return;
+    look(in, in->again);
+    assert_memory_equal(in->again, in->first, sizeof in->first);
 }
 
 static void what_runs_between_two_operators_changes_nothing(void **state)
 {
     (void)state;
-    struct trial *plain = new_trial(BS_NORM_BATCH), *disturbed = new_trial(BS_NORM_BATCH);
-    struct intruder intruder = {.fixture = begin_step(BS_NORM_GROUP, BS_LOSS_DICE)};
-    const struct bs_yield yield = {&intruder, intrude};
-    succeed(plain);
-    disturbed->cancel.yield = &yield;
-    succeed(disturbed);
-    assert_true(intruder.calls > 12 * 20);
-    assert_true(same_kept(&disturbed->latest[12], &plain->latest[12]));
-    end_step(&intruder.fixture);
-    end_trial(plain);
-    end_trial(disturbed);
+    static const char *const devices[] = {
+        "ref",
+#ifdef BS_WITH_ONEDNN
+        "cpu",
+#endif
+    };
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        struct trial *plain = new_trial(BS_NORM_BATCH), *disturbed = new_trial(BS_NORM_BATCH);
+        struct intruder *intruder = calloc(1, sizeof *intruder);
+        const struct bs_yield yield = {intruder, intrude};
+        plain->device = disturbed->device = devices[i];
+        succeed(plain);
+        disturbed->cancel.yield = &yield;
+        disturbed->opened = open_intruder;
+        disturbed->closing = close_intruder;
+        disturbed->device_ctx = intruder;
+        succeed(disturbed);
+        assert_true(intruder->calls > 12 * 20);
+        assert_true(same_kept(&disturbed->latest[12], &plain->latest[12]));
+        free(intruder);
+        end_trial(plain);
+        end_trial(disturbed);
+    }
 }
 
 /* free() it. */
@@ -384,8 +434,8 @@ static void a_frozen_encoder_stays_as_it_began(void **state)
     cpu->config = t->config;
     cpu->device = "cpu";
     succeed(cpu);
-    for (int i = 0; i < cpu->events; i++)
-        if (!(fabs(cpu->event[i].loss - t->event[i].loss) < 1e-3))
+    for (int i = 0; i < cpu->events; i++) /* as for the ViM-UNet below */
+        if (!(fabs(cpu->event[i].loss - t->event[i].loss) < (i ? 0.03 : 1e-4) * t->event[i].loss))
             fail_msg("event %d: %g for %g", i, cpu->event[i].loss, t->event[i].loss);
     end_trial(cpu);
 #endif
@@ -398,7 +448,7 @@ static void a_vimunet_learns_from_patches_smaller_than_its_encoder(void **state)
 {
     (void)state;
     static const char *const devices[] = {"ref", "cpu"};
-    double loss[2] = {0};
+    double before[2] = {0}, after[2] = {0};
     for (int i = 0; i < 2; i++) {
         struct trial *t = new_trial(BS_NORM_INSTANCE);
         bs_train_config_default(BS_ARCH_VIMUNET, BS_RECIPE_DISTANCES, 3, &t->config);
@@ -427,10 +477,13 @@ static void a_vimunet_learns_from_patches_smaller_than_its_encoder(void **state)
         succeed(t);
         assert_true(t->result.best_metric < first_of(t, BS_RUN_VALIDATION)->metric + 1e-9);
         assert_true(t->event[5].loss < t->event[0].loss);
-        loss[i] = last_of(t, BS_RUN_VALIDATION)->metric;
+        before[i] = t->event[0].loss;
+        after[i] = last_of(t, BS_RUN_VALIDATION)->metric;
         end_trial(t);
     }
-    assert_true(fabs(loss[0] - loss[1]) < 1e-3);
+    /* Adam makes full steps of gradients that are rounding errors. */
+    if (!(fabs(before[0] - before[1]) < 1e-4 && fabs(after[0] - after[1]) < 0.03 * after[0]))
+        fail_msg("%g and %g on ref, %g and %g on cpu", before[0], after[0], before[1], after[1]);
 }
 
 static void the_best_checkpoint_is_a_model(void **state)
