@@ -107,6 +107,11 @@ bs_status bs__new_task(enum bs_worker_type type, struct bs_engine_task **out,
 bs_status bs__task_duplicate(struct bs_engine_task *t, int fd, struct bs_err *err) BS_NODISCARD;
 /* Puts the task into the queue, which gets a reference of its own. */
 bs_status bs__task_enqueue(struct bs_engine *e, struct bs_engine_task *t, struct bs_err *err) BS_NODISCARD;
+/* engine_queue.c; the engine's thread, mu held. Takes the next task that is no training run out of the queue, the next that is
+   one, and all that were cancelled (one list). */
+struct bs_engine_task *bs__choose(struct bs_engine *e);
+struct bs_engine_task *bs__choose_training(struct bs_engine *e);
+struct bs_engine_task *bs__take_cancelled(struct bs_engine *e);
 /* engine_training.c; the engine's thread. Messages of a run: false when they break the protocol. */
 bool bs__training_event(struct bs_engine_task *t, struct bs_worker_message *m);
 bool bs__training_checkpoint(struct bs_engine_task *t, struct bs_worker_message *m);

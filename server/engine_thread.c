@@ -1,7 +1,6 @@
 /* The engine's thread: it alone starts, feeds, hears and buries the worker. One task at a time is with the worker, so that
    a death is always charged to the task that ran, and beside it one training run; everything else waits here and outlives any
-   worker. Interactive tasks go first, taking turns between owners, then batch tasks in the order the job queue gave them;
-   training runs queue among themselves. */
+   worker (engine_queue.c says which is next). */
 #include "server/engine_internal.h"
 
 #include <errno.h>
@@ -344,83 +343,6 @@ static void hear(struct bs_engine *e)
     }
 }
 
-/* When this owner was served last; 0: not lately. */
-static uint64_t *share_of(struct bs_engine *e, const char *owner)
-{
-    struct bs__share *oldest = &e->share[0];
-    for (int i = 0; i < BS__SHARES; i++) {
-        if (strcmp(e->share[i].owner, owner) == 0)
-            return &e->share[i].served;
-        if (e->share[i].served < oldest->served)
-            oldest = &e->share[i];
-    }
-    snprintf(oldest->owner, sizeof oldest->owner, "%s", owner);
-    oldest->served = 0;
-    return &oldest->served;
-}
-
-/* Takes the next task that is no training run out of the queue; mu held. */
-static struct bs_engine_task *choose(struct bs_engine *e)
-{
-    struct bs_engine_task **best = NULL;
-    uint64_t best_served = UINT64_MAX;
-    for (struct bs_engine_task **at = &e->waiting; *at; at = &(*at)->next) {
-        if (!(*at)->interactive)
-            continue;
-        /* A task that was running when its worker died stands in front and has had its turn. */
-        uint64_t served = (*at)->deaths ? 0 : *share_of(e, (*at)->owner);
-        if (!best || served < best_served) {
-            best = at;
-            best_served = served;
-        }
-    }
-    for (struct bs_engine_task **at = &e->waiting; *at && !best; at = &(*at)->next)
-        if ((*at)->message.type != BS_WORKER_TRAIN)
-            best = at;
-    struct bs_engine_task *t = best ? *best : NULL;
-    if (t) {
-        *best = t->next;
-        t->next = NULL;
-        e->nwaiting--;
-        if (t->interactive)
-            *share_of(e, t->owner) = ++e->served;
-    }
-    return t;
-}
-
-/* The next training run, likewise. */
-static struct bs_engine_task *choose_training(struct bs_engine *e)
-{
-    struct bs_engine_task **at = &e->waiting;
-    while (*at && (*at)->message.type != BS_WORKER_TRAIN)
-        at = &(*at)->next;
-    struct bs_engine_task *t = *at;
-    if (t) {
-        *at = t->next;
-        t->next = NULL;
-        e->nwaiting--;
-    }
-    return t;
-}
-
-/* Waiting tasks that were cancelled leave the queue; one list, mu held. */
-static struct bs_engine_task *take_cancelled(struct bs_engine *e)
-{
-    struct bs_engine_task *gone = NULL;
-    for (struct bs_engine_task **at = &e->waiting; *at;) {
-        struct bs_engine_task *t = *at;
-        if (!t->cancel_requested && !e->closing) {
-            at = &t->next;
-            continue;
-        }
-        *at = t->next;
-        e->nwaiting--;
-        t->next = gone;
-        gone = t;
-    }
-    return gone;
-}
-
 static int64_t cancel_grace(const struct bs_engine *e)
 {
     return e->closing ? STOP_GRACE_MS : e->opt.cancel_grace_ms > 0 ? e->opt.cancel_grace_ms : CANCEL_GRACE_MS;
@@ -465,7 +387,7 @@ static int64_t attend(struct bs_engine *e)
 {
     int64_t due = INT64_MAX, now = bs__engine_now_ms();
     pthread_mutex_lock(&e->mu);
-    struct bs_engine_task *gone = take_cancelled(e);
+    struct bs_engine_task *gone = bs__take_cancelled(e);
     bool start = !e->closing && e->worker.pid == 0 && now >= e->next_start_ms;
     pthread_mutex_unlock(&e->mu);
     while (gone) {
@@ -496,9 +418,9 @@ static int64_t attend(struct bs_engine *e)
         why = "killed, because it did not stop when it was told to";
     }
     if (e->ready && !e->closing && !broken) {
-        if (!e->running && (e->running = choose(e)))
+        if (!e->running && (e->running = bs__choose(e)))
             broken = !give(e, e->running, now);
-        if (!broken && !e->training && (e->training = choose_training(e)))
+        if (!broken && !e->training && (e->training = bs__choose_training(e)))
             broken = !give(e, e->training, now);
     }
     if ((e->running || e->training) && !kill_worker && !broken)

@@ -131,6 +131,7 @@ static bs_status measure(struct loop *l, double *metric, struct bs_err *err)
     for (int64_t i = 0; i < r->validation_count && rc == BS_OK; i++) {
         struct bs_batch window;
         double loss = 0;
+        bs_cancel_yield(l->cancel); /* a GPU does not between operators */
         if ((rc = bs_batches_next(windows, l->cancel, &window, err)) == BS_OK &&
             (rc = bs_validator_run(r->validator, window.image, window.target, l->cancel, &loss, err)) ==
                 BS_OK)
