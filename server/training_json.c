@@ -139,3 +139,21 @@ bs_status bs_training_lineage_to_json(const struct bs_training_request *r,
     write_outcome(&w, o);
     return end_text(&w, json, err);
 }
+
+bs_status bs_training_lineage_from_json(const char *json, struct bs_training_lineage *out, struct bs_err *err)
+{
+    struct bs_json *doc = NULL;
+    memset(out, 0, sizeof *out);
+    bs_status rc = bs_json_parse(json, strlen(json), MAX_VALUES, &doc, err);
+    if (rc != BS_OK)
+        return rc;
+    const struct bs_json_value *root = bs_json_root(doc), *parent = bs_json_get(root, "parent");
+    bool ok = read_text(root, "how", out->how, sizeof out->how) &&
+              read_text(root, "job", out->job, sizeof out->job) &&
+              read_text(bs_json_get(root, "dataset"), "name", out->dataset, sizeof out->dataset);
+    if (ok && parent)
+        ok = read_text(parent, "name", out->parent, sizeof out->parent) &&
+             bs_json_as_int(bs_json_get(parent, "version"), &out->parent_version) && out->parent_version > 0;
+    bs_json_free(doc);
+    return ok ? BS_OK : BS_FAIL(err, BS_ECORRUPT, "the stored lineage of a model is not valid");
+}

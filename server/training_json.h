@@ -38,5 +38,13 @@ int64_t bs_training_result_version(const char *json);
 bs_status bs_training_lineage_to_json(const struct bs_training_request *r,
                                       const struct bs_training_outcome *o, char **json,
                                       struct bs_err *err) BS_NODISCARD;
+/* The same, read back. Texts that were not there are "". */
+struct bs_training_lineage {
+    char how[16], job[40], dataset[80];
+    char parent[80]; /* "": none */
+    int64_t parent_version;
+};
+bs_status bs_training_lineage_from_json(const char *json, struct bs_training_lineage *out,
+                                        struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -299,7 +299,8 @@ void bs__models_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "Load", .run = load},
         {.name = "Unload", .run = unload},
         {.name = "Delete", .run = delete},
+        {.name = "GetLineage", .run = bs__models_get_lineage, .while_draining = true},
     };
     bs_rpc_add_service(rpc, &bioseg__v1__models__descriptor, BS__METHODS(methods), s,
-                       "aliases, promotion and lineage of models" BS__LATER);
+                       "aliases and promotion of models" BS__LATER);
 }

@@ -183,6 +183,10 @@ bs_status bs__send_result(struct bs_call *call, Bioseg__V1__SegmentResult *resul
 bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact,
                          const struct bs__artifact *source, struct bs_err *err) BS_NODISCARD;
 
+/* lineage.c; a method of Models. */
+bs_status bs__models_get_lineage(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                                 struct bs_err *err);
+
 /* ---- messages ---- */
 
 /* Bioseg__V1__Job from a record, a training job's with what the store has of its run; NULL when the arena is exhausted. */

@@ -160,6 +160,13 @@ def test_a_model_is_trained_on(client, data, undisturbed):
     first = metrics(client, job.id)[0].values["train_loss"]
     scratch = metrics(client, undisturbed[0].id)[0].values["train_loss"]
     assert first < scratch
+    # Where the weights come from, newest first.
+    steps = list(client.models.GetLineage(models.GetLineageRequest(model=last.model)).steps)
+    assert [s.how for s in steps] == ["finetune", "train"] and steps[0].model == last.model
+    assert steps[0].parent == steps[1].model == ref and not steps[1].HasField("parent")
+    assert [s.job_id for s in steps] == [job.id, undisturbed[0].id] and {s.dataset for s in steps} == {data}
+    assert [s.how for s in client.models.GetLineage(models.GetLineageRequest(model=common.ModelRef(name="nuclei"))).steps] == [
+        "import"]
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is_kept(client, data):
