@@ -56,9 +56,8 @@ static void make_streams(struct bs_run *r)
     r->validation.end = r->validation_count;
 }
 
-static bs_status check_memory(const struct bs_run *r, struct bs_err *err)
+static bs_status check_memory(const struct bs_run *r, size_t need, struct bs_err *err)
 {
-    const size_t need = bs_run_bytes(r);
     if (!r->setup.max_bytes || need <= r->setup.max_bytes)
         return BS_OK;
     return BS_FAIL(
@@ -66,6 +65,19 @@ static bs_status check_memory(const struct bs_run *r, struct bs_err *err)
         "training needs %zu MiB with %d patches of %zu x %zu pixels in a batch; %zu MiB are accepted",
         need >> 20, r->config.batch, r->config.sample.height, r->config.sample.width,
         r->setup.max_bytes >> 20);
+}
+
+/* At least value, gradient and two moments of every parameter: what does not fit so must not even be tried. */
+static bs_status check_state(const struct bs_run *r, struct bs_err *err)
+{
+    uint64_t parameters;
+    size_t need;
+    bs_status rc = bs_arch_parameter_count(&r->config.arch, &parameters, err);
+    if (rc != BS_OK)
+        return rc;
+    if (r->config.freeze_encoder)
+        return BS_OK; /* known only when it is built */
+    return check_memory(r, bs_mul((size_t)parameters, 4 * sizeof(float), &need) ? need : SIZE_MAX, err);
 }
 
 static void describe(struct bs_run *r)
@@ -83,7 +95,7 @@ static bs_status build(struct bs_run *r, struct bs_err *err)
     struct bs_device *dev = r->setup.device;
     bs_status rc;
     BS_ASSERT(r->setup.train->count > 0 && r->setup.validation->count > 0);
-    if ((rc = bs_train_config_check(c, err)) != BS_OK ||
+    if ((rc = bs_train_config_check(c, err)) != BS_OK || (rc = check_state(r, err)) != BS_OK ||
         (rc = bs_train_config_to_json(c, &r->config_json, err)) != BS_OK ||
         (rc = bs_step_create(dev, &c->arch, &step, &c->loss, r->initial, &r->step, err)) != BS_OK ||
         (rc = bs_validator_create(dev, &c->arch, &one, &c->loss, r->initial, r->step, &r->validator, err)) !=
@@ -92,7 +104,7 @@ static bs_status build(struct bs_run *r, struct bs_err *err)
     make_schedule(r);
     make_streams(r);
     describe(r);
-    return check_memory(r, err);
+    return check_memory(r, bs_run_bytes(r), err);
 }
 
 bs_status bs_run_create(const struct bs_run_setup *setup, struct bs_run **out, struct bs_err *err)

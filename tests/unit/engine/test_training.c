@@ -191,6 +191,35 @@ static void a_killed_run_goes_on_from_its_last_checkpoint(void **state)
     end_trial(rest);
 }
 
+/* At another place each time, whatever it was doing there. */
+static void killed_again_and_again_it_makes_the_same_bytes(void **state)
+{
+    struct school *s = *state;
+    struct trial *t = NULL;
+    int from = -1;
+    for (int i = 0; i < 4; i++) {
+        struct trial *next = new_trial(s->lab, &s->data);
+        next->resume_fd = from;
+        next->hold_after = 1; /* so that it stands three steps on at the latest */
+        start_trial(next);
+        await_checkpoint(next, t ? t->latest_step + 1 : 1);
+        sleep_ms(3 * i);
+        kill(worker_pid(s->lab->engine), SIGKILL);
+        assert_int_equal(await_end(next), BS_EUNAVAILABLE);
+        expect_service(s->lab, 64); /* a worker that works is soon followed by another */
+        if (t)
+            end_trial(t);
+        t = next;
+        from = t->latest_fd;
+    }
+    struct trial *last = new_trial(s->lab, &s->data);
+    last->resume_fd = from;
+    succeed(last);
+    expect_the_same(s, last);
+    end_trial(t);
+    end_trial(last);
+}
+
 static void another_learning_rate_is_taken_while_it_runs(void **state)
 {
     struct school *s = *state;
@@ -311,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_segmentation_does_not_wait_for_a_long_run),
         cmocka_unit_test(a_second_run_waits_for_the_first),
         cmocka_unit_test(a_killed_run_goes_on_from_its_last_checkpoint),
+        cmocka_unit_test(killed_again_and_again_it_makes_the_same_bytes),
         cmocka_unit_test(another_learning_rate_is_taken_while_it_runs),
         cmocka_unit_test(a_checkpoint_that_cannot_be_kept_ends_the_run),
         cmocka_unit_test(a_run_begins_with_the_weights_it_is_given),
