@@ -50,7 +50,7 @@ class ImageForm(QWidget):
         self._follow_selection()
 
     def _lay_out(self) -> None:
-        form = QFormLayout(self)
+        self.rows = form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("Image", self.layer)

@@ -17,7 +17,7 @@ from . import _layers, _settings, _threads
 from ._runs import Run, real, runs_of
 from ._sentences import sentence
 from ._session import session
-from ._widgets import Combo, Message, ParameterForm, RunRow, fill_combo, row
+from ._widgets import Combo, Message, ParameterForm, RunRow, align, fill_combo, row
 from ._folder import FolderOrder
 from ._image_form import ImageForm
 from ._work import Order, Turn
@@ -122,6 +122,7 @@ class SegmentPanel(QWidget):
         form.addRow("", self.about)
         layout.addLayout(form)
         layout.addWidget(self.image)
+        align(form, self.image.rows)
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         layout.addWidget(line)

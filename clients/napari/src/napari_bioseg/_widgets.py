@@ -275,6 +275,15 @@ class RunRow(QWidget):
         self.deleteLater()
 
 
+def align(*forms: QFormLayout) -> None:
+    """Gives the fields of several forms, one above the other, the same left edge, whichever rows are shown."""
+    labels = [item.widget() for form in forms for n in range(form.rowCount())
+              if (item := form.itemAt(n, QFormLayout.ItemRole.LabelRole)) is not None and item.widget() is not None]
+    width = max(label.sizeHint().width() for label in labels)
+    for label in labels:
+        label.setMinimumWidth(width)
+
+
 def row(wide: QWidget, *narrow: QWidget) -> QWidget:
     all_of_them = QWidget()
     layout = QHBoxLayout(all_of_them)
