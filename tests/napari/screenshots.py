@@ -98,7 +98,7 @@ def main():
         run = segment.segment()
         def half_seen():  # what is drawn comes after what is known, and rarely on a machine that draws slowly
             shown = [layer.data for layer in viewer.layers if layer.name == "section (preview)"]
-            return (bool(shown) and shown[0][shown[0].shape[0] // 2:].any()) or run.share > 0.9 or run.state != "running"
+            return (bool(shown) and shown[0][shown[0].shape[0] // 2:].any()) or run.share > 0.75 or run.state != "running"
 
         let(until=half_seen, most=400)
         assert "section (preview)" in viewer.layers

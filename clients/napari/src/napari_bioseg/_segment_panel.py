@@ -122,7 +122,7 @@ class SegmentPanel(QWidget):
         form.addRow("", self.about)
         layout.addLayout(form)
         layout.addWidget(self.image)
-        align(form, self.image.rows)
+        self._rows_above = form
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         layout.addWidget(line)
@@ -143,6 +143,10 @@ class SegmentPanel(QWidget):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scroll)
         self.setMinimumWidth(350)
+
+    def showEvent(self, event: Any) -> None:  # noqa: N802 - Qt's name
+        super().showEvent(event)
+        align(self._rows_above, self.image.rows)  # napari's style says only now how wide a label is
 
     def _tick(self) -> None:
         if self.isVisible():
