@@ -31,6 +31,11 @@ bs_status bs__datasets_pairs(struct bs__cli *cli, struct bs__rpc_client *client,
                              int *code) BS_NODISCARD;
 /* "train", "validation", "test". */
 const char *bs__split_text(Bioseg__V1__Split split);
+/* `bioseg datasets pairs` and `delete`. */
+int bs__datasets_list_pairs(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs,
+                            void *ctx);
+int bs__datasets_delete(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs,
+                        void *ctx);
 /* `bioseg datasets add`. */
 int bs__datasets_add(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 

@@ -1,6 +1,7 @@
 /* Small things that every service needs. Any thread. */
 #include "server/service/service_internal.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,5 +46,16 @@ bs_status bs__check_name(const char *what, const char *name, struct bs_err *err)
                        "%s is \"%.80s\"; 1 to 64 characters of A-Z a-z 0-9 . _ - starting with a letter or "
                        "digit are accepted",
                        what, name);
+    return BS_OK;
+}
+
+bs_status bs__check_text(const char *what, const char *text, size_t most, struct bs_err *err)
+{
+    if (strlen(text) > most)
+        return BS_FAIL(err, BS_EINVAL, "%s has %zu bytes; at most %zu are accepted", what, strlen(text),
+                       most);
+    for (const char *c = text; *c; c++)
+        if (iscntrl((unsigned char)*c) && *c != '\n')
+            return BS_FAIL(err, BS_EINVAL, "%s has a control character in it", what);
     return BS_OK;
 }

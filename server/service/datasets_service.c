@@ -1,20 +1,14 @@
-/* bioseg.v1.Datasets: images with labels. A caller sees its own datasets only; somebody else's does not exist for it. */
+/* bioseg.v1.Datasets: images with labels. A caller sees its own datasets only; somebody else's does not exist for it. Adding a
+   pair is in datasets_add_pair.c. */
 #include "server/service/service_internal.h"
 
-#include "server/pair_info.h"
-
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-#define MAX_NAME   255  /* of a pair or group, bytes */
 #define MAX_TEXT   4096 /* of a description or licence, bytes */
 #define MAX_HASHES 1000
-
-enum { IMAGE, LABELS, FILES };
 
 static bs_status no_memory(struct bs_err *err)
 {
@@ -43,17 +37,6 @@ static bs_status check_expiry(int64_t expires_ms, struct bs_err *err)
     return bs__check_lifetime(expires_ms - now, err);
 }
 
-static bs_status check_text(const char *what, const char *text, size_t most, struct bs_err *err)
-{
-    if (strlen(text) > most)
-        return BS_FAIL(err, BS_EINVAL, "%s has %zu bytes; at most %zu are accepted", what, strlen(text),
-                       most);
-    for (const char *c = text; *c; c++)
-        if (iscntrl((unsigned char)*c) && *c != '\n')
-            return BS_FAIL(err, BS_EINVAL, "%s has a control character in it", what);
-    return BS_OK;
-}
-
 static bs_status create(void *service, struct bs_call *call, const ProtobufCMessage *message,
                         struct bs_err *err)
 {
@@ -66,8 +49,8 @@ static bs_status create(void *service, struct bs_call *call, const ProtobufCMess
         return BS_FAIL(err, BS_EINVAL, "dataset is missing");
     if ((rc = bs__check_name("dataset.name", q->name, err)) != BS_OK ||
         (q->project[0] && (rc = bs__check_name("dataset.project", q->project, err)) != BS_OK) ||
-        (rc = check_text("dataset.description", q->description, MAX_TEXT, err)) != BS_OK ||
-        (rc = check_text("dataset.licence", q->licence, MAX_TEXT, err)) != BS_OK ||
+        (rc = bs__check_text("dataset.description", q->description, MAX_TEXT, err)) != BS_OK ||
+        (rc = bs__check_text("dataset.licence", q->licence, MAX_TEXT, err)) != BS_OK ||
         (rc = check_expiry(q->expires_ms, err)) != BS_OK ||
         (rc = bs__labels_to_json(BS__LABELS(q), &labels, err)) != BS_OK)
         return rc;
@@ -158,205 +141,6 @@ static bs_status delete (void *service, struct bs_call *call, const ProtobufCMes
     return bs_call_write(call, &answer.base, err);
 }
 
-/* ---- AddPair ---- */
-
-static void add_part(const ProtobufCMessage *message, const Bioseg__V1__Chunk **chunk,
-                     const Bioseg__V1__ChunkEnd **end)
-{
-    const Bioseg__V1__AddPairRequest *r = (const Bioseg__V1__AddPairRequest *)message;
-    if (r->part_case == BIOSEG__V1__ADD_PAIR_REQUEST__PART_CHUNK)
-        *chunk = r->chunk;
-    else if (r->part_case == BIOSEG__V1__ADD_PAIR_REQUEST__PART_END)
-        *end = r->end;
-}
-
-static bs_status check_description(const char *what, const Bioseg__V1__ImageDescription *d,
-                                   struct bs_err *err)
-{
-    if (!d)
-        return BS_OK;
-    if (d->encoding == BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_RAW)
-        return BS_FAIL(err, BS_EUNSUPPORTED,
-                       "pairs of raw samples (%s)" BS__LATER "; send a PNG or TIFF file", what);
-    if (d->n_axes || d->sample_type || d->n_channel_names)
-        return BS_FAIL(
-            err, BS_EUNSUPPORTED,
-            "%s names axes, a sample type or channels, which the file states itself; other ones" BS__LATER,
-            what);
-    return BS_OK;
-}
-
-static bs_status check_file(struct bs_services *s, const char *what, uint64_t bytes, const char *sha256,
-                            struct bs_err *err)
-{
-    if (bytes == 0 && !sha256[0])
-        return BS_FAIL(err, BS_EINVAL,
-                       "%s_bytes is 0 and pair.%s_sha256 is empty; one of them must say what the file is",
-                       what, what);
-    if (bytes > s->limits.max_image_bytes)
-        return BS_FAIL(err, BS_ELIMIT,
-                       "%s_bytes is %" PRIu64 "; files of up to %" PRIu64 " bytes are accepted", what, bytes,
-                       s->limits.max_image_bytes);
-    if (sha256[0] && (strlen(sha256) != 64 || strspn(sha256, "0123456789abcdef") != 64))
-        return BS_FAIL(err, BS_EINVAL,
-                       "pair.%s_sha256 is \"%.80s\"; 64 hex digits in lower case are accepted", what, sha256);
-    return BS_OK;
-}
-
-static bs_status check_start(struct bs_services *s, const Bioseg__V1__AddPairStart *start, struct bs_err *err)
-{
-    const Bioseg__V1__Pair *p = start->pair;
-    bs_status rc = bs__check_name("dataset", start->dataset, err);
-    if (rc != BS_OK)
-        return rc;
-    if (!p || !p->name[0])
-        return BS_FAIL(err, BS_EINVAL, "pair.name is missing");
-    if ((rc = check_text("pair.name", p->name, MAX_NAME, err)) != BS_OK ||
-        (rc = check_text("pair.group", p->group, MAX_NAME, err)) != BS_OK)
-        return rc;
-    if (p->split < BIOSEG__V1__SPLIT__SPLIT_TRAIN || p->split > BIOSEG__V1__SPLIT__SPLIT_TEST)
-        return BS_FAIL(err, BS_EINVAL,
-                       "pair.split is missing; SPLIT_TRAIN, SPLIT_VALIDATION and SPLIT_TEST are accepted");
-    if ((rc = check_description("pair.image", p->image, err)) != BS_OK ||
-        (rc = check_description("pair.labels", p->labels, err)) != BS_OK ||
-        (rc = check_file(s, "image", start->image_bytes, p->image_sha256, err)) != BS_OK)
-        return rc;
-    return check_file(s, "labels", start->labels_bytes, p->labels_sha256, err);
-}
-
-/* One of the two files: what arrives is hashed into a blob that is not named yet; one that is held already is looked up. */
-static bs_status receive_file(struct bs_services *s, struct bs_call *call, struct bs__inbox *inbox,
-                              uint32_t artifact, uint64_t *bytes, const char *stated, struct bs_err *err)
-{
-    bs_status rc;
-    if (*bytes == 0) {
-        memcpy(inbox->hash, stated, sizeof inbox->hash);
-        return bs_store_file_of_owner(s->store, owner_of(call), stated, bytes, err);
-    }
-    if ((rc = bs__inbox_open_blob(inbox, s, *bytes, err)) != BS_OK ||
-        (rc = bs__inbox_receive_artifact(inbox, call, add_part, artifact, err)) != BS_OK)
-        return rc;
-    if (stated[0] && strcmp(stated, inbox->hash) != 0)
-        return BS_FAIL(err, BS_EINVAL, "the %s have SHA-256 %s, the start states %s",
-                       artifact == IMAGE ? "image's bytes" : "labels' bytes", inbox->hash, stated);
-    return BS_OK;
-}
-
-static bs_status receive_end(struct bs_call *call, uint64_t sent, struct bs_err *err)
-{
-    ProtobufCMessage *message;
-    bs_status rc = bs_call_read(call, NULL, NULL, &message, err);
-    if (rc != BS_OK)
-        return rc;
-    const Bioseg__V1__AddPairRequest *q = (const Bioseg__V1__AddPairRequest *)message;
-    if (!q || q->part_case != BIOSEG__V1__ADD_PAIR_REQUEST__PART_END)
-        return BS_FAIL(err, BS_EINVAL, "expected the end of the stream after both files");
-    if (q->end->total_bytes != sent)
-        return BS_FAIL(err, BS_EINVAL, "the end states %" PRIu64 " bytes, %" PRIu64 " were sent",
-                       q->end->total_bytes, sent);
-    if (q->end->sha256[0])
-        return BS_FAIL(err, BS_EINVAL, "the end has a hash; those of the two files stand in the pair");
-    return BS_OK;
-}
-
-/* Looks into both files, in a child, and adds the pair. */
-static bs_status record_pair(struct bs_services *s, struct bs_call *call,
-                             const Bioseg__V1__AddPairStart *start, const char *const hash[FILES],
-                             const uint64_t bytes[FILES], struct bs_pair_record *p, bool *existing,
-                             struct bs_err *err)
-{
-    struct bs_pair_info info;
-    uint64_t size;
-    int fd[FILES] = {-1, -1};
-    bs_status rc;
-    for (int i = 0; i < FILES; i++)
-        if ((rc = bs_blob_open(s->blobs, hash[i], &fd[i], &size, err)) != BS_OK)
-            goto cleanup;
-    if ((rc = bs_engine_check_pair(s->engine, fd[IMAGE], fd[LABELS], &info, err)) != BS_OK ||
-        (rc = bs_pair_info_to_json(&info, &p->info_json, err)) != BS_OK)
-        goto cleanup;
-    p->name = strdup(start->pair->name);
-    p->group = strdup(start->pair->group);
-    p->split = (enum bs_split)(start->pair->split - BIOSEG__V1__SPLIT__SPLIT_TRAIN);
-    p->image_blob = strdup(hash[IMAGE]);
-    p->labels_blob = strdup(hash[LABELS]);
-    p->image_bytes = bytes[IMAGE];
-    p->labels_bytes = bytes[LABELS];
-    if (!p->name || !p->group || !p->image_blob || !p->labels_blob) {
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory");
-        goto cleanup;
-    }
-    const struct bs_pair_addition how = {.owner = owner_of(call),
-                                         .dataset = start->dataset,
-                                         .image_held = start->image_bytes == 0,
-                                         .labels_held = start->labels_bytes == 0,
-                                         .group_across_splits = start->group_across_splits};
-    rc = bs_store_pair_add(s->store, &how, p, existing, err);
-cleanup:
-    for (int i = 0; i < FILES; i++)
-        if (fd[i] >= 0)
-            close(fd[i]);
-    return rc;
-}
-
-static bs_status receive_and_add(struct bs_services *s, struct bs_call *call,
-                                 const Bioseg__V1__AddPairStart *start, struct bs_err *err)
-{
-    Bioseg__V1__AddPairResponse answer = BIOSEG__V1__ADD_PAIR_RESPONSE__INIT;
-    struct bs__inbox inbox[FILES] = {{.fd = -1}, {.fd = -1}};
-    struct bs_pair_record pair = {.name = NULL};
-    const char *const stated[FILES] = {start->pair->image_sha256, start->pair->labels_sha256};
-    uint64_t bytes[FILES] = {start->image_bytes, start->labels_bytes};
-    char hash[FILES][BS_BLOB_HASH_LEN + 1];
-    bool existing = false;
-    bs_status rc = BS_OK;
-    for (int i = 0; i < FILES && rc == BS_OK; i++)
-        rc = receive_file(s, call, &inbox[i], (uint32_t)i, &bytes[i], stated[i], err);
-    if (rc == BS_OK)
-        rc = receive_end(call, start->image_bytes + start->labels_bytes, err);
-    for (int i = 0; i < FILES && rc == BS_OK; i++) {
-        struct bs_blob_writer *writer = inbox[i].blob;
-        inbox[i].blob = NULL; /* commit frees it in any case */
-        memcpy(hash[i], inbox[i].hash, sizeof hash[i]);
-        if (writer)
-            rc = bs_blob_commit(writer, hash[i], err);
-    }
-    if (rc == BS_OK)
-        rc = record_pair(s, call, start, (const char *const[]){hash[IMAGE], hash[LABELS]}, bytes, &pair,
-                         &existing, err);
-    if (rc == BS_OK) {
-        answer.existing = existing;
-        answer.pair = bs__pair_message(bs_call_arena(call), &pair);
-        rc = answer.pair ? bs_call_write(call, &answer.base, err) : no_memory(err);
-    } else {
-        (void)!bs_err_prefix(err, "%.255s", start->pair->name);
-    }
-    for (int i = 0; i < FILES; i++)
-        bs__inbox_close(&inbox[i]);
-    bs_pair_record_free(&pair);
-    return rc;
-}
-
-static bs_status add_pair(void *service, struct bs_call *call, const ProtobufCMessage *unused,
-                          struct bs_err *err)
-{
-    struct bs_services *s = service;
-    struct bs_dataset_record d = {.name = NULL};
-    ProtobufCMessage *message;
-    bs_status rc;
-    (void)unused;
-    if ((rc = bs_call_read(call, NULL, NULL, &message, err)) != BS_OK)
-        return rc;
-    const Bioseg__V1__AddPairRequest *q = (const Bioseg__V1__AddPairRequest *)message;
-    if (!q || q->part_case != BIOSEG__V1__ADD_PAIR_REQUEST__PART_START)
-        return BS_FAIL(err, BS_EINVAL, "the stream must begin with a start");
-    if ((rc = check_start(s, q->start, err)) != BS_OK ||
-        (rc = bs_store_dataset_get(s->store, owner_of(call), q->start->dataset, &d, err)) != BS_OK)
-        return rc;
-    bs_dataset_record_free(&d);
-    return receive_and_add(s, call, q->start, err);
-}
-
 /* ---- Missing, ListPairs, DeletePair ---- */
 
 static bs_status missing(void *service, struct bs_call *call, const ProtobufCMessage *message,
@@ -442,7 +226,7 @@ void bs__datasets_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "Get", .run = get, .while_draining = true},
         {.name = "List", .run = list, .while_draining = true},
         {.name = "Delete", .run = delete},
-        {.name = "AddPair", .run = add_pair, .reads_itself = true},
+        {.name = "AddPair", .run = bs__datasets_add_pair, .reads_itself = true},
         {.name = "Missing", .run = missing},
         {.name = "ListPairs", .run = list_pairs, .while_draining = true},
         {.name = "DeletePair", .run = delete_pair},

@@ -36,6 +36,9 @@ bs_status bs__page(const struct bs_services *s, const Bioseg__V1__Page *page, in
 /* Refuses project names that are no names. Empty is fine. */
 bs_status bs__check_name(const char *what, const char *name, struct bs_err *err) BS_NODISCARD;
 
+/* Refuses texts that are longer or hold control characters other than the end of a line. */
+bs_status bs__check_text(const char *what, const char *text, size_t most, struct bs_err *err) BS_NODISCARD;
+
 /* ---- labels.c ---- */
 
 /* Checks a message's map of labels (its entries and their number) and makes them a JSON object, sorted by key; the caller
@@ -182,6 +185,10 @@ bs_status bs__send_result(struct bs_call *call, Bioseg__V1__SegmentResult *resul
 /* Chunks of one sequence as field `outer` of the answers. */
 bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact,
                          const struct bs__artifact *source, struct bs_err *err) BS_NODISCARD;
+
+/* datasets_add_pair.c; a method of Datasets. */
+bs_status bs__datasets_add_pair(void *service, struct bs_call *call, const ProtobufCMessage *unused,
+                                struct bs_err *err);
 
 /* lineage.c; a method of Models. */
 bs_status bs__models_get_lineage(void *service, struct bs_call *call, const ProtobufCMessage *message,
