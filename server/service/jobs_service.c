@@ -2,6 +2,8 @@
    it. */
 #include "server/service/service_internal.h"
 
+#include "kernels/base/checked.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -86,8 +88,12 @@ static uint64_t more_labels(const struct bs_job_request *q)
     const char *y = strchr(q->axes, 'y'), *x = strchr(q->axes, 'x');
     uint64_t height = r->height ? r->height : q->dim[y - q->axes] - r->y,
              width = r->width ? r->width : q->dim[x - q->axes] - r->x;
-    uint64_t planes = planes_of(q, 't', r->t, r->duration) * planes_of(q, 'z', r->z, r->depth);
-    return (planes - 1) * height * width * sizeof(uint32_t);
+    size_t planes, bytes;
+    if (!bs_mul(planes_of(q, 't', r->t, r->duration), planes_of(q, 'z', r->z, r->depth), &planes) ||
+        !bs_mul(planes - 1, height, &bytes) || !bs_mul(bytes, width, &bytes) ||
+        !bs_mul(bytes, sizeof(uint32_t), &bytes))
+        return UINT64_MAX / 2;
+    return bytes;
 }
 
 static bs_status dry_run(struct bs_services *s, struct bs_call *call, const struct bs__work *work,

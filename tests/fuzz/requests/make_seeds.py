@@ -28,6 +28,10 @@ FULL = ('model { name: "nuclei" version: 1 } parameters { key: "min_size" value 
         'tiling { tile_px: 64 halo_px: 16 batch: 1 } precision: PRECISION_FP32 outputs: OUTPUT_LABELS outputs: OUTPUT_MAPS '
         'outputs: OUTPUT_OBJECT_TABLE min_size_um2: 2')
 LATER = SPEC + ' region { y: 1 x: 1 height: 2 width: 2 } channel_index: 0 scale: 2 separate_planes: true outputs: OUTPUT_OVERLAY'
+STACK = ('encoding: IMAGE_ENCODING_RAW axes { name: "t" size: 1 } axes { name: "z" size: 4 pixel_size: 2 unit: "um" } '
+         'axes { name: "y" size: 2 } axes { name: "x" size: 2 } sample_type: SAMPLE_TYPE_UINT8')
+LINKED = SPEC + ' region { y: 1 width: 1 z: 1 depth: 2 t: 0 duration: 1 } plane_mode: PLANE_MODE_LINKED statistics_scope: STATISTICS_SCOPE_STACK'
+PAGES = 'encoding: IMAGE_ENCODING_FILE axes { name: "z" }'
 PIXELS16, PIXELS24 = r"\001" * 16, r"\002" * 24
 CHUNKS = [f'chunk {{ offset: 0 data: "{PIXELS16[:40]}" }}', f'chunk {{ offset: 10 data: "{PIXELS16[:24]}" }}',
           'end { total_bytes: 16 }']
@@ -37,6 +41,8 @@ SEEDS = {
         [f'spec {{ {SPEC} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
         [f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"'],
         [f'spec {{ {LATER} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
+        [f'spec {{ {LINKED} }} image {{ {STACK} }} pixels: "{PIXELS16}"'],
+        [f'spec {{ {SPEC} separate_planes: true statistics_scope: STATISTICS_SCOPE_REGION }} image {{ {PAGES} }} pixels: "TIFF"'],
         [(f'spec {{ {FULL} }}', f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"')],
         [f'spec {{ {SPEC} outputs: OUTPUT_MAPS precision: PRECISION_BF16 scale: 0.5 }} image {{ {FILE} }} pixels: "PNG"'],
     ],
@@ -64,6 +70,7 @@ SEEDS = {
         [f'start {{ idempotency_key: "again" image {{ {RAW} }} total_bytes: 16 segment {{ {SPEC} }} }}', *CHUNKS],
         [f'start {{ idempotency_key: "taken" project: "p" image {{ {RAW} }} total_bytes: 16 segment {{ {SPEC} }} }}', *CHUNKS],
         [f'start {{ dry_run: true image {{ {RGB} }} segment {{ {FULL} }} }}'],
+        [f'start {{ dry_run: true image {{ {STACK} }} segment {{ {LINKED} }} }}'],
         [f'start {{ labels {{ key: "a" value: "b" }} time_to_live_ms: 5 image {{ {FILE} }} total_bytes: 3 segment {{ {SPEC} }} }}'],
     ],
     "Jobs.Get": [['id: "done"'], ['id: "open"'], ['id: "run"'], ['id: "other"'], ['id: "none"']],

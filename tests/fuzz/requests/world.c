@@ -340,11 +340,25 @@ static int zeros(size_t n)
     return fd;
 }
 
-/* What is asked of the worker must fit together: a worker that trusts it would read beyond the image. */
-static void check_request(const struct bs_engine_request *q, size_t *height, size_t *width)
+/* What a region leaves of an axis; it lies within. */
+static size_t extent(const struct bs_engine_request *q, char axis, uint64_t first, uint64_t count)
 {
+    const char *at = strchr(q->axes, axis);
+    size_t n = at ? q->dim[at - q->axes] : 1;
+    REQUIRE(first < n && count <= n - first);
+    return count ? (size_t)count : n - (size_t)first;
+}
+
+/* What is asked of the worker must fit together: a worker that trusts it would read beyond the image. */
+static void check_request(const struct bs_engine_request *q, size_t *height, size_t *width,
+                          struct bs_stack *stack)
+{
+    const struct bs_region *region = &q->params.region;
     size_t samples = 1;
     *height = *width = 4;
+    *stack = (struct bs_stack){.planes = 1};
+    REQUIRE(q->pages == 0 || (!q->raw && strchr("tzc", q->pages)));
+    REQUIRE(!(q->params.separate_planes && q->params.planes == BS_PLANES_LINKED));
     REQUIRE(lseek(q->image_fd, 0, SEEK_END) == (off_t)q->image_bytes && q->image_bytes > 0);
     if (!q->raw)
         return;
@@ -352,11 +366,17 @@ static void check_request(const struct bs_engine_request *q, size_t *height, siz
     for (int i = 0; i < q->ndim; i++) {
         REQUIRE(q->dim[i] > 0 && q->dim[i] <= q->image_bytes);
         samples *= q->dim[i];
-        if (q->axes[i] == 'y')
-            *height = q->dim[i];
-        if (q->axes[i] == 'x')
-            *width = q->dim[i];
+        if (q->axes[i] != 't' && q->axes[i] != 'z')
+            continue;
+        REQUIRE(strchr(q->axes, 'y') > q->axes + i);
+        stack->axes[stack->naxes] = q->axes[i];
+        stack->dim[stack->naxes++] = q->axes[i] == 't' ? extent(q, 't', region->t, region->duration)
+                                                       : extent(q, 'z', region->z, region->depth);
+        stack->planes *= stack->dim[stack->naxes - 1];
     }
+    *height = extent(q, 'y', region->y, region->height);
+    *width = extent(q, 'x', region->x, region->width);
+    REQUIRE(q->params.planes != BS_PLANES_LINKED || strchr(q->axes, 'z'));
     REQUIRE(samples * bs_sample_size(q->sample) == q->image_bytes);
 }
 
@@ -367,26 +387,29 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
     static const struct bs_object object = {.id = 1, .area = 4, .bottom = 2, .right = 2};
     struct bs_engine_result r = {.labels_fd = -1, .maps_fd = -1, .objects_fd = -1};
     struct bs_err failure;
+    struct bs_stack stack;
     size_t height, width;
     (void)e;
     (void)err;
-    check_request(req, &height, &width);
+    check_request(req, &height, &width, &stack);
     *task = (struct bs_engine_task *)&watchers;
     if (cb->started)
         cb->started(cb->ctx);
     if (cb->progress)
         cb->progress(cb->ctx, 1, 2);
-    if (height > MAX_SIDE || width > MAX_SIDE) {
+    if (height > MAX_SIDE || width > MAX_SIDE || stack.planes > MAX_SIDE) {
         cb->done(cb->ctx, BS_FAIL(&failure, BS_EINVAL, "too large for this world"), &failure, NULL);
         return BS_OK;
     }
-    r.labels_fd = zeros(height * width * 4);
+    r.labels_fd = zeros(stack.planes * height * width * 4);
     if (req->want_maps)
-        r.maps_fd = zeros(3 * height * width * 4);
+        r.maps_fd = zeros(3 * stack.planes * height * width * 4);
     if (req->want_objects)
         r.objects_fd = memory_file(&object, sizeof object);
     r.info = (struct bs_segment_result){.height = height,
                                         .width = width,
+                                        .stack = stack,
+                                        .region = req->params.region,
                                         .channels = 3,
                                         .count = 1,
                                         .pixel_size = req->pixel_size,
