@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes seeds/ anew from the messages below (needs protoc): tests/fuzz/requests/make_seeds.py
 The format of a seed stands at the top of fuzz_requests.c; what exists there (model "nuclei", jobs "done", "open", "run" and
-"other", dataset "cells") in world.c, world_datasets.c and world_training.c."""
+"other", dataset "cells") in world.c, world_datasets.c, world_kept.c and world_training.c."""
 import pathlib
 import re
 import struct
@@ -41,7 +41,8 @@ SEEDS = {
         [f'spec {{ {SPEC} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
         [f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"'],
         [f'spec {{ {LATER} }} image {{ {RAW} }} pixels: "{PIXELS16}"'],
-        [f'spec {{ {LINKED} }} image {{ {STACK} }} pixels: "{PIXELS16}"'],
+        [f'spec {{ {LINKED} }} image {{ {STACK} }} pixels: "{PIXELS16}" keep_maps: true'],
+        [f'spec {{ {SPEC} parameters {{ key: "min_size" value {{ number: 1 }} }} }} kept_maps_id: "maps"'],
         [f'spec {{ {SPEC} separate_planes: true statistics_scope: STATISTICS_SCOPE_REGION }} image {{ {PAGES} }} pixels: "TIFF"'],
         [(f'spec {{ {FULL} }}', f'spec {{ {FULL} }} image {{ {RGB} }} pixels: "{PIXELS24}"')],
         [f'spec {{ {SPEC} outputs: OUTPUT_MAPS precision: PRECISION_BF16 scale: 0.5 }} image {{ {FILE} }} pixels: "PNG"'],

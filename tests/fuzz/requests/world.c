@@ -414,6 +414,9 @@ bs_status bs_engine_submit(struct bs_engine *e, const struct bs_engine_request *
                                         .count = 1,
                                         .pixel_size = req->pixel_size,
                                         .tile = 64};
+    if (req->kept && !req->kept->made)
+        r.network = (struct bs_segment_network){
+            .map_h = height, .map_w = width, .channels = 3, .planes = stack.planes};
     cb->done(cb->ctx, BS_OK, NULL, &r);
     return BS_OK;
 }
