@@ -53,6 +53,14 @@ static void wrong_usage_is_2_and_says_what_is_accepted(void **state)
     expect("models frobnicate", 2, "there is no command 'frobnicate'");
     expect("models describe", 2, "is missing");
     expect("models list extra", 2, "too many");
+    expect("models export", 2, "is missing");
+    expect("models export x --format keras -o y", 2,
+           "none of safetensors, pt, state-dict, onnx and bioimageio");
+    expect("models export x", 2, "give -o FILE");
+    expect("models export x -o a.png", 2, "--overwrite replaces it");
+    expect("models import", 2, "is missing");
+    expect("models import nowhere.zip", 2, "cannot read nowhere.zip");
+    expect("models import x --keep -1", 2, "above 0");
     expect("jobs list --state sleeping", 2, "none of queued");
     expect("evaluate one", 2, "PREDICTION and TRUTH");
     expect("convert in.pt", 2, "-o FILE.safetensors");
