@@ -86,7 +86,7 @@ static void read_activation(const struct bs_json_value *entry, struct bs_torch_h
 {
     const struct bs_json_value *architecture = bs_json_get(entry, "architecture");
     const struct bs_json_value *arguments =
-        bs_json_get(bs_json_type_of(architecture) == BS_JSON_OBJECT ? architecture : entry, "kwargs");
+        bs_json_get(bs_json_get(architecture, "kwargs") ? architecture : entry, "kwargs");
     const char *name = text_at(arguments, "final_activation");
     if (!name)
         return;

@@ -181,6 +181,20 @@ static const char *changed(const char *from, const char *to)
     return text;
 }
 
+static void what_a_package_does_not_say_is_assumed_and_named(void **state)
+{
+    (void)state;
+    static struct bs_convert_report report;
+    struct bs_err err = {0};
+    const char *package = scratch_path("package.zip"), *out = scratch_path("out");
+    write_package(package, changed("    architecture: {kwargs: {final_activation: Sigmoid}}\n", ""));
+    if (convert(package, out, &report, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    assert_string_equal(report.info.assumed, "final_activation=Sigmoid,recipe=boundaries");
+    assert_int_equal(unlink(out), 0);
+    assert_int_equal(unlink(package), 0);
+}
+
 static void what_is_odd_is_refused_in_words(void **state)
 {
     (void)state;
@@ -288,6 +302,7 @@ int main(void)
         cmocka_unit_test(scalars_and_collections_mean_what_the_core_schema_says),
         cmocka_unit_test(what_makes_small_texts_large_is_refused),
         cmocka_unit_test(a_package_gives_its_weights_and_what_it_says),
+        cmocka_unit_test(what_a_package_does_not_say_is_assumed_and_named),
         cmocka_unit_test(what_is_odd_is_refused_in_words),
         cmocka_unit_test(a_damaged_archive_is_no_danger),
         cmocka_unit_test(an_import_that_runs_out_of_memory_says_so),
