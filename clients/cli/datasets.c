@@ -298,6 +298,20 @@ static const struct bs__subcommand commands[] = {
          "  bioseg datasets add nuclei --images images/ --labels masks/ --validation 0.2\n"
          "  bioseg datasets add nuclei --images test/images --labels test/masks --split test\n"
          "  bioseg datasets add gut --images raw --labels seg --validation 0.2 --group '*_z???.tif'\n"},
+    {.name = "unpack",
+     .args_doc = "FILE FOLDER",
+     .min_args = 2,
+     .max_args = 2,
+     .summary = "make files to add of a volume in CREMI's layout, or of COCO annotations; needs no server",
+     .run = bs__datasets_unpack,
+     .options = bs__datasets_unpack_options,
+     .option = bs__datasets_unpack_option,
+     .examples =
+         "  bioseg datasets unpack sample_A.hdf sample_A\n"
+         "  bioseg datasets add cremi --images sample_A/train/images --labels sample_A/train/labels "
+         "--group '*_z???.tif' --split train --split-groups\n"
+         "  bioseg datasets unpack livecell_coco_val.json val_labels\n"
+         "  bioseg datasets add livecell --images val_images --labels val_labels --split validation\n"},
     {.name = "list",
      .args_doc = "",
      .summary = "your datasets",

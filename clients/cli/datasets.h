@@ -22,6 +22,10 @@ struct bs__datasets_options {
     double validation, test; /* shares of all pairs */
     uint64_t seed;
     bool skip_unpaired, split_groups;
+    /* unpack */
+    bool planes_given;
+    size_t planes[3]; /* for train, validation and test */
+    int64_t min_size; /* pixels; smaller objects are left out */
 };
 
 /* All pairs of a dataset, page after page; a failure has been complained about. The caller frees each of them with
@@ -38,5 +42,10 @@ int bs__datasets_delete(struct bs__cli *cli, struct bs__rpc_client *client, char
                         void *ctx);
 /* `bioseg datasets add`. */
 int bs__datasets_add(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
+/* `bioseg datasets unpack`; needs no server. */
+extern const struct argp_option bs__datasets_unpack_options[];
+error_t bs__datasets_unpack_option(int key, char *arg, struct argp_state *state, void *ctx);
+int bs__datasets_unpack(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs,
+                        void *ctx);
 
 #endif

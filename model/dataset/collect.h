@@ -29,6 +29,12 @@ struct bs_collect_volume {
 };
 /* CREMI's: volumes/raw and volumes/labels/neuron_ids; 75, 25 and 25 planes. */
 struct bs_collect_volume bs_collect_cremi(const char *file);
+/* How many planes there are. BS_EINVAL when sizes of image and labels differ or there are fewer than are split. */
+bs_status bs_collect_volume_size(int fd, const struct bs_collect_volume *volume, size_t *planes,
+                                 struct bs_err *err) BS_NODISCARD;
+/* The part of plane z of so many; false: it is left out. */
+bool bs_collect_volume_part(const struct bs_collect_volume *volume, size_t planes, size_t z,
+                            enum bs_part *part);
 /* Adds a pair for each of these planes, all of one group, which is so torn on purpose (check.h: groups_may_be_torn). BS_EINVAL when
    sizes differ or there are fewer planes. */
 bs_status bs_collect_volume(const struct bs_root *root, const struct bs_collect_volume *volume,
