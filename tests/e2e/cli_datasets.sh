@@ -89,6 +89,32 @@ test_one_image_is_not_for_training_and_for_judging() {
     says "two splits"
 }
 
+test_annotations_are_drawn_into_files_that_can_be_added() {
+    python3 - "$repo/deploy/samples/nuclei.png" >"$tmp/coco.json" <<'E2'
+import json, struct, sys
+width, height = struct.unpack(">II", open(sys.argv[1], "rb").read()[16:24])
+squares = [[x, 5, x + 9, 5, x + 9, 14, x, 14] for x in (5, 25, 45)]
+print(json.dumps({
+    "images": [{"id": 1, "file_name": "elsewhere/a_1.png", "width": width, "height": height}],
+    "categories": [{"id": 1, "name": "cell"}],
+    "annotations": [{"id": i, "image_id": 1, "category_id": 1, "area": 81, "iscrowd": 0, "bbox": [s[0], 5, 9, 9],
+                     "segmentation": [s]} for i, s in enumerate(squares, 1)]}))
+E2
+    run 0 bioseg datasets unpack "$tmp/coco.json" "$tmp/drawn"
+    says "1 label images written"
+    run 2 bioseg datasets unpack "$tmp/coco.json" "$tmp/drawn"
+    says "drawn"
+    run 6 bioseg datasets unpack "$repo/deploy/samples/nuclei.png" "$tmp/nothing"
+    run 0 bioseg datasets create drawn
+    mkdir -p "$tmp/one" && cp "$tmp/images/a_1.png" "$tmp/one"
+    run 0 bioseg datasets add drawn --images "$tmp/one" --labels "$tmp/drawn"
+    says "1 added"
+    run 0 bioseg --json datasets pairs drawn
+    python3 -c 'import json,sys; p = json.load(sys.stdin); assert [x["object_count"] for x in p] == [3], p' <<<"$out" ||
+        fail "three squares were annotated: $out"
+    run 0 bioseg datasets delete drawn
+}
+
 test_datasets_are_listed_shown_and_deleted() {
     run 0 bioseg datasets list
     says cells
