@@ -186,6 +186,53 @@ static int load(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
                &bioseg__v1__load_model_response__descriptor, "is loaded", false);
 }
 
+/* "name version" of a reference; "" of none. */
+static void add_version(json_t *row, const char *key, const Bioseg__V1__ModelRef *ref)
+{
+    char text[96] = "";
+    if (ref)
+        (void)snprintf(text, sizeof text, "%s@%lld", ref->name, (long long)ref->version);
+    json_object_set_new(row, key, json_string(text));
+}
+
+static int lineage(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs, (void)ctx;
+    static const struct bs__column columns[] = {{"VERSION", "version", false}, {"HOW", "how", false},
+                                                {"FROM", "from", false},       {"DATASET", "dataset", false},
+                                                {"CREATED", "created", false}, {"JOB", "job_id", false}};
+    char name[65];
+    Bioseg__V1__ModelRef ref;
+    Bioseg__V1__GetLineageRequest request = BIOSEG__V1__GET_LINEAGE_REQUEST__INIT;
+    ProtobufCMessage *message = NULL;
+    struct bs_err err = {0};
+    int code;
+    if (bs__model_ref_parse(args[0], name, &ref, &err) != BS_OK)
+        return bs__complain(cli, &err, BS__EXIT_USAGE);
+    request.model = &ref;
+    if (bs__ask(cli, client, BS__METHOD("Models", "GetLineage"), cli->timeout, &request.base,
+                &bioseg__v1__get_lineage_response__descriptor, &message, &code) != BS_OK)
+        return code;
+    const Bioseg__V1__GetLineageResponse *r = (const Bioseg__V1__GetLineageResponse *)message;
+    json_t *rows = json_array();
+    for (size_t i = 0; i < r->n_steps; i++) {
+        json_t *row = bs__json_of_message(&r->steps[i]->base);
+        if (!cli->json) {
+            add_version(row, "version", r->steps[i]->model);
+            add_version(row, "from", r->steps[i]->parent);
+            bs__make_times_readable(row);
+        }
+        json_array_append_new(rows, row);
+    }
+    if (cli->json)
+        bs__print_json(cli->out, rows);
+    else
+        bs__print_table(cli->out, rows, columns, sizeof columns / sizeof *columns);
+    json_decref(rows);
+    protobuf_c_message_free_unpacked(message, NULL);
+    return BS__EXIT_OK;
+}
+
 static int unload(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
     (void)nargs, (void)ctx;
@@ -282,6 +329,12 @@ static const struct bs__subcommand commands[] = {
      .option = export_option,
      .examples = "  bioseg models export unet-nuclei -o unet-nuclei.safetensors\n"
                  "  bioseg models export unet-nuclei@1 --format pt -o checkpoints/nuclei/best.pt\n"},
+    {.name = "lineage",
+     .args_doc = "NAME[@VERSION]",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "where a model's weights come from: imported, or trained with what",
+     .run = lineage},
     {.name = "load",
      .args_doc = "NAME[@VERSION]",
      .min_args = 1,

@@ -54,6 +54,15 @@ assert job["training"]["initial"] == {"name": "mine", "version": 1}, job
 E2
 }
 
+test_a_model_says_where_it_comes_from() {
+    run 0 bioseg models lineage better
+    says "better@1"
+    says "mine@1"
+    says finetune
+    says nuclei
+    [ "$(grep -c . <<<"$out")" = 3 ] || fail "two steps and a title are expected: $out"
+}
+
 test_a_run_is_paused_resumed_and_cancelled() {
     # shellcheck disable=SC2086
     run 0 bioseg train --dataset nuclei --model long --recipe boundaries $small --iterations 1000000 --set validate_every=1000000 --key k
