@@ -109,6 +109,12 @@ bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentS
                                const struct bs_job_request *kept, struct bs__work *out,
                                struct bs_err *err) BS_NODISCARD;
 void bs__work_free(struct bs__work *w);
+/* The image of a request into it (work_image.c), ... */
+bs_status bs__work_image(const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
+                         struct bs_job_request *q, struct bs_err *err) BS_NODISCARD;
+/* ... and which part of it, region and planes. */
+bs_status bs__work_part(const Bioseg__V1__SegmentSpec *spec, struct bs_job_request *q,
+                        struct bs_err *err) BS_NODISCARD;
 /* A model by reference. */
 bs_status bs__model_find(struct bs_services *s, const Bioseg__V1__ModelRef *ref,
                          struct bs_model_record *record, struct bs_err *err) BS_NODISCARD;
