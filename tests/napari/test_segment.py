@@ -163,6 +163,22 @@ def test_undo_takes_labels_away_and_brings_the_earlier_ones_back(viewer, panel, 
     assert not segment.undo_button.isEnabled()
 
 
+def test_undo_of_labels_that_are_hidden_leaves_the_viewer_alive(viewer, panel, finish, qtbot, blobs):
+    """napari 0.9 crashes drawing a layer that is added after a hidden one was removed."""
+    viewer.add_image(blobs(96, 96), name="cells")
+    segment = panel()
+    for _ in range(2):
+        assert finish(segment.segment()) == "done"
+        qtbot.wait(200)
+        labels_of(viewer)[0].visible = False
+        qtbot.wait(200)
+        segment.undo_button.click()
+        qtbot.waitUntil(lambda: not labels_of(viewer), timeout=10000)
+        qtbot.wait(200)
+    assert finish(segment.segment()) == "done" and labels_of(viewer)[0].visible and labels_of(viewer)[0].opacity > 0
+    qtbot.wait(200)
+
+
 @pytest.mark.parametrize("image, words", [
     (np.full((64, 64), np.nan, np.float32), "NaN"),
     (np.zeros((64, 64), np.complex64), "complex64"),
