@@ -174,6 +174,40 @@ static void joined_parts_hold_both(void **state)
     assert_true(sum.height == 32 && sum.top == 0 && sum.bottom == 1);
 }
 
+static void another_plane_begins_on_zeros(void **state)
+{
+    (void)state;
+    uint8_t pixels[32 * 32] = {0};
+    const float one = 1;
+    struct bs_preview p = {.max_side = 32, .pixels = pixels};
+    struct bs_segment_core core = {.map_h = 20,
+                                   .map_w = 30,
+                                   .image_h = 20,
+                                   .image_w = 30,
+                                   .z = 4,
+                                   .top = 2,
+                                   .left = 3,
+                                   .bottom = 3,
+                                   .right = 4,
+                                   .foreground = &one,
+                                   .stride = 1};
+    bs_preview_add(&p, &core);
+    struct bs_preview_part part = bs_preview_take(&p), unseen = part;
+    assert_true(part.z == 4 && part.t == 0 && pixels[2 * 30 + 3] == 255);
+    core.z = 5;
+    core.left = 7;
+    core.right = 8;
+    bs_preview_add(&p, &core);
+    part = bs_preview_take(&p);
+    assert_true(part.z == 5 && part.left == 7 && part.right == 8 && part.height == 20);
+    assert_true(pixels[2 * 30 + 3] == 0 && pixels[2 * 30 + 7] == 255);
+    bs_preview_join(&unseen, &part); /* the plane before is past */
+    assert_true(unseen.z == 5 && unseen.left == 7);
+    core.t = 1;
+    bs_preview_add(&p, &core);
+    assert_true(bs_preview_take(&p).t == 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -182,6 +216,7 @@ int main(void)
         cmocka_unit_test(values_beyond_the_range_are_its_ends),
         cmocka_unit_test(parts_that_lie_are_not_valid),
         cmocka_unit_test(joined_parts_hold_both),
+        cmocka_unit_test(another_plane_begins_on_zeros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
