@@ -225,6 +225,7 @@ static void panels(const void *ctx, int64_t task, int worker)
 }
 
 #include "kernels/cpu/body_gradients_planes.h"
+#include "kernels/cpu/body_gradients_pointwise.h"
 
 const struct bs__gradients *BS__TABLE(void)
 {
@@ -240,6 +241,8 @@ const struct bs__gradients *BS__TABLE(void)
         .sum_planes = sum_planes,
         .resize = resize,
         .resize_grad = resize_grad,
+        .pointwise = pointwise,
+        .pointwise_grad = pointwise_grad,
     };
     return &table;
 }

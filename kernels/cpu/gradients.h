@@ -89,9 +89,31 @@ struct bs__resize_planes {
     size_t scratch_floats;
 };
 
+/* 1x1 convolutions of planes: y (out, pixels) = w x (in, pixels) + b, w[o w_row + i w_step]. A task is a run of pixels of one
+   sample; a multiple of BS__POINTWISE_RUN. */
+#define BS__POINTWISE_RUN 2048
+struct bs__pointwise_planes {
+    const float *x, *w, *b; /* b NULL: none */
+    float *y;
+    int in, out;
+    int64_t w_row, w_step, pixels, runs; /* runs: tasks of a sample */
+    float *scratch;                      /* scratch_floats for every worker: a strip of all channels */
+    size_t scratch_floats;
+};
+#define BS__POINTWISE_STRIP 64 /* pixels brought side by side; a multiple of what is multiplied at once */
+
+/* The gradient of their weights: part (tasks, out, in) = sum over pixels of gy x. A task is `run` pixels of one sample. */
+struct bs__pointwise_grad {
+    const float *x, *gy;
+    int in, out;
+    int64_t pixels, run, runs;
+    float *part;
+};
+
 struct bs__gradients {
     bs__task_fn elements, norm, norm_grad, sum_rows, transpose, panels;
     bs__task_fn norm_planes, norm_planes_grad, sum_planes, resize, resize_grad;
+    bs__task_fn pointwise, pointwise_grad;
 };
 
 const struct bs__gradients *bs__gradients_base(void);

@@ -86,7 +86,7 @@ struct bs__scan_grad {
     size_t scratch_floats; /* of one worker; bs__scan_grad_split */
 };
 
-#define BS__SCAN_GRAD_PIECE 32 /* tokens: their states and decays, 64 KiB, stay in the second cache */
+#define BS__SCAN_GRAD_PIECE 8 /* tokens: their states, decays and sums, 33 KiB, stay in the first cache */
 
 /* Sets vectors, groups (from the shapes alone) and scratch_floats. */
 void bs__scan_grad_split(const struct bs__simd *simd, struct bs__scan_grad *c);

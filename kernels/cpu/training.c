@@ -2,8 +2,7 @@
 #include "kernels/cpu/training.h"
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/training_winograd.h"
-#include "kernels/op.h"
+#include "kernels/cpu/training_operators.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +29,7 @@ struct plain {
     struct bs_params *params;
     struct bs_program *program;
     struct bs__training *t;
-    int nconv, nwinograd;
+    int nconv, nown;
 };
 
 static int new_buffer(struct plain *p, size_t bytes, int step)
@@ -175,11 +174,10 @@ static bs_status prepare(struct plain *p, const struct bs_graph *g, const struct
         if (s->value[i] >= 0)
             c.out[i].shape = p->t->value[s->value[i]].shape;
     }
-    const bool winograd = how->conv && bs__training_winograd_fits(&c);
-    if (how->conv && !winograd)
+    if (how->conv && !(s->own = bs__train_conv_own(&c)))
         return make_conv(p, g, n, s, err);
-    p->nwinograd += winograd;
-    const size_t bytes = winograd ? bs__training_winograd_scratch(&c) : how->scratch ? how->scratch(&c) : 0;
+    p->nown += how->conv;
+    const size_t bytes = how->scratch ? how->scratch(&c) : 0;
     if (bytes > 0)
         s->scratch = new_buffer(p, bytes, p->t->nstep);
     return BS_OK;
@@ -209,10 +207,9 @@ static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v,
         s->kind = BS__TRAINING_OPERATOR;
         rc = prepare(p, g, n, s, err);
     }
+    const char *how = s->conv ? bs__dnnl_grad_algorithm(s->conv) : (s->own ? s->own : "");
     snprintf(s->text, sizeof s->text, "%s%s%s -> %s", n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name,
-             s->conv || bs__training_op(n->op)->conv ? " " : "",
-             s->conv ? bs__dnnl_grad_algorithm(s->conv) : (bs__training_op(n->op)->conv ? "winograd" : ""),
-             bs_shape_text(&n->shape, shape, sizeof shape));
+             *how ? " " : "", how, bs_shape_text(&n->shape, shape, sizeof shape));
     t->nstep++; /* also after a failure: what the step owns is destroyed with the others */
     return rc;
 }
@@ -256,7 +253,7 @@ bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, stru
     bs_status rc = add_steps(&p, g, err);
     program->nstep = p.t->nstep;
     snprintf(program->algorithms, sizeof program->algorithms,
-             "training: convolutions %d winograd, %d by oneDNN, f32", p.nwinograd, p.nconv);
+             "training: convolutions %d by own kernels, %d by oneDNN, f32", p.nown, p.nconv);
     return rc;
 }
 

@@ -35,7 +35,8 @@ struct bs__training_step {
        lse. Below 0: not wanted. */
     int value[BS_MAX_INPUTS];
     int host;                   /* LOAD, STORE: index of the input or output */
-    struct bs__dnnl_grad *conv; /* of a convolution; NULL: by Winograd */
+    const char *own;            /* name of the own kernel that computes a convolution; NULL: none */
+    struct bs__dnnl_grad *conv; /* oneDNN's; NULL: none */
     int scratch;                /* buffer */
     char text[112];
 };

@@ -1,7 +1,22 @@
-/* Convolutions of training and their gradients: by Winograd (training_winograd.h) or oneDNN's (onednn_grad.h), with the bias that
+/* Convolutions of training and their gradients: 1x1 where they lie (training_pointwise.h), 3x3 by Winograd
+   (training_winograd.h), others oneDNN's (onednn_grad.h), with the bias that
    it does not know. */
 #include "kernels/cpu/training_operators.h"
+#include "kernels/cpu/training_pointwise.h"
 #include "kernels/cpu/training_winograd.h"
+
+const char *bs__train_conv_own(const struct bs__training_call *c)
+{
+    if (bs__training_pointwise_fits(c))
+        return "1x1";
+    return bs__training_winograd_fits(c) ? "winograd" : NULL;
+}
+
+size_t bs__train_conv_scratch(const struct bs__training_call *c)
+{
+    return bs__training_pointwise_fits(c) ? bs__training_pointwise_scratch(c)
+                                          : bs__training_winograd_scratch(c);
+}
 
 /* What a transformer's deconvolution adds behind oneDNN's gradient. */
 struct biased {
@@ -24,7 +39,10 @@ bs_status bs__train_conv(const struct bs__training_call *c, struct bs_err *err)
     float *a = c->in[0].data, *b = c->in[1].data, *out = c->out[0].data;
     const float *bias = s->ninput == 3 ? c->in[2].data : NULL;
     if (!s->conv) {
-        bs__training_winograd_run(c);
+        if (bs__training_pointwise_fits(c))
+            bs__training_pointwise_run(c);
+        else
+            bs__training_winograd_run(c);
         return BS_OK;
     }
     bs__parallel_set_threads(c->cpu->threads);

@@ -61,7 +61,9 @@ size_t bs__train_resize_scratch(const struct bs__training_call *c);
 bs_status bs__train_planes(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_channels(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_whole(const struct bs__training_call *c, struct bs_err *err);
-/* training_conv.c */
+/* training_conv.c. Own: the name of the own kernel that computes this convolution; NULL: oneDNN does. */
+const char *bs__train_conv_own(const struct bs__training_call *c);
+size_t bs__train_conv_scratch(const struct bs__training_call *c);
 bs_status bs__train_conv(const struct bs__training_call *c, struct bs_err *err);
 /* training_copy.c: what only moves numbers. */
 bs_status bs__train_copy(const struct bs__training_call *c, struct bs_err *err);

@@ -9,10 +9,10 @@
 const struct bs__training_op *bs__training_op(enum bs_op op)
 {
     static const struct bs__training_op table[BS_OP_COUNT] = {
-        [BS_OP_CONV2D] = {OP(conv), .conv = true},
-        [BS_OP_CONV_TRANSPOSE2D] = {OP(conv), .conv = true},
-        [BS_OP_CONV2D_GRAD_X] = {OP(conv), .conv = true, ONLY},
-        [BS_OP_CONV2D_GRAD_W] = {OP(conv), .conv = true, ONLY},
+        [BS_OP_CONV2D] = {WITH_SCRATCH(conv), .conv = true},
+        [BS_OP_CONV_TRANSPOSE2D] = {WITH_SCRATCH(conv), .conv = true},
+        [BS_OP_CONV2D_GRAD_X] = {WITH_SCRATCH(conv), .conv = true, ONLY},
+        [BS_OP_CONV2D_GRAD_W] = {WITH_SCRATCH(conv), .conv = true, ONLY},
 
         [BS_OP_RELU] = {OP(elements)},
         [BS_OP_RELU_GRAD] = {OP(elements), ONLY},
