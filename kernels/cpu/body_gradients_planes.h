@@ -11,7 +11,7 @@
         vec sum_ = splat(0);                                                                                 \
         for (int64_t at = from_; at < end_; at += L) {                                                       \
             const int64_t left = end_ - at;                                                                  \
-            sum_ += EACH;                                                                                    \
+            sum_ += (EACH);                                                                                  \
         }                                                                                                    \
         (total) += (double)lane_sum(sum_);                                                                   \
     }

@@ -66,8 +66,8 @@ struct bs__conv1d_grad {
     int64_t run, runs;
 };
 
-/* The gradients of one direction of a scan (selective_scan_grad.c has the formulas): the states at every 32nd token are
-   computed first and wait in scratch memory; then pieces of 32 tokens go by from the end, their states made again from there.
+/* The gradients of one direction of a scan (selective_scan_grad.c has the formulas): the states at every 8th token are
+   computed first and wait in scratch memory; then pieces of 8 tokens go by from the end, their states made again from there.
    A task is some blocks of features of one sample. Float32 rows. What is summed over features or samples leaves as parts. */
 struct bs__scan_grad {
     int64_t n, length;
