@@ -16,7 +16,8 @@ from .v1 import server_pb2 as server
 
 OUTPUTS = {"labels": common.OUTPUT_LABELS, "objects": common.OUTPUT_OBJECT_TABLE, "maps": common.OUTPUT_MAPS}
 STATES = {"queued": jobs.JOB_STATE_QUEUED, "running": jobs.JOB_STATE_RUNNING, "succeeded": jobs.JOB_STATE_SUCCEEDED,
-          "failed": jobs.JOB_STATE_FAILED, "cancelled": jobs.JOB_STATE_CANCELLED}
+          "failed": jobs.JOB_STATE_FAILED, "cancelled": jobs.JOB_STATE_CANCELLED,
+          "paused": jobs.JOB_STATE_PAUSED}
 
 # service/method -> (kind of call, request, response)
 METHODS = {

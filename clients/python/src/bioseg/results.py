@@ -333,12 +333,13 @@ class Model:
 
 
 _JOB_STATES = {jobs.JOB_STATE_QUEUED: "queued", jobs.JOB_STATE_RUNNING: "running", jobs.JOB_STATE_SUCCEEDED: "succeeded",
-               jobs.JOB_STATE_FAILED: "failed", jobs.JOB_STATE_CANCELLED: "cancelled"}
+               jobs.JOB_STATE_FAILED: "failed", jobs.JOB_STATE_CANCELLED: "cancelled", jobs.JOB_STATE_PAUSED: "paused"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it was when asked for. state: "queued", "running", "succeeded", "failed" or "cancelled"."""
+    """A job as it was when asked for. state: "queued", "running", "succeeded", "failed", "cancelled" or "paused" (training only).
+    model: "" until a training job has made one."""
 
     id: str
     state: str
@@ -361,7 +362,7 @@ class Job:
 
     @classmethod
     def from_message(cls, j: jobs.Job) -> Job:
-        return cls(j.id, _JOB_STATES.get(j.state, "unknown"), j.kind, f"{j.model.name}@{j.model.version}",
+        return cls(j.id, _JOB_STATES.get(j.state, "unknown"), j.kind, f"{j.model.name}@{j.model.version}" if j.HasField("model") else "",
                    Progress("tiles", j.progress.tiles_done, j.progress.tiles_total), j.error.message if j.HasField("error") else None,
                    j.object_count, j.attempts, dict(j.labels), _time(j.created_ms), _time(j.started_ms), _time(j.finished_ms),
                    _time(j.expires_ms), j.revision)
