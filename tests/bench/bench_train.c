@@ -1,5 +1,5 @@
 /* Times a training step of a network with formula weights on the CPU backend beside its own forward, in turns.
-     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--profile]
+     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--winograd on|off] [--profile]
    NAME as bench_model has them; the loss is Dice over each channel. The forward is that of inference at the same size. Times are
    the minima of all turns, of the clock and of the processor (divided by the threads), which other programs disturb less.
    --profile prints the step's time by operator instead. */
@@ -19,7 +19,7 @@
 
 struct options {
     int size, batch, threads, repeat;
-    bool profile;
+    bool winograd, profile;
     const char *network;
 };
 
@@ -75,7 +75,7 @@ static double peak_mib(void)
 
 static bs_status in_turns(const struct setting *s, struct bs_err *err)
 {
-    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = true};
+    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = s->o.winograd};
     const struct bs_tensor in = {BS_F32, bs_graph_node(s->forward, 0)->shape, s->image};
     const struct bs_shape map = BS_SHAPE(s->o.batch, bs_arch_out_channels(&s->cfg), s->o.size, s->o.size);
     struct bs_tensor out[2] = {{BS_F32, map, s->maps[0]}, {BS_F32, map, s->maps[1]}};
@@ -205,7 +205,7 @@ static bs_status bind(const struct setting *s, const struct bs_train_graph *t, s
 static bs_status profile(const struct setting *s, struct bs_err *err)
 {
     const struct bs_backend_i *cpu = bs_backend_cpu();
-    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = true};
+    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = s->o.winograd};
     struct bs_train_graph *t = NULL;
     struct bs_program *p = NULL;
     struct bs_tensor *in = NULL, *out = NULL;
@@ -259,11 +259,14 @@ cleanup:
 
 static bool parse(int argc, char **argv, struct options *o)
 {
-    *o = (struct options){.network = "vimunet_t", .size = 512, .batch = 2, .threads = 2, .repeat = 3};
+    *o = (struct options){
+        .network = "vimunet_t", .size = 512, .batch = 2, .threads = 2, .repeat = 3, .winograd = true};
     for (int i = 1; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--profile"))
             o->profile = true;
+        else if (!strcmp(argv[i], "--winograd"))
+            o->winograd = strcmp(next, "off") != 0, i++;
         else if (!strcmp(argv[i], "--network"))
             o->network = next, i++;
         else if (!strcmp(argv[i], "--batch"))
@@ -310,7 +313,7 @@ int main(int argc, char **argv)
         fprintf(
             stderr,
             "usage: %s [--network unet|unetr_b|unetr_l|unetr_h|vimunet_t|vimunet_s] [--size N] [--batch N]\n"
-            "       [--threads N] [--repeat N] [--profile]\n",
+            "       [--threads N] [--repeat N] [--winograd on|off] [--profile]\n",
             argv[0]);
         return 2;
     }
