@@ -9,12 +9,14 @@ tests that launch them, on the emulation:
 
 A change that the tests notice (a failure, a finding, no end) is caught. One that they do not is printed with its place and counts
 against them, unless equivalent.txt says why it changes nothing. All changes of a file are compiled at once and switched by
-BS_MUTANT (mutant.h); a change that does not compile does not count.
+BS_MUTANT (mutant.h); a change that does not compile does not count. With all of them off, each test tells once which it would meet
+(a < that never sees both sides equal is as good as <=): only tests that meet a change are run with it, those that do so soonest first.
 
-    mutate.py BUILD [--sample N --seed S] [--jobs N] [FILE...]
+    mutate.py BUILD [--sample N --seed S] [--family] [--jobs N] [FILE...]
 
-BUILD is a build folder in which the CUDA tests are built. FILE: names in kernels/cuda; all when none is given. Ends with 1 when fewer
-than 95 % of the changes are caught. Of a sample one in six may survive: a dozen says little of 95 %, but tells tests that check nothing.
+BUILD is a build folder in which the CUDA tests are built. FILE: names in kernels/cuda; all when none is given. --family runs only the
+tests that are named like the file, which is quicker and may catch less. Ends with 1 when fewer than 95 % of the changes are caught.
+Of a sample one in six may survive: a dozen says little of 95 %, but tells tests that check nothing.
 """
 import argparse
 import concurrent.futures
@@ -23,9 +25,11 @@ import os
 import pathlib
 import random
 import re
+import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -169,23 +173,38 @@ class Build:
         return {**os.environ, "LD_LIBRARY_PATH": str(library), "BS_CUDA_EXPECTED": "1", "BS_EMULATION_SEED": "1",
                 "BS_EMULATION_STOP": "1", **more}
 
-    def measure(self, temporary, pool):
+    def run(self, name, environment, seconds=None):
+        """Runs a test for at most so many seconds of a processor; (its exit status, the seconds it took)."""
+        def limit():
+            if seconds:
+                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
+
+        with subprocess.Popen([self.folder / "tests" / name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              env=environment, preexec_fn=limit) as process:
+            timer = threading.Timer(60 + 20 * (seconds or 60), process.kill)  # one that waits takes no time of a processor
+            timer.start()
+            _, status, usage = os.wait4(process.pid, 0)
+            timer.cancel()
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return process.returncode, usage.ru_utime + usage.ru_stime
+
+    def measure(self, names, temporary, pool):
+        """Runs tests without any change and notes how long they take and what they launch."""
         def one(name):
             log = pathlib.Path(temporary) / f"{name}.launched"
             log.write_text("")
-            began = time.monotonic()
-            run = subprocess.run([self.folder / "tests" / name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                 env=self.environment(self.settings["library"], BS_EMULATION_LAUNCHES=str(log)))
-            if run.returncode != 0:
+            status, seconds = self.run(name, self.environment(self.settings["library"], BS_EMULATION_LAUNCHES=str(log)))
+            if status != 0:
                 sys.exit(f"mutate.py: {name} fails without any change")
-            return time.monotonic() - began, {pathlib.Path(f).name for f in log.read_text().split()}
+            return seconds, {pathlib.Path(f).name for f in log.read_text().split()}
 
-        names = self.settings["tests"]
         self.tests = dict(zip(names, pool.map(one, names)))
 
-    def tests_of(self, units):
+    def tests_of(self, units, family):
         """The tests that launch a kernel of these files, those that launch few others and end soon first."""
         chosen = [n for n, (_, files) in self.tests.items() if files & set(units)]
+        if family:
+            chosen = [n for n in chosen if any(names_family(n, u) for u in units)]
         return sorted(chosen, key=lambda n: (len(self.tests[n][1]), self.tests[n][0]))
 
     def library(self, place, file, sites, units):
@@ -217,18 +236,34 @@ class Build:
                         "-Wl,-soname,libcuda.so.1", "-o", place / "libcuda.so.1"], check=True)
         return place
 
+    def reached(self, library, tests):
+        """Change number -> the tests in which it would make a difference where it stands, the soonest first."""
+        result = {}
+        for name in tests:
+            log = library / f"{name}.reached"
+            status, _ = self.run(name, self.environment(library, BS_MUTANT_REACHED=str(log)))
+            if status != 0:
+                sys.exit(f"mutate.py: {name} fails with every change of {library.name} switched off")
+            soonest = {}
+            for number, seconds in (line.split() for line in log.read_text().splitlines()):
+                soonest[int(number)] = min(float(seconds), soonest.get(int(number), float("inf")))
+            for number, seconds in soonest.items():
+                result.setdefault(number, []).append((seconds, name))
+        return {number: [name for _, name in sorted(found)] for number, found in result.items()}
+
     def caught(self, library, tests, number):
         for name in tests:
-            limit = 10 + 10 * self.tests[name][0]
-            try:
-                run = subprocess.run([self.folder / "tests" / name], stdout=subprocess.DEVNULL, timeout=limit,
-                                     stderr=subprocess.DEVNULL,
-                                     env=self.environment(library, BS_MUTANT=str(number)))
-            except subprocess.TimeoutExpired:
-                return "no end"
-            if run.returncode != 0:
+            status, _ = self.run(name, self.environment(library, BS_MUTANT=str(number)), 2 + 3 * self.tests[name][0])
+            if status != 0:
                 return name
         return None
+
+
+def names_family(test, unit):
+    """Whether unit.cuda.scan is a test of scan.cu, scan_ends.cu, ..."""
+    family = test.rsplit(".", 1)[-1]
+    stem = unit.rsplit(".", 1)[0]
+    return stem == family or stem.startswith(family + "_")
 
 
 def read_equivalents():
@@ -249,6 +284,7 @@ def main():
     p.add_argument("files", nargs="*")
     p.add_argument("--sample", type=int, help="so many changes, drawn from all")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--family", action="store_true", help="run only the tests named like the file")
     p.add_argument("--jobs", type=int, default=os.cpu_count())
     p.add_argument("--list", action="store_true", help="print the changes and make none")
     a = p.parse_intermixed_args()
@@ -280,19 +316,18 @@ def main():
     build, began = Build(a.build), time.monotonic()
     survivors, count, caught = [], 0, 0
     with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
-        build.measure(temporary, pool)
+        wanted = [u for u in units if any(by_file[f] and f in includes(u) for f in files)]
+        build.measure([n for n in build.settings["tests"] if not a.family or any(names_family(n, u) for u in wanted)],
+                      temporary, pool)
 
         def work_on(file, index, sites):
             compiled_into = [u for u in units if file in includes(u)]
-            tests = build.tests_of(compiled_into)
             library = build.library(pathlib.Path(temporary) / f"{file}-{index}", file, sites, compiled_into)
-            if build.caught(library, tests, 0):
-                sys.exit(f"mutate.py: the tests fail on {file} with every change switched off")
-            return library, tests, sites
+            return library, build.reached(library, build.tests_of(compiled_into, a.family)), sites
 
         per_file = {f: [0, 0] for f in files}
 
-        def tell(runs):
+        def tell(runs, reached):
             nonlocal count, caught
             for run in concurrent.futures.as_completed(runs):
                 site = runs[run]
@@ -303,21 +338,21 @@ def main():
                     per_file[site.file][0] += 1
                 else:
                     survivors.append(site)
-                    print(f"survived  {site}", flush=True)
+                    print(f"survived  {site}{'' if site.number in reached else ' (met by no test)'}", flush=True)
 
         layered = [(f, i, layer) for f in files for i, layer in enumerate(layers(by_file[f]))]
         ahead = [pool.submit(work_on, *layer) for layer in layered[:1]]
         for i in range(len(layered)):
-            at, tests, sites = ahead[i].result()
-            runs = {pool.submit(build.caught, at, tests, s.number): s for s in sites}
+            at, reached, sites = ahead[i].result()
+            runs = {pool.submit(build.caught, at, reached.get(s.number, []), s.number): s for s in sites}
             if i + 1 < len(layered):  # is compiled when these are under way
                 ahead.append(pool.submit(work_on, *layered[i + 1]))
-            tell(runs)
+            tell(runs, reached)
             for leftover in at.glob("*.*o*"):
                 leftover.unlink()
-    for f in files:
-        if per_file[f][1]:
-            print(f"{f}: {per_file[f][0]} of {per_file[f][1]} caught")
+            if i + 1 == len(layered) or layered[i + 1][0] != layered[i][0]:
+                f = layered[i][0]
+                print(f"{f}: {per_file[f][0]} of {per_file[f][1]} caught", flush=True)
     print(f"{caught} of {count} changes caught ({100 * caught / max(count, 1):.1f} %), {equivalent} known to change nothing, "
           f"{time.monotonic() - began:.0f} s")
     if a.sample is not None:
