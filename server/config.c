@@ -25,6 +25,7 @@ enum key {
     KEY_DISK_RESERVE,
     KEY_MAX_IMAGE,
     KEY_MODEL_BUDGET,
+    KEY_IDLE_MINUTES,
     KEY_RESULT_DAYS,
     KEY_KEPT_MAPS,
     KEY_KEPT_MINUTES,
@@ -50,6 +51,8 @@ static const struct argp_option options[] = {
      "of the free "
      "memory)",
      3},
+    {"idle-minutes", KEY_IDLE_MINUTES, "N", 0,
+     "How long a loaded model stays after its last use (30; 0: until another needs the room)", 3},
     {"no-winograd", KEY_NO_WINOGRAD, 0, 0, "Direct convolutions only: slower, closest to the reference", 3},
     {"drain-seconds", KEY_DRAIN, "N", 0, "How long running work may finish after SIGTERM (30)", 4},
     {"hang-seconds", KEY_HANG, "N", 0,
@@ -160,6 +163,8 @@ static bs_status one(int key, char *arg, struct bs_config *c, struct bs_err *err
         return integer("threads", arg, 0, 1024, &c->threads, err);
     case KEY_MODEL_BUDGET:
         return size("model-budget", arg, &c->model_budget, err);
+    case KEY_IDLE_MINUTES:
+        return integer("idle-minutes", arg, 0, 525600, &c->idle_minutes, err);
     case KEY_NO_WINOGRAD:
         c->winograd = false;
         return BS_OK;
@@ -241,6 +246,7 @@ bs_status bs_config_parse(int argc, char **argv, struct bs_config *c, struct bs_
         .result_days = 14,
         .kept_maps = (uint64_t)4 << 30,
         .kept_minutes = 60,
+        .idle_minutes = 30,
     };
     struct parse p = {c, err, BS_OK};
     if (argp_parse(&argp, argc, argv, 0, NULL, &p) != 0)

@@ -24,6 +24,7 @@ struct bs_config {
     uint64_t max_image, model_budget; /* bytes; budget 0: automatic */
     uint64_t kept_maps;               /* bytes; 0: none are kept */
     int kept_minutes;
+    int idle_minutes; /* 0: models stay loaded */
     int result_days; /* 0: results are kept for ever */
 };
 

@@ -20,6 +20,7 @@ struct bs_engine_options {
     const char *device;      /* auto|cpu|ref|cuda:N */
     int threads;             /* 0: automatic */
     size_t model_budget;     /* bytes of resident models; 0: automatic */
+    int64_t idle_ms;         /* a model that nobody used for so long is let go; 0: never */
     bool winograd;
     int cancel_grace_ms; /* a worker that does not stop that long after a cancel is killed; 0: 10 s */
     /* A worker that shows no sign of life for so long while it runs something is killed, and what it ran counts that as

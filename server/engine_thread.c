@@ -95,20 +95,16 @@ static void settle(struct bs_engine *e, const struct bs_err *refusal)
 
 static void start_worker(struct bs_engine *e)
 {
-    char threads[16], budget[32];
+    char threads[16], budget[32], idle[32];
     struct bs_worker_process p;
     struct bs_err err;
     snprintf(threads, sizeof threads, "%d", e->opt.threads);
     snprintf(budget, sizeof budget, "%zu", e->opt.model_budget);
-    const char *const args[] = {"--device",
-                                e->device,
-                                "--threads",
-                                threads,
-                                "--model-budget",
-                                budget,
-                                "--winograd",
-                                e->opt.winograd ? "1" : "0",
-                                NULL};
+    snprintf(idle, sizeof idle, "%" PRId64, e->opt.idle_ms);
+    const char *const args[] = {
+        "--device", e->device,   "--threads", threads,      "--model-budget",
+        budget,     "--idle-ms", idle,        "--winograd", e->opt.winograd ? "1" : "0",
+        NULL};
     bs_status rc = bs_worker_spawn(e->worker_path, args, &p, &err);
     pthread_mutex_lock(&e->mu);
     e->started_ms = bs__engine_now_ms();

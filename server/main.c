@@ -109,6 +109,7 @@ static bs_status start_engine(struct daemon *d, struct bs_err *err)
         .device = d->config.device,
         .threads = d->config.threads,
         .model_budget = d->config.model_budget,
+        .idle_ms = (int64_t)d->config.idle_minutes * 60000,
         .winograd = d->config.winograd,
         .hang_ms = d->config.hang_seconds > 0 ? d->config.hang_seconds * 1000 : -1,
         .worker_died = worker_died,

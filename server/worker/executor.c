@@ -1,6 +1,6 @@
 /* The executor: one thread that opens the device and runs one request after the other, interactive ones first, training runs
    last. What comes while a training run has the device runs between two of its operators. The thread is the only caller of the
-   device, oneDNN and OpenMP in this process. */
+   device, oneDNN and OpenMP in this process. While there is no request it lets idle models go. */
 #include "server/worker/worker.h"
 
 #include <pthread.h>
@@ -49,12 +49,33 @@ static struct request *take(struct bs__executor *x, int most)
     return r;
 }
 
+/* Waits to be woken, at most until a model has been idle for too long. Called and returns with mu held, which is free while a
+   model goes. */
+static void wait_idle(struct bs__executor *x)
+{
+    struct timespec until;
+    const int64_t left = bs__models_idle_left(x->models);
+    if (left < 0) {
+        pthread_cond_wait(&x->wake, &x->mu);
+    } else if (left > 0) {
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        const int64_t ns = until.tv_nsec + left % 1000 * 1000000;
+        until.tv_sec += (time_t)(left / 1000 + ns / 1000000000);
+        until.tv_nsec = (long)(ns % 1000000000);
+        pthread_cond_timedwait(&x->wake, &x->mu, &until);
+    } else {
+        pthread_mutex_unlock(&x->mu);
+        bs__models_drop_idle(x->models);
+        pthread_mutex_lock(&x->mu);
+    }
+}
+
 /* The next request; NULL when stopping. */
 static struct request *next_request(struct bs__executor *x)
 {
     pthread_mutex_lock(&x->mu);
     while (!x->waiting && !x->stopping)
-        pthread_cond_wait(&x->wake, &x->mu);
+        wait_idle(x);
     struct request *r = x->stopping ? NULL : take(x, RANK_TRAINING);
     pthread_mutex_unlock(&x->mu);
     return r;
@@ -69,6 +90,8 @@ static void run_request(struct bs__executor *x, struct request *r)
     pthread_mutex_lock(&x->mu);
     *(r->rank == RANK_TRAINING ? &x->training : &x->running) = NULL;
     pthread_mutex_unlock(&x->mu);
+    bs__models_end_work(x->models);
+    bs__models_drop_idle(x->models);
     bs_worker_message_release(&r->message);
     free(r);
 }
@@ -113,7 +136,7 @@ static void *execute(void *arg)
         budget = bs_device_memory_available(x->dev);
         budget = budget == SIZE_MAX ? (size_t)2 << 30 : budget / 2;
     }
-    if (rc == BS_OK && !(x->models = bs__models_create(x->dev, budget, x->opt.sock)))
+    if (rc == BS_OK && !(x->models = bs__models_create(x->dev, budget, x->opt.idle_ms, x->opt.sock)))
         rc = BS_FAIL(&err, BS_ENOMEM, "out of memory while starting");
     if (rc != BS_OK) {
         struct bs_worker_message refused = {.type = BS_WORKER_REFUSED};
@@ -141,8 +164,12 @@ bs_status bs__executor_start(const struct bs__worker_options *opt, struct bs__ex
     if (!x)
         return BS_FAIL(err, BS_ENOMEM, "out of memory while starting");
     x->opt = *opt;
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&x->mu, NULL);
-    pthread_cond_init(&x->wake, NULL);
+    pthread_cond_init(&x->wake, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     pthread_cond_init(&x->committed, NULL);
     if (pthread_create(&x->thread, NULL, execute, x) != 0) {
         free(x);

@@ -85,13 +85,10 @@ cleanup:
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"parent", required_argument, NULL, 'p'},
-        {"device", required_argument, NULL, 'd'},
-        {"threads", required_argument, NULL, 't'},
-        {"model-budget", required_argument, NULL, 'b'},
-        {"winograd", required_argument, NULL, 'w'},
-        {"inspect", no_argument, NULL, 'i'},
-        {NULL, 0, NULL, 0},
+        {"parent", required_argument, NULL, 'p'},  {"device", required_argument, NULL, 'd'},
+        {"threads", required_argument, NULL, 't'}, {"model-budget", required_argument, NULL, 'b'},
+        {"idle-ms", required_argument, NULL, 'm'}, {"winograd", required_argument, NULL, 'w'},
+        {"inspect", no_argument, NULL, 'i'},       {NULL, 0, NULL, 0},
     };
     struct bs__worker_options opt = {.device = "auto",
                                      .device_options = {.threads = 0, .allow_winograd = true},
@@ -107,6 +104,8 @@ int main(int argc, char **argv)
             opt.device_options.threads = (int)value;
         else if (c == 'b' && number(optarg, SIZE_MAX, &value))
             opt.model_budget = (size_t)value;
+        else if (c == 'm' && number(optarg, (unsigned long long)INT64_MAX / 2, &value))
+            opt.idle_ms = (int64_t)value;
         else if (c == 'w' && number(optarg, 1, &value))
             opt.device_options.allow_winograd = value == 1;
         else if (c == 'd')

@@ -1,5 +1,5 @@
 /* Models held by the worker: by key (the hash of the file), least recently used out first when their bytes exceed the
-   budget. Tells the daemon what is loaded. Executor thread only. */
+   budget, and those that nobody used for the set time. Tells the daemon what is loaded. Executor thread only. */
 #include "server/worker/worker.h"
 
 #include <malloc.h>
@@ -7,29 +7,40 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 struct held {
     char key[BS_WORKER_KEY_LEN + 1];
     struct bs_model *model;
-    uint64_t used; /* when, in calls */
-    size_t told;   /* bytes the daemon knows of; SIZE_MAX: it has not been told */
+    uint64_t used;   /* when, in calls */
+    int64_t used_ms; /* until when, on the monotonic clock */
+    size_t told;     /* bytes the daemon knows of; SIZE_MAX: it has not been told */
     struct held *next;
 };
 
 struct bs__models {
     struct bs_device *dev;
     size_t budget;
+    int64_t idle_ms; /* 0: none goes for being idle */
     int sock;
-    uint64_t calls;
+    uint64_t calls, ended; /* ended: the calls whose work is over */
     struct held *first;
 };
 
-struct bs__models *bs__models_create(struct bs_device *dev, size_t budget, int sock)
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+struct bs__models *bs__models_create(struct bs_device *dev, size_t budget, int64_t idle_ms, int sock)
 {
     struct bs__models *m = calloc(1, sizeof *m);
     if (m) {
         m->dev = dev;
         m->budget = budget;
+        m->idle_ms = idle_ms;
         m->sock = sock;
     }
     return m;
@@ -93,6 +104,34 @@ bool bs__models_make_room(struct bs__models *m, const char *keep, size_t budget,
     }
 }
 
+void bs__models_end_work(struct bs__models *m)
+{
+    for (struct held *h = m->first; h; h = h->next)
+        if (h->used > m->ended)
+            h->used_ms = now_ms();
+    m->ended = m->calls;
+}
+
+int64_t bs__models_idle_left(const struct bs__models *m)
+{
+    int64_t least = -1;
+    const int64_t now = now_ms();
+    for (const struct held *h = m->first; h && m->idle_ms; h = h->next) {
+        const int64_t left = h->used_ms + m->idle_ms > now ? h->used_ms + m->idle_ms - now : 0;
+        least = least < 0 || left < least ? left : least;
+    }
+    return least;
+}
+
+void bs__models_drop_idle(struct bs__models *m)
+{
+    for (struct held **at = &m->first; *at && m->idle_ms;)
+        if ((*at)->used_ms + m->idle_ms <= now_ms())
+            drop(m, at);
+        else
+            at = &(*at)->next;
+}
+
 void bs__models_settle(struct bs__models *m, const char *current)
 {
     /* The current one alone may exceed the budget: it stays until another needs the room. */
@@ -130,6 +169,7 @@ bs_status bs__models_get(struct bs__models *m, const char *key, int fd, struct b
     }
     snprintf(h->key, sizeof h->key, "%s", key);
     h->used = ++m->calls;
+    h->used_ms = now_ms();
     h->told = SIZE_MAX; /* a model that has not run holds nothing, and is loaded all the same */
     h->next = m->first;
     m->first = h;

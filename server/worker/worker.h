@@ -9,6 +9,7 @@ struct bs__worker_options {
     const char *device;
     struct bs_device_options device_options;
     size_t model_budget; /* 0: half of what the device has free at the start */
+    int64_t idle_ms;     /* a model that nobody used for so long goes; 0: never */
     int sock;
 };
 
@@ -18,7 +19,8 @@ void bs__harden(int parent, bool strict);
 
 /* models.c: models by key under a budget. Executor thread only. */
 struct bs__models;
-struct bs__models *bs__models_create(struct bs_device *dev, size_t budget, int sock); /* NULL: no memory */
+/* NULL: no memory. idle_ms as in the options. */
+struct bs__models *bs__models_create(struct bs_device *dev, size_t budget, int64_t idle_ms, int sock);
 void bs__models_destroy(struct bs__models *m);
 /* The model of that key, opened from fd when it is not there yet. Borrowed until the next call. Makes room by dropping
    the least recently used ones. */
@@ -31,6 +33,12 @@ bs_status bs__models_drop(struct bs__models *m, const char *key, struct bs_err *
 bool bs__models_make_room(struct bs__models *m, const char *keep, size_t budget, size_t more);
 /* Meets the budget after work that may have compiled executables. */
 void bs__models_settle(struct bs__models *m, const char *current);
+/* To be called when a request is over: until then the models that it asked for were in use. */
+void bs__models_end_work(struct bs__models *m);
+/* Milliseconds until the next model will have been idle for the set time; below 0: none will be. */
+int64_t bs__models_idle_left(const struct bs__models *m);
+/* Drops those that have been. */
+void bs__models_drop_idle(struct bs__models *m);
 
 /* result.c: memory that becomes a sealed memfd of the DONE message. */
 struct bs__array {

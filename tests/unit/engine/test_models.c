@@ -112,6 +112,46 @@ static void three_models_take_turns_under_a_budget_for_two(void **state)
         close(fd[i]);
 }
 
+/* Waits, with what is to be done meanwhile, until a model is gone. */
+static void wait_gone(struct bs_engine *e, const char *key, struct lab *lab, const char *meanwhile)
+{
+    const double began = now_s();
+    while (bs_engine_is_loaded(e, key)) {
+        if (now_s() - began > 60)
+            fail_msg("%s is still loaded", key);
+        if (meanwhile)
+            assert_int_equal(segment_with(e, lab, meanwhile, lab->model_fd, 32), BS_OK);
+        else
+            sleep_ms(20);
+    }
+}
+
+static void a_model_that_nobody_uses_goes_after_the_set_time(void **state)
+{
+    struct lab *lab = *state;
+    struct bs_engine_options opt = engine_options();
+    struct bs_engine *e = NULL;
+    struct bs_engine_state s;
+    struct bs_err err = {.msg = ""};
+    opt.idle_ms = 400;
+    if (bs_engine_create(&opt, &e, &err) != BS_OK)
+        fail_msg("%s", err.msg);
+    const double began = now_s();
+    assert_int_equal(segment_with(e, lab, "a", lab->model_fd, 64), BS_OK);
+    wait_gone(e, "a", lab, NULL);
+    assert_true(now_s() - began >= 0.4);
+    bs_engine_state_get(e, &s);
+    assert_int_equal(s.resident, 0);
+    assert_int_equal(s.restarts, 0);
+    /* One goes while another is at work, and comes back when it is asked for. */
+    assert_int_equal(bs_engine_load(e, "a", lab->model_fd, &err), BS_OK);
+    wait_gone(e, "a", lab, "b");
+    assert_int_equal(segment_with(e, lab, "a", lab->model_fd, 64), BS_OK);
+    wait_gone(e, "a", lab, NULL);
+    wait_gone(e, "b", lab, NULL);
+    bs_engine_destroy(e);
+}
+
 static void a_card_is_planned_without_loading_the_model(void **state)
 {
     struct lab *lab = *state;
@@ -202,6 +242,7 @@ int main(void)
         T(unloading_gives_the_memory_back),
         T(under_a_small_budget_the_least_recently_used_model_goes),
         T(three_models_take_turns_under_a_budget_for_two),
+        T(a_model_that_nobody_uses_goes_after_the_set_time),
         T(a_card_is_planned_without_loading_the_model),
         T(a_model_file_describes_itself),
         T(hostile_model_files_are_errors_and_nothing_dies),
