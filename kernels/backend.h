@@ -10,7 +10,7 @@
 #include "kernels/plan.h"
 
 /* Counts every change of this table and of the structs that it and its headers show (a plugin has them compiled in). */
-#define BS_BACKEND_ABI 3u
+#define BS_BACKEND_ABI 4u
 
 /* What lowering yields. The backend allocates it and what private points to; destroy_program frees both. */
 struct bs_program {
@@ -53,9 +53,13 @@ struct bs_backend_i {
     size_t (*memory_available)(void *dev);
     /* Optional (NULL: step by step): runs the whole program; outputs are filled when it returns. Looks at cancel (may be
        NULL) at least some times a second: BS_ECANCELLED, with nothing left running. Calls run->meanwhile, once, where inputs
-       have been taken and there is time; a run that fails need not. */
+       have been taken and there is time; a run that fails need not. What else meanwhile allows it may do or not. */
     bs_status (*run_program)(void *dev, struct bs_program *program, const struct bs_run *run,
                              const struct bs_cancel *cancel, struct bs_err *err);
+    /* Optional (NULL: run_program fills outputs at once): fills the outputs that the last run of the device, of this program, left.
+       BS_EINTERNAL: it left none. */
+    bs_status (*collect)(void *dev, struct bs_program *program, struct bs_tensor *outputs,
+                         struct bs_err *err);
     /* Optional: has the device failed for good (a fault in its memory, off the bus)? Only a new process gets it back. */
     bool (*is_lost)(void *dev);
 };

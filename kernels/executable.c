@@ -373,3 +373,18 @@ bs_status bs_executable_run_while(struct bs_executable *exe, const struct bs_ten
         meanwhile->call(meanwhile->ctx);
     return BS_OK;
 }
+
+bool bs_executable_overlaps(const struct bs_executable *exe)
+{
+    return exe->device->backend->collect != NULL;
+}
+
+bs_status bs_executable_collect(struct bs_executable *exe, struct bs_tensor *outputs, int noutput,
+                                struct bs_err *err)
+{
+    const struct bs_backend_i *backend = exe->device->backend;
+    bs_status rc = check_tensors("output", exe->output, exe->noutput, outputs, noutput, err);
+    if (rc != BS_OK || !backend->collect)
+        return rc;
+    return backend->collect(exe->device->self, exe->program, outputs, err);
+}

@@ -69,17 +69,31 @@ bs_status bs_executable_run(struct bs_executable *exe, const struct bs_tensor *i
                             struct bs_tensor *outputs, int noutput, const struct bs_cancel *cancel,
                             struct bs_err *err) BS_NODISCARD;
 
-/* What a caller does while a device of its own computes: prepares the next run's inputs. */
+/* What a caller does while a device of its own computes, and what may be copied to and from the device beside that. Runs of one
+   executable after the other, with no other of the device between them, may overlap so: */
 struct bs_meanwhile {
     void *ctx;
     void (*call)(void *ctx);
+    bool
+        next; /* call fills the inputs' memory with the next run's inputs, which may be copied from then on */
+    bool ahead; /* the inputs are those that the last run's call left, unchanged */
+    bool
+        leave; /* outputs need not be filled when the run ends: that is done for `late` of the next one, or by collect */
+    struct bs_tensor
+        *late; /* outputs of the last run, which left them: filled before call; NULL: it left none */
 };
 /* The same, with a call as soon as the inputs were taken (their memory may be filled anew then), on a backend that computes
-   in the caller's thread after the run. It must not use the device. A run that fails may not have called. meanwhile may be
-   NULL. */
+   in the caller's thread after the run. It must not use the device. A run that fails may not have called, and leaves nothing.
+   meanwhile may be NULL. The outputs of a run that leaves them are in use until they are filled: the next run needs others. */
 bs_status bs_executable_run_while(struct bs_executable *exe, const struct bs_tensor *inputs, int ninput,
                                   struct bs_tensor *outputs, int noutput,
                                   const struct bs_meanwhile *meanwhile, const struct bs_cancel *cancel,
                                   struct bs_err *err) BS_NODISCARD;
+/* Does leaving outputs gain anything? Only where the device computes beside the caller. */
+bool bs_executable_overlaps(const struct bs_executable *exe);
+/* Fills the outputs that the last run left; the same tensors as that run was given. Nothing to do on a backend that filled them at
+   once. */
+bs_status bs_executable_collect(struct bs_executable *exe, struct bs_tensor *outputs, int noutput,
+                                struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -42,6 +42,7 @@ static bs_status cuda_arena_alloc(void *dev, size_t bytes, void **arena, struct 
 static void cuda_arena_free(void *dev, void *arena, size_t bytes)
 {
     (void)bytes;
+    bs__gpu_settle(dev);
     bs__gpu_free(dev, (bs_address)(uintptr_t)arena);
 }
 
@@ -70,6 +71,7 @@ __attribute__((visibility("default"))) const struct bs_backend_i *bs_backend_ent
         .arena_free = cuda_arena_free,
         .memory_available = cuda_memory_available,
         .run_program = bs__gpu_run_program,
+        .collect = bs__gpu_collect,
         .is_lost = cuda_is_lost,
     };
     return abi == BS_BACKEND_ABI ? &backend : NULL;

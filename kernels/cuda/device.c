@@ -15,6 +15,8 @@ static void destroy(struct bs__gpu *gpu)
     if (gpu->context) {
         (void)gpu->driver.context_set(gpu->context);
         bs__libraries_close(&gpu->libraries);
+        if (gpu->copies)
+            (void)gpu->driver.stream_destroy(gpu->copies);
         bs__queue_destroy(gpu->queue);
         if (gpu->staging)
             (void)gpu->driver.host_free(gpu->staging);
@@ -73,6 +75,12 @@ bs_status bs__gpu_open(const struct bs_device_options *opt, const void *image, s
                      "GPU %d (%s) has compute capability %d.%d; 7.5 (Turing) or newer is needed",
                      gpu->ordinal, gpu->name, bs__queue_limits(gpu->queue)->capability / 10,
                      bs__queue_limits(gpu->queue)->capability % 10);
+        goto cleanup;
+    }
+    if ((rc = bs__driver_check(&gpu->driver,
+                               gpu->driver.stream_create(&gpu->copies, BS__CU_STREAM_NON_BLOCKING), err,
+                               "cannot make a stream for copies on GPU %d", gpu->ordinal)) != BS_OK) {
+        gpu->copies = NULL;
         goto cleanup;
     }
     bs__libraries_open(&gpu->libraries, bs__queue_stream(gpu->queue));
@@ -176,12 +184,23 @@ bs_status bs__gpu_upload(struct bs__gpu *gpu, bs_address to, const void *from, s
     return bs__gpu_note(gpu, rc);
 }
 
+void bs__gpu_settle(struct bs__gpu *gpu)
+{
+    if (!gpu->traffic)
+        return;
+    if (bs__gpu_enter(gpu, NULL) == BS_OK) /* else it is lost, and nothing is under way */
+        (void)gpu->driver.stream_synchronize(gpu->copies);
+    gpu->traffic->ahead = gpu->traffic->left = false;
+    gpu->traffic = NULL;
+}
+
 bs_status bs__gpu_stage(struct bs__gpu *gpu, size_t bytes, void **out, struct bs_err *err)
 {
     const struct bs__driver *d = &gpu->driver;
     *out = gpu->staging;
     if (gpu->staging && bytes <= gpu->staged)
         return BS_OK;
+    bs__gpu_settle(gpu);
     if (gpu->staging)
         (void)d->host_free(gpu->staging);
     gpu->staging = NULL;

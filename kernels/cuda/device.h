@@ -11,6 +11,16 @@
 
 #include <stdatomic.h>
 
+/* What a program has under way on the stream of copies (transfers.c). */
+struct bs__gpu_traffic {
+    bs__cu_event arrived; /* inputs are in the arena */
+    bs__cu_event taken;   /* and the steps have read them */
+    bs__cu_event made;    /* outputs are in the arena */
+    bs__cu_event fetched; /* and in pinned memory */
+    bool ahead;           /* the next run's inputs were sent after `taken` */
+    bool left;            /* outputs of the last run are for the next one, or bs__gpu_collect, to hand out */
+};
+
 struct bs__gpu {
     struct bs__driver driver;
     bs__cu_device device;
@@ -20,7 +30,10 @@ struct bs__gpu {
     int ordinal;
     bool allow_tf32, allow_winograd;
     char name[64];
-    size_t memory;    /* bytes of the device */
+    size_t memory;        /* bytes of the device */
+    bs__cu_stream copies; /* where inputs come and outputs go, beside the queue's kernels */
+    struct bs__gpu_traffic
+        *traffic;     /* of the program for which copies may be under way between runs; NULL: none are */
     void *staging;    /* pinned memory that inputs and outputs pass through; grown when needed */
     size_t staged;    /* its bytes */
     atomic_bool lost; /* failed for good */
@@ -48,8 +61,9 @@ size_t bs__gpu_free_bytes(struct bs__gpu *gpu);
 /* Copies and waits. */
 bs_status bs__gpu_upload(struct bs__gpu *gpu, bs_address to, const void *from, size_t bytes,
                          struct bs_err *err) BS_NODISCARD;
-/* Pinned memory of at least so many bytes; the same at every call until a larger one is asked for. Nothing may be under way
-   in it then. */
+/* Waits for copies that are under way between runs; what they brought counts no more. */
+void bs__gpu_settle(struct bs__gpu *gpu);
+/* Pinned memory of at least so many bytes; the same at every call until a larger one is asked for, which settles. */
 bs_status bs__gpu_stage(struct bs__gpu *gpu, size_t bytes, void **out, struct bs_err *err) BS_NODISCARD;
 
 #endif

@@ -214,6 +214,35 @@ static void describe(struct bs__gpu_lowering *l)
                                    : "");
 }
 
+/* Inputs of the next run come while the last steps of this one run, and outputs of the last one go while the first steps do: what
+   they pass through is alive all the time. */
+static void reserve_transfers(struct bs__gpu_lowering *l)
+{
+    struct bs__gpu_program *p = l->self;
+    struct bs_plan_buffer *buffer = l->program->buffer;
+    p->inputs_read = 0;
+    p->outputs_written = l->program->nstep;
+    for (int i = 0; i < p->ninput; i++) {
+        const int last = buffer[p->input[i].buffer].last;
+        p->inputs_read = last > p->inputs_read ? last : p->inputs_read;
+    }
+    for (int i = 0; i < p->noutput; i++) {
+        for (int s = 0; s < p->outputs_written; s++)
+            for (int b = 0; b < p->step[s].nbind; b++)
+                if (p->step[s].bind[b].buffer == p->output[i].buffer && s < p->outputs_written)
+                    p->outputs_written = s;
+        for (int j = 0; j < p->ninput; j++)
+            if (p->output[i].buffer == p->input[j].buffer)
+                p->inputs_read = l->program->nstep;
+    }
+    for (int i = 0; i < p->ninput; i++)
+        buffer[p->input[i].buffer].last = l->program->nstep;
+    for (int i = 0; i < p->noutput; i++) {
+        buffer[p->output[i].buffer].first = 0;
+        buffer[p->output[i].buffer].last = l->program->nstep;
+    }
+}
+
 static bs_status lower_all(struct bs__gpu_lowering *l, int count)
 {
     int host = 0;
@@ -230,9 +259,8 @@ static bs_status lower_all(struct bs__gpu_lowering *l, int count)
     }
     for (int i = 0; i < bs_graph_output_count(l->g) && l->rc == BS_OK; i++)
         lower_output(l, i);
-    /* Copied to the host after the last step. */
-    for (int i = 0; i < l->self->noutput && l->rc == BS_OK; i++)
-        l->program->buffer[l->self->output[i].buffer].last = l->program->nstep;
+    if (l->rc == BS_OK)
+        reserve_transfers(l);
     describe(l);
     return l->rc;
 }
@@ -285,6 +313,7 @@ void bs__gpu_destroy_program(void *dev, struct bs_program *program)
         return;
     struct bs__gpu_program *p = program->private;
     if (p) {
+        bs__gpu_traffic_destroy(dev, p->traffic);
         bs__gpu_replay_destroy(dev, p->replay);
         for (struct bs__library_plan *plan = p->plans; plan;) {
             struct bs__library_plan *next = plan->next;

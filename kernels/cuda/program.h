@@ -114,8 +114,11 @@ struct bs__gpu_program {
     struct bs__gpu_step *step;
     struct bs__gpu_transfer *input, *output;
     int ninput, noutput;
-    struct bs__gpu_replay *replay;  /* run.c: what is captured; NULL before the first run */
-    struct bs__library_plan *plans; /* all of them, a list */
+    int inputs_read; /* the last step that touches an input's bytes; nstep: the next ones must not come while the program runs */
+    int outputs_written;             /* the first that touches an output's */
+    struct bs__gpu_traffic *traffic; /* transfers.c; NULL before the first run */
+    struct bs__gpu_replay *replay;   /* run.c: what is captured; NULL before the first run */
+    struct bs__library_plan *plans;  /* all of them, a list */
 };
 
 /* lower.c */
@@ -126,6 +129,33 @@ void bs__gpu_destroy_program(void *dev, struct bs_program *program);
 /* steps.c: queues one step on the device's stream; addresses are those of an arena that begins at `arena`. */
 bs_status bs__gpu_queue_step(struct bs__gpu *gpu, const struct bs_program *program, int step,
                              bs_address arena, struct bs_err *err) BS_NODISCARD;
+
+/* transfers.c: inputs and outputs of a run, on the stream of copies. */
+bs_status bs__gpu_traffic_create(struct bs__gpu *gpu, struct bs__gpu_traffic **out,
+                                 struct bs_err *err) BS_NODISCARD;
+/* Accepts NULL. Waits for what is under way. */
+void bs__gpu_traffic_destroy(struct bs__gpu *gpu, struct bs__gpu_traffic *t);
+/* Inputs on their way to the arena, unless they already are, and kernels queued from now on wait for them. */
+bs_status bs__gpu_send_inputs(struct bs__gpu *gpu, const struct bs_program *program, const struct bs_run *run,
+                              struct bs_err *err) BS_NODISCARD;
+/* Marks where the steps queued so far have read the inputs. */
+bs_status bs__gpu_inputs_taken(struct bs__gpu *gpu, const struct bs_program *program,
+                               struct bs_err *err) BS_NODISCARD;
+/* Sends the inputs of the next run after that mark. */
+bs_status bs__gpu_send_ahead(struct bs__gpu *gpu, const struct bs_program *program, const struct bs_run *run,
+                             struct bs_err *err) BS_NODISCARD;
+/* Kernels queued from now on may write outputs: they wait until the last ones were fetched. */
+bs_status bs__gpu_outputs_free(struct bs__gpu *gpu, const struct bs_program *program,
+                               struct bs_err *err) BS_NODISCARD;
+/* Sends outputs back once all that is queued has run. */
+bs_status bs__gpu_fetch_outputs(struct bs__gpu *gpu, const struct bs_program *program,
+                                const struct bs_run *run, struct bs_err *err) BS_NODISCARD;
+/* Waits for them and fills the tensors. */
+bs_status bs__gpu_hand_out(struct bs__gpu *gpu, const struct bs_program *program, struct bs_tensor *output,
+                           struct bs_err *err) BS_NODISCARD;
+/* The backend's collect. */
+bs_status bs__gpu_collect(void *dev, struct bs_program *program, struct bs_tensor *outputs,
+                          struct bs_err *err);
 
 /* run.c */
 bs_status bs__gpu_run_program(void *dev, struct bs_program *program, const struct bs_run *run,

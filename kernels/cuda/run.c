@@ -1,4 +1,4 @@
-/* Runs a program: inputs through pinned memory to the arena, the steps, outputs back. The first run queues step by step, which
+/* Runs a program: inputs to the arena, the steps, outputs back (transfers.c). The first run queues step by step, which
    loads kernels and libraries; the second captures the steps as CUDA graphs, and later ones replay them for as long as the
    arena stays where it is.
    Steps are cut into segments of about the same work. Two of them are under way at a time, so that the GPU never waits and yet
@@ -7,11 +7,9 @@
 #include "kernels/cuda/program.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define SEGMENTS      16
 #define SEGMENT_STEPS 6 /* at least, while there are more than one */
-#define STAGE_ALIGN   ((size_t)256)
 
 struct bs__gpu_replay {
     int segments, end[SEGMENTS]; /* one past the last step of each */
@@ -68,6 +66,8 @@ static bs_status prepare(struct bs__gpu *gpu, const struct bs_program *program, 
     bs_status rc = BS_OK;
     if (p->replay)
         return BS_OK;
+    if (!p->traffic && (rc = bs__gpu_traffic_create(gpu, &p->traffic, err)) != BS_OK)
+        return rc;
     struct bs__gpu_replay *r = calloc(1, sizeof *r);
     if (!r)
         return BS_FAIL(err, BS_ENOMEM, "no memory to run a program of %d steps", program->nstep);
@@ -148,12 +148,40 @@ static bs_status queue_segment(struct bs__gpu *gpu, const struct bs_program *pro
     return rc;
 }
 
-/* meanwhile: called when half of the segments are queued, so that the GPU has work while the caller is busy. */
-static bs_status run_segments(struct bs__gpu *gpu, const struct bs_program *program, bs_address arena,
-                              const struct bs_meanwhile *meanwhile, const struct bs_cancel *cancel,
-                              struct bs_err *err)
+/* The segment in which a step lies. */
+static int segment_of(const struct bs__gpu_replay *r, int step)
 {
-    struct bs__gpu_replay *r = ((struct bs__gpu_program *)program->private)->replay;
+    int segment = 0;
+    while (segment < r->segments && r->end[segment] <= step)
+        segment++;
+    return segment;
+}
+
+/* The caller's work beside the GPU's: what the last run left goes to it, then it is called. */
+static bs_status turn_to_caller(struct bs__gpu *gpu, const struct bs_program *program,
+                                const struct bs_meanwhile *meanwhile, struct bs_err *err)
+{
+    const struct bs__gpu_program *p = program->private;
+    bs_status rc = BS_OK;
+    if (meanwhile->late && p->traffic->left)
+        rc = bs__gpu_hand_out(gpu, program, meanwhile->late, err);
+    else if (meanwhile->late)
+        rc = BS_FAIL(err, BS_EINTERNAL, "outputs of a run that left none are asked for");
+    if (rc == BS_OK)
+        meanwhile->call(meanwhile->ctx);
+    return rc;
+}
+
+/* The caller is turned to when half of the segments are queued, so that the GPU has work while it is busy. */
+static bs_status run_segments(struct bs__gpu *gpu, const struct bs_program *program, const struct bs_run *run,
+                              const struct bs_cancel *cancel, struct bs_err *err)
+{
+    const struct bs__gpu_program *p = program->private;
+    const bs_address arena = (bs_address)(uintptr_t)run->arena;
+    struct bs__gpu_replay *r = p->replay;
+    const struct bs_meanwhile *meanwhile = run->meanwhile;
+    const int reads = segment_of(r, p->inputs_read), writes = segment_of(r, p->outputs_written);
+    bool send = meanwhile && meanwhile->next;
     bs_status rc = BS_OK;
     if (r->arena != arena)
         drop_graphs(gpu, r);
@@ -162,71 +190,24 @@ static bs_status run_segments(struct bs__gpu *gpu, const struct bs_program *prog
         if (bs_cancel_requested(cancel))
             return BS_FAIL(err, BS_ECANCELLED, "cancelled before step %d of %d", begin_of(r, i) + 1,
                            program->nstep);
-        rc = queue_segment(gpu, program, i, arena, err);
+        if ((i == writes && (rc = bs__gpu_outputs_free(gpu, program, err)) != BS_OK) ||
+            (rc = queue_segment(gpu, program, i, arena, err)) != BS_OK ||
+            (i == reads && (rc = bs__gpu_inputs_taken(gpu, program, err)) != BS_OK))
+            return rc;
         if (meanwhile && i < r->segments / 2)
             continue;
-        if (rc == BS_OK && meanwhile) {
-            meanwhile->call(meanwhile->ctx);
-            meanwhile = NULL;
+        if (meanwhile && (rc = turn_to_caller(gpu, program, meanwhile, err)) != BS_OK)
+            return rc;
+        meanwhile = NULL;
+        if (send && i >= reads) {
+            send = false;
+            if ((rc = bs__gpu_send_ahead(gpu, program, run, err)) != BS_OK)
+                return rc;
         }
-        if (rc == BS_OK && i > 0) /* the one before is done when this returns; the one just queued runs on */
+        if (i > 0) /* the one before is done when this returns; the one just queued runs on */
             rc = bs__driver_check(&gpu->driver, gpu->driver.event_synchronize(r->passed[(i - 1) % 2]), err,
                                   "GPU %d failed in steps %d to %d", gpu->ordinal, begin_of(r, i - 1) + 1,
                                   r->end[i - 1]);
-    }
-    return rc;
-}
-
-static size_t staged_bytes(size_t bytes)
-{
-    return (bytes + STAGE_ALIGN - 1) / STAGE_ALIGN * STAGE_ALIGN;
-}
-
-/* Pinned memory for all that goes in and comes back. */
-static bs_status stage(struct bs__gpu *gpu, const struct bs__gpu_program *p, unsigned char **in,
-                       unsigned char **out, struct bs_err *err)
-{
-    size_t to = 0, back = 0;
-    void *staging = NULL;
-    for (int i = 0; i < p->ninput; i++)
-        to += staged_bytes(p->input[i].bytes);
-    for (int i = 0; i < p->noutput; i++)
-        back += staged_bytes(p->output[i].bytes);
-    bs_status rc = bs__gpu_stage(gpu, to + back, &staging, err);
-    *in = staging;
-    *out = *in + to;
-    return rc;
-}
-
-static bs_status copy_in(struct bs__gpu *gpu, const struct bs_program *program, const struct bs_run *run,
-                         bs_address arena, unsigned char *staging, struct bs_err *err)
-{
-    const struct bs__gpu_program *p = program->private;
-    bs_status rc = BS_OK;
-    for (int i = 0; i < p->ninput && rc == BS_OK; i++) {
-        const struct bs__gpu_transfer *t = &p->input[i];
-        memcpy(staging, run->input[t->host].data, t->bytes);
-        rc = bs__driver_check(&gpu->driver,
-                              gpu->driver.copy_in(arena + program->buffer[t->buffer].offset + t->at, staging,
-                                                  t->bytes, bs__queue_stream(gpu->queue)),
-                              err, "cannot copy input %d to GPU %d", t->host, gpu->ordinal);
-        staging += staged_bytes(t->bytes);
-    }
-    return rc;
-}
-
-static bs_status copy_out(struct bs__gpu *gpu, const struct bs_program *program, bs_address arena,
-                          unsigned char *staging, struct bs_err *err)
-{
-    const struct bs__gpu_program *p = program->private;
-    bs_status rc = BS_OK;
-    for (int i = 0; i < p->noutput && rc == BS_OK; i++) {
-        const struct bs__gpu_transfer *t = &p->output[i];
-        rc = bs__driver_check(&gpu->driver,
-                              gpu->driver.copy_out(staging, arena + program->buffer[t->buffer].offset + t->at,
-                                                   t->bytes, bs__queue_stream(gpu->queue)),
-                              err, "cannot copy output %d from GPU %d", t->host, gpu->ordinal);
-        staging += staged_bytes(t->bytes);
     }
     return rc;
 }
@@ -236,27 +217,26 @@ bs_status bs__gpu_run_program(void *dev, struct bs_program *program, const struc
 {
     struct bs__gpu *gpu = dev;
     struct bs__gpu_program *p = program->private;
-    const bs_address arena = (bs_address)(uintptr_t)run->arena;
-    unsigned char *in = NULL, *out = NULL;
     bs_status rc;
     if ((rc = bs__gpu_enter(gpu, err)) != BS_OK)
         return rc;
-    if ((rc = prepare(gpu, program, err)) != BS_OK || (rc = stage(gpu, p, &in, &out, err)) != BS_OK)
+    if ((rc = prepare(gpu, program, err)) != BS_OK)
         return bs__gpu_note(gpu, rc);
-    if ((rc = copy_in(gpu, program, run, arena, in, err)) == BS_OK &&
-        (rc = run_segments(gpu, program, arena, run->meanwhile, cancel, err)) == BS_OK)
-        rc = copy_out(gpu, program, arena, out, err);
-    /* Nothing stays under way, whatever happened; the first error is the one to tell. */
+    if ((rc = bs__gpu_send_inputs(gpu, program, run, err)) == BS_OK &&
+        (rc = run_segments(gpu, program, run, cancel, err)) == BS_OK)
+        rc = bs__gpu_fetch_outputs(gpu, program, run, err);
+    /* No kernel stays under way, whatever happened; the first error is the one to tell. */
     const bs_status waited = bs__queue_wait(gpu->queue, rc == BS_OK ? err : NULL);
     if (rc == BS_OK)
         rc = waited;
     (void)bs__gpu_note(gpu, waited);
-    if (rc == BS_OK) {
+    if (rc == BS_OK && run->meanwhile && run->meanwhile->leave)
+        p->traffic->left = true;
+    else if (rc == BS_OK)
+        rc = bs__gpu_hand_out(gpu, program, run->output, err);
+    if (rc == BS_OK)
         p->replay->warm = true;
-        for (int i = 0; i < p->noutput; i++) {
-            memcpy(run->output[p->output[i].host].data, out, p->output[i].bytes);
-            out += staged_bytes(p->output[i].bytes);
-        }
-    }
+    else
+        bs__gpu_settle(gpu);
     return bs__gpu_note(gpu, rc);
 }

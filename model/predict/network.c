@@ -17,7 +17,7 @@ struct work {
     struct bs__maps *maps;
     const struct bs_segment_progress *progress; /* NULL: nobody hears */
     struct bs_executable *exe;
-    float *in, *logits, *out; /* (batch, channels, net_h, net_w) */
+    float *in, *logits, *out[2]; /* (batch, channels, net_h, net_w); out[1]: NULL unless runs overlap */
     int in_channels;
     struct bs_encoder_input *encoder; /* NULL: the network takes windows as they are */
     float *window, *window_maps;      /* with an encoder: one window and its maps at their own size */
@@ -95,11 +95,11 @@ static void show(const struct work *w, const struct bs__window *y, const struct 
     w->progress->core(w->progress->ctx, &core);
 }
 
-static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
+static bs_status stitch(struct work *w, const float *out, int slot, int64_t k, struct bs_err *err)
 {
     const struct bs__layout *l = w->layout;
     const size_t net = (size_t)(l->net_h * l->net_w), n = (size_t)(l->window_h * l->window_w);
-    const float *maps = w->out + (size_t)(slot * w->maps->channels) * net;
+    const float *maps = out + (size_t)(slot * w->maps->channels) * net;
     struct bs__window y, x;
     place(w, k, &y, &x);
     if (w->encoder) {
@@ -122,20 +122,36 @@ static bs_status stitch(struct work *w, int slot, int64_t k, struct bs_err *err)
     return BS_OK;
 }
 
-/* Windows k to k + batch of the plane, as far as there are that many, for the next run. */
-struct ahead {
+/* What is done while a device computes: windows `done` to done + batch, which the last run left, to the result, and windows `next`
+   to next + batch of the plane, as far as there are that many, for the next run. */
+struct beside {
     struct work *w;
-    int64_t k, tiles;
+    const float *out; /* of the last run; NULL: it left nothing */
+    int64_t done, next;
+    int64_t tiles;
     bs_status rc;
     struct bs_err err;
 };
 
-static void fill_ahead(void *ctx)
+static void put_down(struct beside *b)
 {
-    struct ahead *a = ctx;
-    const int64_t batch = a->w->layout->batch;
-    for (int64_t i = 0; i < batch && a->k + i < a->tiles && a->rc == BS_OK; i++)
-        a->rc = fill(a->w, (int)i, a->k + i, &a->err);
+    const struct work *w = b->w;
+    int64_t to = b->done + w->layout->batch;
+    to = to < b->tiles ? to : b->tiles;
+    for (int64_t k = b->done; k < to && b->rc == BS_OK; k++)
+        b->rc = stitch(b->w, b->out, (int)(k - b->done), k, &b->err);
+    if (b->rc == BS_OK && w->progress && w->progress->tile)
+        w->progress->tile(w->progress->ctx, (int)to, (int)b->tiles);
+}
+
+static void work_beside(void *ctx)
+{
+    struct beside *b = ctx;
+    const int64_t batch = b->w->layout->batch;
+    if (b->out && b->rc == BS_OK)
+        put_down(b);
+    for (int64_t i = 0; i < batch && b->next + i < b->tiles && b->rc == BS_OK; i++)
+        b->rc = fill(b->w, (int)i, b->next + i, &b->err);
 }
 
 /* What stands between windows and an encoder of fixed size. */
@@ -193,7 +209,7 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
         !bs_mul(pixels, (size_t)maps->channels, &out_bytes))
         return BS_FAIL(err, BS_ELIMIT, "a window of %lld x %lld is too large", (long long)l->window_h,
                        (long long)l->window_w);
-    bool in_place = writes_in_place(&w);
+    bool in_place = writes_in_place(&w), overlap = false;
     if (l->tiled && !l->blocks && bs__has_spatial_norm(arch)) {
         if ((rc = bs__fixed_norm_create(model, plane, l, precision, statistics, progress, cancel, &fixed,
                                         err)) != BS_OK)
@@ -208,8 +224,10 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
         goto cleanup;
     w.in = bs_pages_alloc(in_bytes);
     w.logits = bs_pages_alloc(out_bytes);
-    w.out = in_place ? maps->data : bs_pages_alloc(out_bytes);
-    if (!w.in || !w.logits || !w.out) {
+    w.out[0] = in_place ? maps->data : bs_pages_alloc(out_bytes);
+    overlap = tiles > l->batch && bs_executable_overlaps(w.exe);
+    w.out[1] = overlap ? bs_pages_alloc(out_bytes) : NULL;
+    if (!w.in || !w.logits || !w.out[0] || (overlap && !w.out[1])) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for a window of %lld x %lld pixels", (long long)l->window_h,
                      (long long)l->window_w);
         goto cleanup;
@@ -217,38 +235,61 @@ bs_status bs__network_run(struct bs_model *model, struct bs__plane *plane, const
     struct bs_shape in_shape = BS_SHAPE(l->batch, w.in_channels, l->net_h, l->net_w);
     struct bs_shape out_shape = BS_SHAPE(l->batch, maps->channels, l->net_h, l->net_w);
     struct bs_tensor input = {BS_F32, in_shape, w.in};
-    struct bs_tensor output[2] = {{BS_F32, out_shape, w.logits}, {BS_F32, out_shape, w.out}};
-    struct ahead ahead = {.w = &w, .tiles = tiles};
-    const struct bs_meanwhile meanwhile = {&ahead, fill_ahead};
-    fill_ahead(&ahead);
+    /* Runs take turns with the maps; nobody reads the logits. */
+    struct bs_tensor output[2][2] = {{{BS_F32, out_shape, w.logits}, {BS_F32, out_shape, w.out[0]}},
+                                     {{BS_F32, out_shape, w.logits}, {BS_F32, out_shape, w.out[1]}}};
+    struct beside beside = {.w = &w, .tiles = tiles};
+    work_beside(&beside);
     for (int64_t k = 0; k < tiles; k += l->batch) {
-        int filled = (int)(tiles - k < l->batch ? tiles - k : l->batch);
+        const int turn = overlap ? (int)(k / l->batch % 2) : 0;
         if (bs_cancel_requested(cancel)) {
             rc = BS_FAIL(err, BS_ECANCELLED, "cancelled after %lld of %lld tiles", (long long)k,
                          (long long)tiles);
             goto cleanup;
         }
-        if (ahead.rc != BS_OK) {
-            if (err)
-                *err = ahead.err;
-            rc = ahead.rc;
-            goto cleanup;
-        }
-        ahead.k = k + l->batch; /* read while a device computes */
+        if ((rc = beside.rc) != BS_OK)
+            goto failed_beside;
+        beside.next = k + l->batch; /* read while a device computes */
+        const bool first = k == 0, last = beside.next >= tiles;
+        const struct bs_meanwhile meanwhile = {.ctx = &beside,
+                                               .call = work_beside,
+                                               .next = !last,
+                                               .ahead = !first,
+                                               .leave = overlap,
+                                               .late = beside.out ? output[1 - turn] : NULL};
         /* A last batch that is not full computes what is left in its slots from before: harmless, and of known cost. */
-        if ((rc = bs_executable_run_while(w.exe, &input, 1, output, 2, &meanwhile, cancel, err)) != BS_OK)
+        if ((rc = bs_executable_run_while(w.exe, &input, 1, output[turn], 2, &meanwhile, cancel, err)) !=
+            BS_OK)
             goto cleanup;
-        for (int i = 0; i < filled && !in_place; i++)
-            if ((rc = stitch(&w, i, k + i, err)) != BS_OK)
-                goto cleanup;
-        if (in_place)
+        if ((rc = beside.rc) != BS_OK)
+            goto failed_beside;
+        beside.done = k;
+        if (overlap) {
+            beside.out = w.out[turn];
+        } else if (in_place) {
             show(&w, &(struct bs__window){0, 0, (int64_t)plane->h},
                  &(struct bs__window){0, 0, (int64_t)plane->w}, maps->data, (int64_t)plane->w);
-        if (progress && progress->tile)
-            progress->tile(progress->ctx, (int)(k + filled), (int)tiles);
+            if (progress && progress->tile)
+                progress->tile(progress->ctx, (int)tiles, (int)tiles);
+        } else {
+            beside.out = w.out[0];
+            put_down(&beside);
+            beside.out = NULL;
+        }
     }
+    if (overlap) {
+        const int turn = (int)((tiles - 1) / l->batch % 2);
+        if ((rc = bs_executable_collect(w.exe, output[turn], 2, err)) != BS_OK)
+            goto cleanup;
+        put_down(&beside);
+    }
+    if ((rc = beside.rc) != BS_OK)
+        goto failed_beside;
     run->plan_hash = bs_executable_plan_hash(w.exe);
     snprintf(run->algorithms, sizeof run->algorithms, "%s", bs_executable_algorithms(w.exe));
+failed_beside:
+    if (rc != BS_OK && err)
+        *err = beside.err;
 cleanup:
     bs_encoder_input_destroy(w.encoder);
     free(w.window);
@@ -256,7 +297,8 @@ cleanup:
     bs_pages_free(w.in, in_bytes);
     bs_pages_free(w.logits, out_bytes);
     if (!in_place)
-        bs_pages_free(w.out, out_bytes);
+        bs_pages_free(w.out[0], out_bytes);
+    bs_pages_free(w.out[1], out_bytes);
     bs__fixed_norm_destroy(fixed);
     return rc;
 }

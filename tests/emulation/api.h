@@ -8,7 +8,7 @@
 
 #define API(name, ...) extern "C" BS_EMULATION_API bs__cu_result name(__VA_ARGS__)
 #define BEGIN(needs_context)                                                                                 \
-    std::lock_guard<std::recursive_mutex> guard(the_state().lock);                                           \
+    std::lock_guard<nested_lock> guard(the_state().lock);                                                    \
     if (int refused = ready(needs_context))                                                                  \
     return refused
 

@@ -11,6 +11,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <vector>
@@ -55,8 +56,38 @@ struct graph_exec {
     std::vector<operation> work;
 };
 
+// A lock that its holder may take again, and still holds in a forked child (mutant.h): std::recursive_mutex knows its holder by a
+// number that the child has not.
+class nested_lock
+{
+  public:
+    void lock()
+    {
+        static thread_local char here;
+        if (holder_.load() == &here) {
+            depth_++;
+            return;
+        }
+        mutex_.lock();
+        holder_.store(&here);
+        depth_ = 1;
+    }
+    void unlock()
+    {
+        if (--depth_ > 0)
+            return;
+        holder_.store(nullptr);
+        mutex_.unlock();
+    }
+
+  private:
+    std::mutex mutex_;
+    std::atomic<const char *> holder_{nullptr};
+    int depth_ = 0; // of the holder's takings
+};
+
 struct driver_state {
-    std::recursive_mutex lock;
+    nested_lock lock;
     faults plan = {};
     bool initialised = false;
     int references = 0; // of the primary context

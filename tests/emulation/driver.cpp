@@ -46,7 +46,7 @@ bool is_pinned(const void *p)
 API(cuInit, unsigned flags)
 {
     driver_state &s = the_state();
-    std::lock_guard<std::recursive_mutex> guard(s.lock);
+    std::lock_guard<nested_lock> guard(s.lock);
     if (flags != 0)
         return BS__CU_INVALID_VALUE;
     s.plan = read_faults();
@@ -260,7 +260,7 @@ static void end_context(driver_state &s)
 API(cuDevicePrimaryCtxRelease_v2, bs__cu_device d)
 {
     driver_state &s = the_state();
-    std::lock_guard<std::recursive_mutex> guard(s.lock);
+    std::lock_guard<nested_lock> guard(s.lock);
     int refused = ready(false);
     if (no_device(d) || s.references == 0)
         return BS__CU_INVALID_CONTEXT;

@@ -26,6 +26,7 @@ faults read_faults()
     f.fail_launch = number("BS_FAKE_CUDA_LAUNCH_ERROR", 0);
     f.sticky = number("BS_FAKE_CUDA_STICKY_AT_LAUNCH", 0);
     f.lost = number("BS_FAKE_CUDA_LOST_AT", 0);
+    f.deaf = number("BS_FAKE_CUDA_DEAF_STREAMS", 0) != 0;
     f.seed = number("BS_EMULATION_SEED", 1);
     return f;
 }

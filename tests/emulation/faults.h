@@ -21,6 +21,7 @@ struct faults {
         fail_launch; // BS_FAKE_CUDA_LAUNCH_ERROR: the n-th launch is refused (out of resources); others work
     uint64_t sticky; // BS_FAKE_CUDA_STICKY_AT_LAUNCH: the n-th launch reads an illegal address when it runs
     uint64_t lost;   // BS_FAKE_CUDA_LOST_AT: at the n-th call after cuInit the device is gone
+    bool deaf;       // BS_FAKE_CUDA_DEAF_STREAMS: a stream that is told to wait for an event does not
     uint64_t seed;   // BS_EMULATION_SEED (1)
 };
 

@@ -1,45 +1,88 @@
 // Changes to a kernel that can be switched on one at a time, so that one compiled file holds them all: mutate.py puts these words
-// into a copy of the source, and BS_MUTANT names the one that is on. With none on, the copy does what the source does.
+// into a copy of the source. With none on, the copy does what the source does. Where a change would first make a difference (a < that
+// finds both sides equal is another than <=), the test forks: in the child the change is on from there, and what becomes of it is
+// the answer; the parent goes on without. So what comes before is run once for all changes of a file.
+//
+// BS_MUTANTS: a file with the numbers to try; BS_MUTANT_ANSWERS: a file that gets a line "number status" for each that was met (the
+// child's exit status, 0: the test noticed nothing); BS_MUTANT_SECONDS: what a child may take of a processor.
 #ifndef BS_TESTS_EMULATION_MUTANT_H
 #define BS_TESTS_EMULATION_MUTANT_H
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 namespace bs_mutation
 {
 
-// One of these in each compiled file; a change stands in one file and so in one or more of them.
-class notes
-{
-  public:
-    void reached(int number)
+struct trials {
+    static constexpr int most = 1 << 14;
+    int active = 0;
+    bool wanted[most] = {};
+    FILE *answers = nullptr;
+    rlim_t seconds = 10;
+
+    // Again whenever the library is loaded: a test may open the device more than once.
+    trials()
     {
-        if (path_ && number < most && first_[number] == 0)
-            first_[number] = clock() + 1;
-    }
-    ~notes()
-    {
-        FILE *f = path_ ? fopen(path_, "a") : nullptr;
-        for (int i = 0; f && i < most; i++)
-            if (first_[i])
-                fprintf(f, "%d %.3f\n", i, (double)first_[i] / CLOCKS_PER_SEC);
+        const char *on = getenv("BS_MUTANT");
+        active = on ? atoi(on) : 0; // a child
+        const char *from = getenv("BS_MUTANTS"), *to = getenv("BS_MUTANT_ANSWERS"),
+                   *limit = getenv("BS_MUTANT_SECONDS");
+        FILE *f = from ? fopen(from, "r") : nullptr;
+        if (!f || !to || !(answers = fopen(to, "a")))
+            return;
+        for (int number; fscanf(f, "%d", &number) == 1;)
+            if (number > 0 && number < most)
+                wanted[number] = true;
+        fclose(f);
+        f = fopen(to, "r");
+        for (int number, status; f && fscanf(f, "%d %d", &number, &status) == 2;)
+            if (status != 0)
+                wanted[number] = false; // was noticed when the library was there before
         if (f)
             fclose(f);
+        if (limit)
+            seconds = (rlim_t)atoi(limit);
     }
 
-  private:
-    static constexpr int most = 1 << 14;
-    const char *path_ = getenv("BS_MUTANT_REACHED");
-    clock_t first_[most] = {};
+    void try_from_here(int number)
+    {
+        wanted[number] = false;
+        fflush(nullptr);
+        const pid_t child = fork();
+        if (child == 0) {
+            const struct rlimit limit = {seconds, seconds};
+            setrlimit(RLIMIT_CPU, &limit);
+            alarm(60 + 20 * (unsigned)seconds); // one that waits takes no time of a processor
+            char text[16];
+            snprintf(text, sizeof text, "%d", number);
+            setenv("BS_MUTANT", text, 1);
+            unsetenv("BS_MUTANTS");
+            active = number;
+            answers = nullptr;
+            return;
+        }
+        int status = -1;
+        if (child < 0 || waitpid(child, &status, 0) != child) {
+            perror("a change cannot be tried");
+            _exit(3);
+        }
+        fprintf(answers, "%d %d\n", number, status);
+        fflush(answers);
+    }
 };
-static notes noted;
+inline trials here_and_now;
 
-inline int active()
+// The change would make a difference now: is it on?
+inline bool is_on(int number)
 {
-    static const int number = getenv("BS_MUTANT") ? atoi(getenv("BS_MUTANT")) : 0;
-    return number;
+    trials &t = here_and_now;
+    if (t.answers && number < trials::most && t.wanted[number])
+        t.try_from_here(number);
+    return t.active == number;
 }
 
 // a < b becomes a < relation{k, '<'} < b: parsed as before, since all four relations bind alike.
@@ -51,11 +94,11 @@ template <class T> struct half {
     T left;
     relation r;
 };
-template <class T> static inline half<T> operator<(T left, relation r)
+template <class T> inline half<T> operator<(T left, relation r)
 {
     return {left, r};
 }
-template <class T, class U> static inline bool operator<(half<T> h, U right)
+template <class T, class U> inline bool operator<(half<T> h, U right)
 {
     bool is = false, would_be = false;
     switch (h.r.is) {
@@ -71,27 +114,22 @@ template <class T, class U> static inline bool operator<(half<T> h, U right)
     default:
         is = h.left >= right, would_be = h.left > right;
     }
-    if (is != would_be)
-        noted.reached(h.r.number);
-    return active() == h.r.number ? would_be : is;
+    return is != would_be && is_on(h.r.number) ? would_be : is;
 }
 
 // The 1 of `+ 1` and `- 1`.
-static inline int one(int number)
+inline int one(int number)
 {
-    noted.reached(number);
-    return active() == number ? 0 : 1;
+    return is_on(number) ? 0 : 1;
 }
 // Added to where a loop begins.
-static inline int shift(int number)
+inline int shift(int number)
 {
-    noted.reached(number);
-    return active() == number ? 1 : 0;
+    return is_on(number) ? 1 : 0;
 }
-static inline bool keeps(int number)
+inline bool keeps(int number)
 {
-    noted.reached(number);
-    return active() != number;
+    return !is_on(number);
 }
 
 } // namespace bs_mutation

@@ -8,9 +8,9 @@ tests that launch them, on the emulation:
   * a loop begins one later.
 
 A change that the tests notice (a failure, a finding, no end) is caught. One that they do not is printed with its place and counts
-against them, unless equivalent.txt says why it changes nothing. All changes of a file are compiled at once and switched by
-BS_MUTANT (mutant.h); a change that does not compile does not count. With all of them off, each test tells once which it would meet
-(a < that never sees both sides equal is as good as <=): only tests that meet a change are run with it, those that do so soonest first.
+against them, unless equivalent.txt says why it changes nothing. All changes of a file are compiled at once (mutant.h), and a test
+runs once for all of them: where it meets a change it forks, and the child goes on with that change. A change that does not compile
+does not count.
 
     mutate.py BUILD [--sample N --seed S] [--family] [--jobs N] [FILE...]
 
@@ -25,11 +25,10 @@ import os
 import pathlib
 import random
 import re
-import resource
+import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -169,22 +168,12 @@ class Build:
         self.settings = json.loads((self.folder / "tests/emulation/mutate.json").read_text())
         self.tests = {}  # name -> (seconds, kernel files it launches)
 
-    def environment(self, library, **more):
-        return {**os.environ, "LD_LIBRARY_PATH": str(library), "BS_CUDA_EXPECTED": "1", "BS_EMULATION_SEED": "1",
-                "BS_EMULATION_STOP": "1", **more}
-
-    def run(self, name, environment, seconds=None):
-        """Runs a test for at most so many seconds of a processor; (its exit status, the seconds it took)."""
-        def limit():
-            if seconds:
-                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 1))
-
+    def run(self, name, **environment):
+        """Runs a test; (its exit status, the seconds of a processor that it took, without its children)."""
         with subprocess.Popen([self.folder / "tests" / name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              env=environment, preexec_fn=limit) as process:
-            timer = threading.Timer(60 + 20 * (seconds or 60), process.kill)  # one that waits takes no time of a processor
-            timer.start()
+                              env={**os.environ, "BS_CUDA_EXPECTED": "1", "BS_EMULATION_SEED": "1", "BS_EMULATION_STOP": "1",
+                                   **environment}) as process:
             _, status, usage = os.wait4(process.pid, 0)
-            timer.cancel()
             process.returncode = os.waitstatus_to_exitcode(status)
             return process.returncode, usage.ru_utime + usage.ru_stime
 
@@ -193,7 +182,7 @@ class Build:
         def one(name):
             log = pathlib.Path(temporary) / f"{name}.launched"
             log.write_text("")
-            status, seconds = self.run(name, self.environment(self.settings["library"], BS_EMULATION_LAUNCHES=str(log)))
+            status, seconds = self.run(name, LD_LIBRARY_PATH=self.settings["library"], BS_EMULATION_LAUNCHES=str(log))
             if status != 0:
                 sys.exit(f"mutate.py: {name} fails without any change")
             return seconds, {pathlib.Path(f).name for f in log.read_text().split()}
@@ -236,27 +225,24 @@ class Build:
                         "-Wl,-soname,libcuda.so.1", "-o", place / "libcuda.so.1"], check=True)
         return place
 
-    def reached(self, library, tests):
-        """Change number -> the tests in which it would make a difference where it stands, the soonest first."""
-        result = {}
+    def try_all(self, library, tests, sites):
+        """Runs the tests with the changes; change number -> the test that caught it, or None where those that met it noticed nothing.
+        A change that no test meets is missing."""
+        result, left = {}, {s.number for s in sites}
         for name in tests:
-            log = library / f"{name}.reached"
-            status, _ = self.run(name, self.environment(library, BS_MUTANT_REACHED=str(log)))
+            if not left:
+                break
+            wanted, answers = library / f"{name}.changes", library / f"{name}.answers"
+            wanted.write_text("\n".join(map(str, sorted(left))) + "\n")
+            status, _ = self.run(name, LD_LIBRARY_PATH=str(library), BS_MUTANTS=str(wanted), BS_MUTANT_ANSWERS=str(answers),
+                                 BS_MUTANT_SECONDS=str(2 + int(3 * self.tests[name][0])))
             if status != 0:
                 sys.exit(f"mutate.py: {name} fails with every change of {library.name} switched off")
-            soonest = {}
-            for number, seconds in (line.split() for line in log.read_text().splitlines()):
-                soonest[int(number)] = min(float(seconds), soonest.get(int(number), float("inf")))
-            for number, seconds in soonest.items():
-                result.setdefault(number, []).append((seconds, name))
-        return {number: [name for _, name in sorted(found)] for number, found in result.items()}
-
-    def caught(self, library, tests, number):
-        for name in tests:
-            status, _ = self.run(name, self.environment(library, BS_MUTANT=str(number)), 2 + 3 * self.tests[name][0])
-            if status != 0:
-                return name
-        return None
+            for number, ended in (map(int, line.split()) for line in answers.read_text().splitlines()):
+                result[number] = name if ended != 0 else result.get(number)
+                if ended != 0:
+                    left.discard(number)
+        return result
 
 
 def names_family(test, unit):
@@ -314,7 +300,7 @@ def main():
         return 0
 
     build, began = Build(a.build), time.monotonic()
-    survivors, count, caught = [], 0, 0
+    survivors = []
     with tempfile.TemporaryDirectory() as temporary, concurrent.futures.ThreadPoolExecutor(a.jobs) as pool:
         wanted = [u for u in units if any(by_file[f] and f in includes(u) for f in files)]
         build.measure([n for n in build.settings["tests"] if not a.family or any(names_family(n, u) for u in wanted)],
@@ -322,37 +308,27 @@ def main():
 
         def work_on(file, index, sites):
             compiled_into = [u for u in units if file in includes(u)]
-            library = build.library(pathlib.Path(temporary) / f"{file}-{index}", file, sites, compiled_into)
-            return library, build.reached(library, build.tests_of(compiled_into, a.family)), sites
-
-        per_file = {f: [0, 0] for f in files}
-
-        def tell(runs, reached):
-            nonlocal count, caught
-            for run in concurrent.futures.as_completed(runs):
-                site = runs[run]
-                count += 1
-                per_file[site.file][1] += 1
-                if run.result():
-                    caught += 1
-                    per_file[site.file][0] += 1
-                else:
-                    survivors.append(site)
-                    print(f"survived  {site}{'' if site.number in reached else ' (met by no test)'}", flush=True)
+            place = pathlib.Path(temporary) / f"{file}-{index}"
+            library = build.library(place, file, sites, compiled_into)
+            answers = build.try_all(library, build.tests_of(compiled_into, a.family), sites)
+            shutil.rmtree(place)
+            return file, sites, answers
 
         layered = [(f, i, layer) for f in files for i, layer in enumerate(layers(by_file[f]))]
-        ahead = [pool.submit(work_on, *layer) for layer in layered[:1]]
-        for i in range(len(layered)):
-            at, reached, sites = ahead[i].result()
-            runs = {pool.submit(build.caught, at, reached.get(s.number, []), s.number): s for s in sites}
-            if i + 1 < len(layered):  # is compiled when these are under way
-                ahead.append(pool.submit(work_on, *layered[i + 1]))
-            tell(runs, reached)
-            for leftover in at.glob("*.*o*"):
-                leftover.unlink()
-            if i + 1 == len(layered) or layered[i + 1][0] != layered[i][0]:
-                f = layered[i][0]
-                print(f"{f}: {per_file[f][0]} of {per_file[f][1]} caught", flush=True)
+        to_come = {f: sum(x[0] == f for x in layered) for f in files}
+        per_file = {f: [0, 0] for f in files}
+        for done in concurrent.futures.as_completed([pool.submit(work_on, *x) for x in layered]):
+            file, sites, answers = done.result()
+            for s in sites:
+                per_file[file][0] += bool(answers.get(s.number))
+                per_file[file][1] += 1
+                if not answers.get(s.number):
+                    survivors.append(s)
+                    print(f"survived  {s}{'' if s.number in answers else ' (met by no test)'}", flush=True)
+            to_come[file] -= 1
+            if not to_come[file]:
+                print(f"{file}: {per_file[file][0]} of {per_file[file][1]} caught", flush=True)
+    count, caught = sum(n for _, n in per_file.values()), sum(n for n, _ in per_file.values())
     print(f"{caught} of {count} changes caught ({100 * caught / max(count, 1):.1f} %), {equivalent} known to change nothing, "
           f"{time.monotonic() - began:.0f} s")
     if a.sample is not None:

@@ -194,7 +194,7 @@ API(cuStreamWaitEvent, bs__cu_stream on, bs__cu_event e, unsigned flags)
         s->captured->broken = true;
         return BS__CU_CAPTURE_UNSUPPORTED;
     }
-    if (ev->recorded == 0)
+    if (ev->recorded == 0 || the_state().plan.deaf)
         return 0;
     operation wait = {[] { return 0; }, ev, ev->recorded};
     return queue(s, std::move(wait));
@@ -294,7 +294,7 @@ API(cuEventElapsedTime, float *elapsed, bs__cu_event from, bs__cu_event to)
 
 void bs_emulation_seed(uint64_t seed)
 {
-    std::lock_guard<std::recursive_mutex> guard(the_state().lock);
+    std::lock_guard<nested_lock> guard(the_state().lock);
     seed_order(seed);
 }
 

@@ -34,10 +34,40 @@ int no_findings(void **state)
     return 0;
 }
 
-void forget_findings(void)
+int forget_findings(void)
 {
     void (*forget)(void);
-    void *found = emulation("bs_emulation_forget");
-    memcpy(&forget, &found, sizeof forget);
+    int (*count)(void);
+    void *found[2] = {emulation("bs_emulation_forget"), emulation("bs_emulation_finding_count")};
+    memcpy(&forget, &found[0], sizeof forget);
+    memcpy(&count, &found[1], sizeof count);
+    const int n = count();
     forget();
+    return n;
+}
+
+uint64_t take_device_memory(size_t bytes)
+{
+    int (*take)(uint64_t *, size_t);
+    uint64_t at = 0;
+    void *found = emulation("cuMemAlloc_v2");
+    memcpy(&take, &found, sizeof take);
+    assert_int_equal(take(&at, bytes), 0);
+    return at;
+}
+
+void give_device_memory(uint64_t at)
+{
+    int (*give)(uint64_t);
+    void *found = emulation("cuMemFree_v2");
+    memcpy(&give, &found, sizeof give);
+    assert_int_equal(give(at), 0);
+}
+
+void set_order(uint64_t seed)
+{
+    void (*order)(uint64_t);
+    void *found = emulation("bs_emulation_seed");
+    memcpy(&order, &found, sizeof order);
+    order(seed);
 }

@@ -8,7 +8,12 @@
 void expect_no_findings(void);
 /* The same as a cmocka teardown. */
 int no_findings(void **state);
-/* Forgets what was found. */
-void forget_findings(void);
+/* How much was found, which is forgotten then. */
+int forget_findings(void);
+/* Memory of the device that another program takes, and gives back. */
+uint64_t take_device_memory(size_t bytes);
+void give_device_memory(uint64_t at);
+/* The order in which threads, blocks and streams take turns from now on. */
+void set_order(uint64_t seed);
 
 #endif

@@ -2,7 +2,10 @@
    the task, unless it fails twice. */
 #include "tests/unit/engine/engine_support.h"
 
-#define SIDE 48
+#include <math.h>
+
+#define SIDE       48
+#define TILED_SIDE 80 /* more than one window */
 
 static struct bs_engine *start_on(const char *device)
 {
@@ -33,6 +36,37 @@ static void a_gpu_segments_as_the_reference_does(void **state)
         fail_msg("%s", t.err.msg);
     assert_int_equal(t.result.info.count, reference.result.info.count);
     assert_non_null(strstr(t.result.info.algorithms, "convolutions"));
+    forget(&reference);
+    forget(&t);
+    bs_engine_destroy(e);
+    close(image);
+}
+
+/* Tiles, one run after the other: their copies overlap, and each lies where it belongs. */
+static void tiles_on_a_gpu_are_those_of_the_reference(void **state)
+{
+    struct lab *lab = *state;
+    struct task reference, t;
+    int image = image_file(TILED_SIDE);
+    struct bs_engine_request r = raw_request(lab, image, TILED_SIDE, 16);
+    r.want_maps = true;
+    struct bs_engine *e = start_on("cuda");
+    submit(lab->engine, &reference, &r);
+    submit(e, &t, &r);
+    assert_int_equal(wait_end(&reference), BS_OK);
+    if (wait_end(&t) != BS_OK)
+        fail_msg("%s", t.err.msg);
+    if (t.total < 4 || t.last_done != t.total)
+        fail_msg("%d of %d tiles", t.last_done, t.total);
+    const size_t count = 3 * TILED_SIDE * TILED_SIDE; /* the network's maps */
+    float *want = malloc(count * sizeof *want), *got = malloc(count * sizeof *got);
+    assert_true(want && got && reference.result.maps_fd >= 0 && t.result.maps_fd >= 0);
+    assert_int_equal(pread(reference.result.maps_fd, want, count * sizeof *want, 0), count * sizeof *want);
+    assert_int_equal(pread(t.result.maps_fd, got, count * sizeof *got, 0), count * sizeof *got);
+    for (size_t i = 0; i < count; i++)
+        assert_true(fabsf(want[i] - got[i]) < 1e-4f);
+    free(want);
+    free(got);
     forget(&reference);
     forget(&t);
     bs_engine_destroy(e);
@@ -107,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_gpu_the_worker_computes_elsewhere_and_says_why),
         cmocka_unit_test_setup_teardown(a_gpu_segments_as_the_reference_does, lab_open, lab_close),
+        cmocka_unit_test_setup_teardown(tiles_on_a_gpu_are_those_of_the_reference, lab_open, lab_close),
         cmocka_unit_test_setup_teardown(a_gpu_that_fails_twice_fails_the_task_with_that_reason, lab_open,
                                         lab_close),
         cmocka_unit_test_setup_teardown(a_gpu_that_fails_once_costs_a_worker_and_no_task, lab_open,

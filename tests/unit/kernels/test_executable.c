@@ -171,7 +171,7 @@ static void what_is_done_meanwhile_is_done_once_for_a_run_that_succeeds(void **s
     struct bs_err err;
     struct bs_cancel cancel = {0};
     int calls = 0;
-    const struct bs_meanwhile meanwhile = {&calls, count_call};
+    const struct bs_meanwhile meanwhile = {.ctx = &calls, .call = count_call};
     struct bs_tensor x = random_tensor(&f->r, BS_SHAPE(1, 2, 8, 8));
     struct bs_tensor out[] = {new_tensor(BS_SHAPE(1, 3, 8, 8)), new_tensor(BS_SHAPE(1, 3, 8, 8))};
     assert_int_equal(bs_executable_run_while(exe, &x, 1, out, 2, &meanwhile, &cancel, &err), BS_OK);
