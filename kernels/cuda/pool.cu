@@ -92,7 +92,8 @@ template <class T> BS_DEVICE void max_pool_grad(const struct bs__max_pool_grad &
 
 #define KERNELS(type)                                                                                        \
     BS_KERNEL(max_pool_##type, BS__ITEM_THREADS, max_pool<bs_##type>, struct bs__max_pool)                   \
-    BS_KERNEL(max_pool_grad_##type, BS__ITEM_THREADS, max_pool_grad<bs_##type>, struct bs__max_pool_grad)
+    BS_KERNEL_OF(max_pool_grad_##type, BS__ITEM_THREADS, 4, max_pool_grad<bs_##type>,                        \
+                 struct bs__max_pool_grad)
 
 KERNELS(f32)
 KERNELS(f16)
