@@ -25,7 +25,7 @@ struct bs_config {
     uint64_t kept_maps;               /* bytes; 0: none are kept */
     int kept_minutes;
     int idle_minutes; /* 0: models stay loaded */
-    int result_days; /* 0: results are kept for ever */
+    int result_days;  /* 0: results are kept for ever */
 };
 
 /* Exits with help or usage as argp does. BS_EINVAL names what is wrong and what is accepted. */
