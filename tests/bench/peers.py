@@ -35,8 +35,8 @@ def peers_of(network, precision):
     return (SCAN_PEERS if network.startswith("vimunet") else PEERS)[precision]
 
 
-def prepare(folder, network, size):
-    """Writes the weights, the image and, where the network can be exported, the ONNX model."""
+def prepare(folder, network, size, export):
+    """Writes the weights, the image and, where asked and the network can be exported, the ONNX model."""
     import networks
     import numpy as np
     import torch
@@ -47,7 +47,7 @@ def prepare(folder, network, size):
     image = networks.formula_image(size, net.channels)
     np.save(folder / f"{network}-image{size}.npy", image)
     path = folder / f"{network}{size}.onnx"
-    if not path.exists() and not network.startswith("vimunet"):
+    if export and not path.exists() and not network.startswith("vimunet"):
         with torch.no_grad():
             torch.onnx.export(net, (torch.from_numpy(image),), str(path), dynamo=False, opset_version=17)
 
@@ -154,6 +154,11 @@ class Child:
         self.process.wait()
 
 
+def memory_of(child, ours, network, size, precision):
+    return {"network": network, "size": size, "precision": precision, "engine": child.name, "memory": child.memory,
+            "memory_ratio": ours.memory / child.memory}
+
+
 def compare(options, network, size, precision, folder):
     import numpy as np
 
@@ -170,6 +175,10 @@ def compare(options, network, size, precision, folder):
         child = Child(name, command, environment)
         if child.ready():
             children.append(child)
+        if options.memory:
+            child.stop()
+    if options.memory:
+        return [memory_of(child, children[0], network, size, precision) for child in children]
     for round in range(options.rounds):
         for child in children:
             if child.name != "torch-loop-scan" or round < ROUNDS_OF_A_LOOP:
@@ -181,9 +190,9 @@ def compare(options, network, size, precision, folder):
     for child in children:
         raw = ours if child.name == "bioseg" else folder / f"{network}-out-{child.name}-{precision}-{size}.raw"
         ratios = [a / b for a, b in zip(child.times, children[0].times)]
-        rows.append({"network": network, "size": size, "precision": precision, "engine": child.name, "ms": min(child.times),
-                     "min_ratio": min(child.times) / min(children[0].times), "median_ratio": statistics.median(ratios),
-                     "memory": child.memory, "memory_ratio": children[0].memory / child.memory,
+        rows.append(memory_of(child, children[0], network, size, precision) |
+                    {"ms": min(child.times), "min_ratio": min(child.times) / min(children[0].times),
+                     "median_ratio": statistics.median(ratios),
                      "difference": float(np.abs(np.fromfile(raw, dtype=np.float32) - reference).max())})
     return rows
 
@@ -193,12 +202,13 @@ def main():
     parser.add_argument("--bench", help="bench_model")
     parser.add_argument("--folder", type=Path, required=True, help="where models and outputs are kept")
     parser.add_argument("--network", nargs="+", default=["unet", "unetr_b", "vimunet_t"],
-                        choices=["unet", "unetr_b", "vimunet_t", "vimunet_s"])
+                        choices=["unet", "unetr_b", "unetr_l", "unetr_h", "vimunet_t", "vimunet_s"])
     parser.add_argument("--size", type=int, nargs="+", help="default: unet 512 and 1024, the others 1024")
     parser.add_argument("--precision", nargs="+", default=["f32", "bf16"], choices=["f32", "bf16"])
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", nargs="*", help="these peers only")
+    parser.add_argument("--memory", action="store_true", help="memory alone: one engine at a time, no rounds")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
@@ -208,7 +218,7 @@ def main():
         serve(options.network[0], options.worker, options.precision[0], options.size[0], options.threads, options.folder)
         return
     if options.prepare:
-        prepare(options.folder, options.network[0], options.size[0])
+        prepare(options.folder, options.network[0], options.size[0], not options.memory)
         return
     rows = []
     print(f"formula weights, {options.threads} threads, {options.rounds} rounds")
@@ -217,13 +227,15 @@ def main():
     for network in options.network:
         for size in options.size or ([512, 1024] if network == "unet" else [1024]):
             subprocess.run([sys.executable, __file__, "--prepare", "--network", network, "--size", str(size), "--folder",
-                            str(options.folder)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                            str(options.folder), *(["--memory"] if options.memory else [])], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             for precision in options.precision:
                 for r in compare(options, network, size, precision, options.folder):
                     rows.append(r)
-                    print(f"{network:<10} {size:>5} {precision:>5} {r['engine']:<20} {r['ms']:>9.1f} {r['min_ratio']:>9.2f} "
-                          f"{r['median_ratio']:>9.2f} {r['memory']:>8.0f} {r['memory_ratio']:>8.2f} {r['difference']:>9.1e}",
-                          flush=True)
+                    times = [f"{r[name]:>9{form}}" if name in r else f"{'':>9}"
+                             for name, form in (("ms", ".1f"), ("min_ratio", ".2f"), ("median_ratio", ".2f"))]
+                    difference = f"{r['difference']:>9.1e}" if "difference" in r else ""
+                    print(f"{network:<10} {size:>5} {precision:>5} {r['engine']:<20} {' '.join(times)} {r['memory']:>8.0f} "
+                          f"{r['memory_ratio']:>8.2f} {difference}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
