@@ -58,7 +58,7 @@ static bs_status locate(struct bs__torch_zip *z, const char *name, zip_uint64_t 
 static bs_status check_byte_order(struct bs__torch_zip *z, struct bs_err *err)
 {
     zip_uint64_t index;
-    uint64_t size;
+    uint64_t size = 0;
     char text[8] = "";
     if (locate(z, "byteorder", &index) != BS_OK)
         return BS_OK; /* files from before it was recorded are little-endian */
@@ -119,7 +119,7 @@ bs_status bs__torch_zip_read(struct bs__torch_zip *z, const char *key, void *dst
 {
     char name[BS__TORCH_MAX_KEY + 16], what[BS__TORCH_MAX_KEY + 16];
     zip_uint64_t index;
-    uint64_t size;
+    uint64_t size = 0;
     snprintf(name, sizeof name, "data/%s", key);
     snprintf(what, sizeof what, "storage %s", key);
     if (locate(z, name, &index) != BS_OK)
