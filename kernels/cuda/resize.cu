@@ -1,6 +1,6 @@
 // Bound by memory at large images, else by finding the places. These are computed in whole numbers: output pixel i of n lies
 // ((2 i + 1) m - n) / (2 n) pixels into the m of the input, so that quotient and rest are exact and only the weight is rounded.
-// A thread takes four channels of a pixel. The gradient looks, for each pixel of the input, at the output pixels that may
+// A thread takes four channels of a pixel. The gradient looks, for each pixel of the input, at the output pixels that
 // have read it, in a fixed order.
 #include "kernels/cuda/resize.h"
 #include "kernels/cuda/rows.cuh"
@@ -53,17 +53,17 @@ template <class T> BS_DEVICE void resize_bilinear(const struct bs__resize &r)
         resize_of<T, false>(r);
 }
 
-// The output pixels that may read input pixel i: those that lie less than one pixel from it. (Beyond the border the first and
-// last are read by all that is left.)
+// The output pixels that read input pixel i: those that lie less than one pixel from it. (Beyond the border the first and
+// last are read by all that is left.) No others, so that an infinite gradient stays where it belongs.
 struct readers {
     int32_t from, to;
 };
 BS_DEVICE readers readers_of(uint32_t pixel, int32_t in, int32_t out)
 {
-    // ((2 o + 1) in - out) / (2 out) > i - 1  <=>  o > ((2 i - 1) out / in - 1) / 2, and < i + 1 alike
-    const int32_t i = (int32_t)pixel;
-    const int32_t low = ((2 * i - 1) * out / in - 1) / 2 - 1, high = ((2 * i + 3) * out / in - 1) / 2 + 1;
-    return {i == 0 || low < 0 ? 0 : low, i == in - 1 || high >= out ? out : high + 1};
+    // i - 1 < ((2 o + 1) in - out) / (2 out) < i + 1  <=>  (2 i - 1) out / in < 2 o + 1 < (2 i + 3) out / in
+    const int32_t i = (int32_t)pixel, below = (2 * i - 1) * out / in,
+                  above = ((2 * i + 3) * out + in - 1) / in;
+    return {i == 0 ? 0 : (below + 1) / 2, i == in - 1 ? out : above / 2};
 }
 // What share of output pixel o is read from pixel i.
 BS_DEVICE float share_of(uint32_t i, int32_t o, int32_t in, int32_t out)
@@ -86,12 +86,8 @@ template <class T, bool FOURS> BS_DEVICE void resize_grad_of(const struct bs__re
     bs_float4 sum = {{0.0f, 0.0f, 0.0f, 0.0f}};
     for (int32_t i = lines.from; i < lines.to; i++) {
         const float down = share_of(sample.rest, i, (int32_t)r.h, (int32_t)r.out_h);
-        if (down == 0.0f)
-            continue;
         for (int32_t j = columns.from; j < columns.to; j++) {
             const float share = down * share_of(line.rest, j, (int32_t)r.w, (int32_t)r.out_w);
-            if (share == 0.0f)
-                continue;
             const int64_t row = (sample.whole * r.out_h + i) * r.out_w + j;
             const bs_float4 g = bs_load_some<FOURS>(gy, row * r.y.stride + channel, left);
             BS_UNROLL for (int k = 0; k < 4; k++) sum.at[k] = bs_fma(share, g.at[k], sum.at[k]);

@@ -2,6 +2,7 @@
 #include "kernels/cuda/resize.h"
 #include "tests/unit/cuda/rows.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -80,11 +81,54 @@ static void gradients_go_back_where_pixels_came_from(void **state)
         }
 }
 
+/* Whether output pixel o of `out` has a share of input pixel i of `in`. */
+static bool reads(int64_t o, int64_t i, int64_t in, int64_t out)
+{
+    const int64_t at = (2 * o + 1) * in - out > 0 ? (2 * o + 1) * in - out : 0, lo = at / (2 * out);
+    return i == lo || (i == lo + 1 && at % (2 * out) > 0);
+}
+
+/* Sample o of a line, down or across, has an infinite gradient at its output pixel o. */
+static void one_line(struct cuda_test *t, int64_t in, int64_t out, bool down)
+{
+    float *gy = rows_zeros(out * out), *got = rows_zeros(out * in);
+    for (int64_t o = 0; o < out; o++)
+        gy[o * out + o] = INFINITY;
+    struct rows gx = rows_room(t, BS__F32, out * in, 1, (struct gaps){0, 0});
+    struct rows from = rows_put(t, BS__F32, gy, out * out, 1, (struct gaps){0, 0});
+    const struct bs__resize r = {.y = from.view,
+                                 .x = gx.view,
+                                 .samples = out,
+                                 .h = down ? in : 1,
+                                 .w = down ? 1 : in,
+                                 .out_h = down ? out : 1,
+                                 .out_w = down ? 1 : out,
+                                 .channels = 1};
+    CUDA_MUST(bs__cuda_resize_bilinear_grad(cuda_queue(t), BS__F32, &r, err));
+    rows_get(t, &gx, got);
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t i = 0; i < in; i++)
+            assert_true(reads(o, i, in, out) ? isinf(got[o * in + i]) : got[o * in + i] == 0);
+    free(gy), free(got);
+}
+
+static void an_infinite_gradient_goes_to_the_pixels_that_were_read_alone(void **state)
+{
+    static const int64_t sides[][2] = {{1, 1},  {1, 5}, {2, 31}, {3, 20}, {4, 4},  {5, 13}, {7, 3},
+                                       {8, 16}, {9, 4}, {16, 8}, {33, 1}, {50, 7}, {12, 18}};
+    for (size_t s = 0; s < sizeof sides / sizeof *sides; s++) {
+        one_line(*state, sides[s][0], sides[s][1], true);
+        one_line(*state, sides[s][0], sides[s][1], false);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(images_are_resized, cuda_test_end),
         cmocka_unit_test_teardown(gradients_go_back_where_pixels_came_from, cuda_test_end),
+        cmocka_unit_test_teardown(an_infinite_gradient_goes_to_the_pixels_that_were_read_alone,
+                                  cuda_test_end),
     };
     return cmocka_run_group_tests_name("unit.cuda.resize", tests, cuda_test_open, cuda_test_close);
 }
