@@ -240,21 +240,24 @@ def stop_daemon(daemon):
     daemon.start()
 
 
-def test_killed_and_stopped_runs_give_the_bytes_of_one_that_was_left_alone(client, undisturbed, own_daemon):
+def test_killed_and_stopped_runs_give_the_bytes_of_one_that_was_left_alone(client, data, own_daemon):
+    longer = {"model": "long", "iterations": 200, "validate_every": 50}  # so that it has not ended before the last disturbance
+    alone = client.wait(start(client, spec(data, **longer)).job.id)
+    assert alone.state == jobs.JOB_STATE_SUCCEEDED, alone.error
     own_daemon.start()
     here = Client(own_daemon.channel())
-    job = start(here, spec(fill(here))).job
-    for step, disturb in [(3, kill_worker), (12, kill_daemon), (22, kill_worker), (28, stop_daemon), (33, kill_daemon)]:
+    job = start(here, spec(fill(here), **longer)).job
+    for step, disturb in [(3, kill_worker), (25, kill_daemon), (52, kill_worker), (75, stop_daemon), (98, kill_daemon)]:
         here = Client(own_daemon.channel())
         assert wait_for(here, job.id, reached(step)).state in (jobs.JOB_STATE_QUEUED, jobs.JOB_STATE_RUNNING)
         disturb(own_daemon)
     here = Client(own_daemon.channel())
     last = here.wait(job.id)
     assert last.state == jobs.JOB_STATE_SUCCEEDED, last.error
-    assert model_bytes(here, "tiny") == model_bytes(client, "tiny", 1)
+    assert model_bytes(here, "long") == model_bytes(client, "long")
     losses = lambda notes: [(m.step, m.values["train_loss"]) for m in notes]
-    assert losses(metrics(here, job.id)) == losses(undisturbed[1])
-    assert [m.version for m in here.models.List(models.ListModelsRequest()).models if m.name == "tiny"] == [1]
+    assert losses(metrics(here, job.id)) == losses(metrics(client, alone.id))
+    assert [m.version for m in here.models.List(models.ListModelsRequest()).models if m.name == "long"] == [1]
 
 
 def test_a_full_disk_pauses_the_run_and_loses_nothing(client, undisturbed, tmp_path):
