@@ -357,9 +357,8 @@ BS_DEVICE void attention_grad_parts(const bs__attention_parts_arguments &s)
         if (resampled) {
             double u = ((double)r + 0.5) * (double)s.rows / (double)s.parts_rows - 0.5;
             u = u < 0 ? 0 : u;
-            int64_t low = (int64_t)u;
-            low = low > s.rows - 1 ? s.rows - 1 : low;
-            const int64_t high = low < s.rows - 1 ? low + 1 : low;
+            const int64_t low = (int64_t)u, // below rows, since u is
+                high = low < s.rows - 1 ? low + 1 : low;
             share = (row == low ? 1 - (u - (double)low) : 0) + (row == high ? u - (double)low : 0);
         }
         if (share == 0)

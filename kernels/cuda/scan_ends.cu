@@ -126,7 +126,7 @@ template <class T> BS_DEVICE void scan_ends_body(const bs__scan &a)
                 bs_store(bs_at<float>(a.ends),
                          scan_state_at(a, sample, direction, a.segments, segment, of, state), end);
         }
-        bs_barrier();
+        // The next group's first barrier stands between these reads of `ends` and its writes.
     }
 }
 

@@ -126,6 +126,7 @@ static void relative_positions_and_windows(void **state)
         {2, 5, 7, 2, 8, 3, true, -1, -1, 0},   {1, 5, 7, 1, 4, 3, false, 0, 0, 0},
         {1, 5, 7, 1, 4, 3, true, 0, 0, 0},     {1, 3, 4, 1, 16, 9, true, -1, -1, 0},
         {1, 4, 3, 2, 4, 1, true, -1, -1, 0},   {1, 5, 14, 1, 64, 14, true, -1, -1, 0},
+        {4, 6, 6, 2, 4, 2, false, -1, -1, 0}, /* more windows than parts of a table's sum */
     };
     compare_all(*state, cases, sizeof cases / sizeof *cases);
 }

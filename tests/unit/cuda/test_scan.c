@@ -122,7 +122,9 @@ static void segments_and_turns_change_nothing(void **state)
                 const struct scan_case is = {.samples = 2,
                                              .length = lengths[i],
                                              .features = reverse ? 8 : 11,
-                                             .states = 16 + reverse * 3,
+                                             .states = reverse           ? 19
+                                                       : directions == 1 ? 12
+                                                                         : 16,
                                              .directions = directions,
                                              .reverse = reverse != 0,
                                              .gate = true,
