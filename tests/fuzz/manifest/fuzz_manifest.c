@@ -1,6 +1,7 @@
 /* Fuzzes the reader of data sets' manifests: what it accepts is written as a text that reads back as the same text, with the same
    hash. */
 #include "model/dataset/manifest.h"
+#include "tests/fuzz/input_file.h"
 
 #include <stdlib.h>
 #include <string.h>
