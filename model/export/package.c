@@ -7,8 +7,8 @@
 #include "model/export/zip_write.h"
 
 #include "kernels/base/atomic_file.h"
+#include "kernels/base/sha256.h"
 #include "model/weights/file_io.h"
-#include "model/weights/sha256.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -32,9 +32,10 @@ struct package {
 static bs_status add_file(struct package *p, enum bs__rdf_file file, int part, struct bs_err *err)
 {
     uint64_t size = 0;
-    struct bs__sha256 hash;
+    struct bs_sha256 hash;
+    unsigned char digest[BS_SHA256_BYTES];
     bs_status rc;
-    bs__sha256_begin(&hash);
+    bs_sha256_begin(&hash);
     if ((rc = bs__file_size(part, &size, err)) != BS_OK ||
         (rc = bs__zip_begin(&p->zip, bs__rdf_name(file), size, ALIGN, err)) != BS_OK)
         return rc;
@@ -43,9 +44,10 @@ static bs_status add_file(struct package *p, enum bs__rdf_file file, int part, s
         if ((rc = bs__file_read_at(part, at, p->buffer, n, err)) != BS_OK ||
             (rc = bs__zip_data(&p->zip, p->buffer, n, err)) != BS_OK)
             return rc;
-        bs__sha256_add(&hash, p->buffer, n);
+        bs_sha256_add(&hash, p->buffer, n);
     }
-    bs__sha256_end(&hash, p->rdf.sha256[file]);
+    bs_sha256_end(&hash, digest);
+    bs_sha256_text(digest, p->rdf.sha256[file]);
     p->rdf.present[file] = true;
     return bs__zip_end(&p->zip, err);
 }

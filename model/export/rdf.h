@@ -3,6 +3,7 @@
 #ifndef BS_MODEL_EXPORT_RDF_H
 #define BS_MODEL_EXPORT_RDF_H
 
+#include "kernels/base/sha256.h"
 #include "model/export/bytes.h"
 #include "model/export/export.h"
 #include "model/model.h"
@@ -23,7 +24,7 @@ struct bs__rdf {
     const char *licence;     /* checked */
     const char *description; /* JSON that the model file has of itself */
     bool present[BS__RDF_FILES];
-    char sha256[BS__RDF_FILES][65];
+    char sha256[BS__RDF_FILES][BS_SHA256_TEXT];
 };
 const char *bs__rdf_name(enum bs__rdf_file file);
 

@@ -1,8 +1,8 @@
 /* See package.h. What the description means is in package_rdf.c. */
 #include "model/weights/package_internal.h"
 
+#include "kernels/base/sha256.h"
 #include "model/weights/file_io.h"
-#include "model/weights/sha256.h"
 #include "model/weights/yaml.h"
 #include "model/weights/zip_read.h"
 
@@ -94,13 +94,13 @@ static bs_status open_nameless(const char *beside, int *fd, struct bs_err *err)
 
 struct unpacking {
     int fd;
-    struct bs__sha256 hash;
+    struct bs_sha256 hash;
 };
 
 static bs_status take(void *ctx, const unsigned char *data, size_t bytes, struct bs_err *err)
 {
     struct unpacking *u = ctx;
-    bs__sha256_add(&u->hash, data, bytes);
+    bs_sha256_add(&u->hash, data, bytes);
     return bs__file_write(u->fd, data, bytes, err);
 }
 
@@ -109,7 +109,8 @@ static bs_status unpack(zip_t *zip, const struct bs__package_weights *w, int fd,
     zip_uint64_t index;
     zip_stat_t st;
     uint64_t size = 0;
-    char digest[65];
+    unsigned char digest[BS_SHA256_BYTES];
+    char text[BS_SHA256_TEXT];
     struct unpacking u = {.fd = fd};
     if (!find(zip, w->source, &index))
         return BS_FAIL(err, BS_ECORRUPT, "the package lacks %.100s, which its rdf.yaml names", w->source);
@@ -120,13 +121,14 @@ static bs_status unpack(zip_t *zip, const struct bs__package_weights *w, int fd,
         size / MAX_COMPRESSION > st.comp_size + 1)
         return BS_FAIL(err, BS_ELIMIT, "%.100s would unpack to more than %d times its size", w->source,
                        MAX_COMPRESSION);
-    bs__sha256_begin(&u.hash);
+    bs_sha256_begin(&u.hash);
     if ((rc = bs__zip_stream(zip, index, w->source, size, take, &u, err)) != BS_OK)
         return rc;
-    bs__sha256_end(&u.hash, digest);
-    if (w->sha256 && strcmp(digest, w->sha256) != 0)
+    bs_sha256_end(&u.hash, digest);
+    bs_sha256_text(digest, text);
+    if (w->sha256 && strcmp(text, w->sha256) != 0)
         return BS_FAIL(err, BS_ECORRUPT, "%.100s is not what rdf.yaml says: its SHA-256 is %s", w->source,
-                       digest);
+                       text);
     return BS_OK;
 }
 

@@ -46,6 +46,26 @@ static void the_standards_examples(void **state)
     free(million);
 }
 
+static void a_million_letters_in_pieces_of_any_length(void **state)
+{
+    (void)state;
+    char letters[200], text[BS_SHA256_TEXT];
+    unsigned char digest[BS_SHA256_BYTES];
+    struct bs_sha256 h;
+    size_t left = 1000000, piece = 1;
+    memset(letters, 'a', sizeof letters);
+    bs_sha256_begin(&h);
+    while (left) {
+        const size_t n = piece < left ? piece : left;
+        bs_sha256_add(&h, letters, n);
+        left -= n;
+        piece = piece % sizeof letters + 1;
+    }
+    bs_sha256_end(&h, digest);
+    bs_sha256_text(digest, text);
+    assert_string_equal(text, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
 static void parts_of_any_size_give_the_same(void **state)
 {
     (void)state;
@@ -94,6 +114,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_standards_examples),
+        cmocka_unit_test(a_million_letters_in_pieces_of_any_length),
         cmocka_unit_test(parts_of_any_size_give_the_same),
         cmocka_unit_test(a_file_is_hashed_from_its_first_byte),
     };

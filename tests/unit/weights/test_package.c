@@ -1,10 +1,10 @@
 /* bioimage.io packages: descriptions are read as YAML means them, weights come out as they went in, and an archive that is odd in
    any way is refused with nothing left behind. */
+#include "kernels/base/sha256.h"
 #include "model/export/zip_write.h"
 #include "model/weights/convert.h"
 #include "model/weights/package.h"
 #include "model/weights/safetensors.h"
-#include "model/weights/sha256.h"
 #include "model/weights/yaml.h"
 #include "tests/support/fail_alloc.h"
 #include "tests/unit/weights/weights_support.h"
@@ -106,15 +106,17 @@ static void what_makes_small_texts_large_is_refused(void **state)
 static void write_package(const char *path, const char *format)
 {
     struct bs__zip_writer z;
-    struct bs__sha256 h;
+    struct bs_sha256 h;
     struct bs_err err = {0};
-    char digest[65], rdf[4096];
+    unsigned char digest[BS_SHA256_BYTES];
+    char hash[BS_SHA256_TEXT], rdf[4096];
     size_t size = 0;
     unsigned char *weights = fixture("golden/checkpoints/state_dict.pth", &size);
-    bs__sha256_begin(&h);
-    bs__sha256_add(&h, weights, size);
-    bs__sha256_end(&h, digest);
-    snprintf(rdf, sizeof rdf, format, digest);
+    bs_sha256_begin(&h);
+    bs_sha256_add(&h, weights, size);
+    bs_sha256_end(&h, digest);
+    bs_sha256_text(digest, hash);
+    snprintf(rdf, sizeof rdf, format, hash);
     const int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     bs__zip_create(&z, fd);
