@@ -295,49 +295,31 @@ static bs_status list(void *service, struct bs_call *call, const ProtobufCMessag
 
 /* ---- Watch ---- */
 
-struct watch {
-    pthread_mutex_t mu;
-    pthread_cond_t changed;
-    bool news;
+/* What has been seen of a job by the one who watches it. */
+struct watching {
+    struct bs_services *s;
+    struct bs_call *call;
+    const char *id;
+    int64_t seen;
 };
 
-static void tell(struct watch *w)
+/* Sends the job if it has changed since `seen`; *last when nothing more can happen to it. */
+static bs_status send_if_changed(void *ctx, bool *last, struct bs_err *err)
 {
-    pthread_mutex_lock(&w->mu);
-    w->news = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->mu);
-}
-
-static void on_change(void *ctx, const char *job_id, int64_t revision)
-{
-    (void)job_id;
-    (void)revision;
-    tell(ctx);
-}
-
-static void on_cancel(void *ctx)
-{
-    tell(ctx);
-}
-
-/* Sends the job if it has changed since *seen; *last when nothing more can happen to it. */
-static bs_status send_if_changed(struct bs_services *s, struct bs_call *call, const char *id, int64_t *seen,
-                                 bool *last, struct bs_err *err)
-{
+    struct watching *w = ctx;
     Bioseg__V1__WatchJobResponse answer = BIOSEG__V1__WATCH_JOB_RESPONSE__INIT;
     struct bs_job_record job = {.owner = NULL};
     struct bs_arena *arena = NULL;
-    bs_status rc = find(s, call, id, &job, err);
+    bs_status rc = find(w->s, w->call, w->id, &job, err);
     if (rc != BS_OK)
         return rc;
     *last = finished(&job);
-    if (job.revision <= *seen && *seen > 0)
+    if (job.revision <= w->seen && w->seen > 0)
         goto cleanup;
-    *seen = job.revision;
+    w->seen = job.revision;
     arena = bs_arena_create((size_t)1 << 20);
-    answer.job = arena ? bs__job_message(s, arena, &job) : NULL;
-    rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
+    answer.job = arena ? bs__job_message(w->s, arena, &job) : NULL;
+    rc = answer.job ? bs_call_write(w->call, &answer.base, err) : no_memory(err);
 
 cleanup:
     bs_arena_destroy(arena);
@@ -348,33 +330,9 @@ cleanup:
 static bs_status watch(void *service, struct bs_call *call, const ProtobufCMessage *message,
                        struct bs_err *err)
 {
-    struct bs_services *s = service;
     const Bioseg__V1__WatchJobRequest *q = (const Bioseg__V1__WatchJobRequest *)message;
-    struct watch w = {.news = false};
-    int64_t seen = q->after_revision;
-    bool last = false;
-    bs_status rc;
-    pthread_mutex_init(&w.mu, NULL);
-    pthread_cond_init(&w.changed, NULL);
-    /* Attached before the first look, so that no change falls between. */
-    struct bs_job_watch *handle = bs_jobs_watch(s->jobs, q->id, on_change, &w);
-    bs_call_on_cancel(call, on_cancel, &w);
-    rc = handle ? send_if_changed(s, call, q->id, &seen, &last, err) : no_memory(err);
-    while (rc == BS_OK && !last) {
-        pthread_mutex_lock(&w.mu);
-        while (!w.news)
-            pthread_cond_wait(&w.changed, &w.mu);
-        w.news = false;
-        pthread_mutex_unlock(&w.mu);
-        rc = bs_call_cancelled(call) ? bs_call_cancelled_status(call, err)
-                                     : send_if_changed(s, call, q->id, &seen, &last, err);
-    }
-    bs_call_on_cancel(call, NULL, NULL);
-    if (handle)
-        bs_jobs_unwatch(handle);
-    pthread_cond_destroy(&w.changed);
-    pthread_mutex_destroy(&w.mu);
-    return rc;
+    struct watching w = {service, call, q->id, q->after_revision};
+    return bs__follow_job(service, call, q->id, send_if_changed, &w, err);
 }
 
 /* ---- Cancel, Delete ---- */

@@ -168,6 +168,13 @@ void bs__keeping_end(struct bs__keeping *k, struct bs_services *s, int image_fd,
 bool bs__keeping_message(const struct bs__keeping *k, Bioseg__V1__KeptMaps *message);
 void bs__keeping_close(struct bs__keeping *k);
 
+/* ---- follow.c ---- */
+
+/* Calls send at once and again whenever the job has changed, until it sets *last or fails, or the client leaves. */
+bs_status bs__follow_job(struct bs_services *s, struct bs_call *call, const char *id,
+                         bs_status (*send)(void *ctx, bool *last, struct bs_err *err), void *ctx,
+                         struct bs_err *err) BS_NODISCARD;
+
 /* ---- outbox.c: results that leave ---- */
 
 /* SegmentResult from the JSON of bs_job_result_to_json, which live requests and jobs share. pixel_size_um and

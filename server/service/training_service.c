@@ -158,32 +158,6 @@ cleanup:
 
 /* ---- WatchMetrics ---- */
 
-struct watch {
-    pthread_mutex_t mu;
-    pthread_cond_t changed;
-    bool news;
-};
-
-static void tell(struct watch *w)
-{
-    pthread_mutex_lock(&w->mu);
-    w->news = true;
-    pthread_cond_signal(&w->changed);
-    pthread_mutex_unlock(&w->mu);
-}
-
-static void on_change(void *ctx, const char *job_id, int64_t revision)
-{
-    (void)job_id;
-    (void)revision;
-    tell(ctx);
-}
-
-static void on_cancel(void *ctx)
-{
-    tell(ctx);
-}
-
 static bs_status send_note(struct bs_call *call, const struct bs_run_note *n, struct bs_err *err)
 {
     Bioseg__V1__WatchMetricsResponse answer = BIOSEG__V1__WATCH_METRICS_RESPONSE__INIT;
@@ -213,27 +187,36 @@ static bs_status send_note(struct bs_call *call, const struct bs_run_note *n, st
     return bs_call_write(call, &answer.base, err);
 }
 
+/* The note of a run that was sent last. */
+struct watching {
+    struct bs_services *s;
+    struct bs_call *call;
+    const char *id;
+    int64_t step;
+    bool validation;
+};
+
 /* Sends what was noted since; *last when nothing more can come. */
-static bs_status send_news(struct bs_services *s, struct bs_call *call, const char *id, int64_t *step,
-                           bool *validation, bool *last, struct bs_err *err)
+static bs_status send_news(void *ctx, bool *last, struct bs_err *err)
 {
+    struct watching *w = ctx;
     struct bs_job_record job = {.owner = NULL};
     int n = 0;
     /* Before the notes: what is noted before a job ends is there when it has ended. */
-    bs_status rc = find(s, call, id, &job, err);
+    bs_status rc = find(w->s, w->call, w->id, &job, err);
     if (rc != BS_OK)
         return rc;
     *last = job.state != BS_JOB_QUEUED && job.state != BS_JOB_RUNNING;
     bs_job_record_free(&job);
     do {
         struct bs_run_note *notes;
-        rc = bs_store_run_notes(s->store, id, *step, *validation, NOTES_ROWS, &notes, &n, err);
+        rc = bs_store_run_notes(w->s->store, w->id, w->step, w->validation, NOTES_ROWS, &notes, &n, err);
         if (rc != BS_OK)
             return rc;
         for (int i = 0; i < n && rc == BS_OK; i++) {
-            rc = send_note(call, &notes[i], err);
-            *step = notes[i].step;
-            *validation = notes[i].validation;
+            rc = send_note(w->call, &notes[i], err);
+            w->step = notes[i].step;
+            w->validation = notes[i].validation;
         }
         free(notes);
     } while (rc == BS_OK && n == NOTES_ROWS);
@@ -245,35 +228,14 @@ static bs_status watch_metrics(void *service, struct bs_call *call, const Protob
 {
     struct bs_services *s = service;
     const Bioseg__V1__WatchMetricsRequest *q = (const Bioseg__V1__WatchMetricsRequest *)message;
-    struct watch w = {.news = false};
-    int64_t step = q->after_step <= INT64_MAX ? (int64_t)q->after_step : INT64_MAX;
-    bool validation = false, last = false;
+    struct watching w = {.s = s, .call = call, .id = q->job_id};
+    w.step = q->after_step <= INT64_MAX ? (int64_t)q->after_step : INT64_MAX;
     struct bs_job_record job = {.owner = NULL};
     bs_status rc = find(s, call, q->job_id, &job, err);
     if (rc != BS_OK)
         return rc;
     bs_job_record_free(&job);
-    pthread_mutex_init(&w.mu, NULL);
-    pthread_cond_init(&w.changed, NULL);
-    struct bs_job_watch *handle = bs_jobs_watch(s->jobs, q->job_id, on_change, &w);
-    if (!handle)
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory to watch a job");
-    bs_call_on_cancel(call, on_cancel, &w);
-    while (rc == BS_OK && (rc = send_news(s, call, q->job_id, &step, &validation, &last, err)) == BS_OK &&
-           !last) {
-        pthread_mutex_lock(&w.mu);
-        while (!w.news && !bs_call_cancelled(call))
-            pthread_cond_wait(&w.changed, &w.mu);
-        w.news = false;
-        pthread_mutex_unlock(&w.mu);
-        if (bs_call_cancelled(call))
-            rc = bs_call_cancelled_status(call, err);
-    }
-    bs_call_on_cancel(call, NULL, NULL);
-    bs_jobs_unwatch(handle);
-    pthread_cond_destroy(&w.changed);
-    pthread_mutex_destroy(&w.mu);
-    return rc;
+    return bs__follow_job(s, call, q->job_id, send_news, &w, err);
 }
 
 /* ---- Resume, Pause, SetLearningRate ---- */
