@@ -11,7 +11,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 PROTO = HERE.parents[2] / "proto"
 # In the order in which server/service/register.c registers them.
 FILES = ["bioseg/v1/server.proto", "bioseg/v1/segmentation.proto", "bioseg/v1/models.proto", "bioseg/v1/jobs.proto",
-         "bioseg/v1/datasets.proto", "bioseg/v1/training.proto", "bioseg/v1/admin.proto", "grpc/health/v1/health.proto",
+         "bioseg/v1/datasets.proto", "bioseg/v1/training.proto", "bioseg/v1/comparisons.proto", "bioseg/v1/admin.proto", "grpc/health/v1/health.proto",
          "grpc/reflection/v1/reflection.proto"]
 # These read their messages themselves, each with its length before it.
 FRAMED = ["Segment", "SegmentStream", "Import", "Submit", "AddPair", "ServerReflectionInfo"]

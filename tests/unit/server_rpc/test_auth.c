@@ -4,6 +4,7 @@
 #include "server/rpc/rpc.h"
 
 #include "bioseg/v1/admin.pb-c.h"
+#include "bioseg/v1/comparisons.pb-c.h"
 #include "bioseg/v1/datasets.pb-c.h"
 #include "bioseg/v1/jobs.pb-c.h"
 #include "bioseg/v1/models.pb-c.h"
@@ -32,6 +33,7 @@ static const ProtobufCServiceDescriptor *const services[] = {
     &bioseg__v1__jobs__descriptor,
     &bioseg__v1__datasets__descriptor,
     &bioseg__v1__training__descriptor,
+    &bioseg__v1__comparisons__descriptor,
     &bioseg__v1__admin__descriptor,
     &grpc__health__v1__health__descriptor,
     &grpc__reflection__v1__server_reflection__descriptor,
