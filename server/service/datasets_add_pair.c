@@ -70,6 +70,8 @@ static bs_status check_start(struct bs_services *s, const Bioseg__V1__AddPairSta
     if (p->split < BIOSEG__V1__SPLIT__SPLIT_TRAIN || p->split > BIOSEG__V1__SPLIT__SPLIT_TEST)
         return BS_FAIL(err, BS_EINVAL,
                        "pair.split is missing; SPLIT_TRAIN, SPLIT_VALIDATION and SPLIT_TEST are accepted");
+    if (p->annotation || p->prediction || p->prediction_sha256[0] || start->prediction_bytes)
+        return BS_FAIL(err, BS_EUNSUPPORTED, "annotations of pairs" BS__LATER);
     if ((rc = check_description("pair.image", p->image, err)) != BS_OK ||
         (rc = check_description("pair.labels", p->labels, err)) != BS_OK ||
         (rc = check_file(s, "image", start->image_bytes, p->image_sha256, err)) != BS_OK)

@@ -231,5 +231,6 @@ void bs__datasets_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "ListPairs", .run = list_pairs, .while_draining = true},
         {.name = "DeletePair", .run = delete_pair},
     };
-    bs_rpc_add_service(rpc, &bioseg__v1__datasets__descriptor, BS__METHODS(methods), s, NULL);
+    bs_rpc_add_service(rpc, &bioseg__v1__datasets__descriptor, BS__METHODS(methods), s,
+                       "this method of Datasets" BS__LATER);
 }

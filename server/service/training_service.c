@@ -311,5 +311,6 @@ void bs__training_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "Pause", .run = pause_run, .while_draining = true},
         {.name = "SetLearningRate", .run = set_learning_rate},
     };
-    bs_rpc_add_service(rpc, &bioseg__v1__training__descriptor, BS__METHODS(methods), s, NULL);
+    bs_rpc_add_service(rpc, &bioseg__v1__training__descriptor, BS__METHODS(methods), s,
+                       "this method of Training" BS__LATER);
 }
