@@ -1,6 +1,7 @@
 /* bioseg models: what the server has, and changing it. */
 #include "clients/cli/labels.h"
 #include "clients/cli/message.h"
+#include "clients/cli/models_alias.h"
 #include "clients/cli/models_export.h"
 #include "clients/cli/models_import.h"
 #include "clients/cli/output.h"
@@ -21,6 +22,7 @@ struct options {
     bool untrained;           /* list */
     bool memory;              /* describe */
     struct bs__models_export export;
+    struct bs__models_alias alias;
 };
 
 static const char *state_text(Bioseg__V1__ModelState state)
@@ -30,15 +32,29 @@ static const char *state_text(Bioseg__V1__ModelState state)
                                                                    : "?";
 }
 
+/* The movable names of a version in one cell. */
+static void set_aliases(json_t *row, const Bioseg__V1__Model *model)
+{
+    char text[256] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < model->n_aliases && n < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s", i ? ", " : "", model->aliases[i]);
+    json_object_set_new(row, "aliases", model->n_aliases ? json_string(text) : json_null());
+}
+
 static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
 {
     (void)args, (void)nargs;
     struct options *options = ctx;
-    static const struct bs__column columns[] = {
-        {"NAME", "name", false},     {"VERSION", "version", true},
-        {"STATE", "state", false},   {"ARCHITECTURE", "architecture", false},
-        {"RECIPE", "recipe", false}, {"SIZE", "size", true},
-        {"MEMORY", "memory", true},  {"DESCRIPTION", "description", false}};
+    static const struct bs__column columns[] = {{"NAME", "name", false},
+                                                {"VERSION", "version", true},
+                                                {"ALIASES", "aliases", false},
+                                                {"STATE", "state", false},
+                                                {"ARCHITECTURE", "architecture", false},
+                                                {"RECIPE", "recipe", false},
+                                                {"SIZE", "size", true},
+                                                {"MEMORY", "memory", true},
+                                                {"DESCRIPTION", "description", false}};
     json_t *rows = json_array();
     char *token = NULL;
     int code = BS__EXIT_OK;
@@ -64,6 +80,7 @@ static int list(struct bs__cli *cli, struct bs__rpc_client *client, char **args,
             json_t *row = bs__json_of_message(&r->models[i]->base);
             char size[16];
             if (!cli->json) {
+                set_aliases(row, r->models[i]);
                 if (r->models[i]->loaded)
                     json_object_set_new(
                         row, "memory",
@@ -101,6 +118,7 @@ static void print_model(struct bs__cli *cli, const Bioseg__V1__Model *model)
         json_object_del(m, "parameters");
         bs__make_times_readable(m);
         json_object_set_new(m, "state", json_string(state_text(model->state)));
+        set_aliases(m, model);
         bs__print_fields(cli->out, m, 0);
         if (json_array_size(parameters))
             fprintf(cli->out, "\nparameters (bioseg segment --set NAME=VALUE):\n");
@@ -260,6 +278,40 @@ static error_t export_option(int key, char *arg, struct argp_state *state, void 
     return bs__models_export_option(key, arg, state, &options->export);
 }
 
+static int promote(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    return bs__models_promote(cli, client, args[0], &options->alias);
+}
+
+static int rollback(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    return bs__models_rollback(cli, client, args[0], &options->alias);
+}
+
+static int demote(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    return bs__models_demote(cli, client, args[0], &options->alias);
+}
+
+static int history(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    return bs__models_history(cli, client, args[0], &options->alias);
+}
+
+static error_t alias_option(int key, char *arg, struct argp_state *state, void *ctx)
+{
+    struct options *options = ctx;
+    return bs__models_alias_option(key, arg, state, &options->alias);
+}
+
 enum { OPT_LABEL = 0x600, OPT_UNTRAINED, OPT_MEMORY };
 
 static const struct argp_option describe_options[] = {
@@ -335,6 +387,43 @@ static const struct bs__subcommand commands[] = {
      .max_args = 1,
      .summary = "where a model's weights come from: imported, or trained with what",
      .run = lineage},
+    {.name = "promote",
+     .args_doc = "NAME@VERSION",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "make a version what everybody gets who names the model without one",
+     .run = promote,
+     .options = bs__models_alias_options,
+     .option = alias_option,
+     .examples =
+         "  bioseg models promote nuclei@3 --reason 'better on the new microscope'\n"
+         "  bioseg models promote nuclei@newest\n"
+         "  bioseg models promote nuclei@2 --as confocal      # then: bioseg segment -m nuclei@confocal\n"},
+    {.name = "rollback",
+     .args_doc = "NAME",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "return to the version that was promoted before",
+     .run = rollback,
+     .options = bs__models_alias_options,
+     .option = alias_option,
+     .examples = "  bioseg models rollback nuclei --reason 'splits touching nuclei'\n"},
+    {.name = "demote",
+     .args_doc = "NAME",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "promote none: a name without version is the newest again",
+     .run = demote,
+     .options = bs__models_alias_options,
+     .option = alias_option},
+    {.name = "history",
+     .args_doc = "NAME",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "what was promoted and rolled back, when, by whom and why",
+     .run = history,
+     .options = bs__models_alias_options,
+     .option = alias_option},
     {.name = "load",
      .args_doc = "NAME[@VERSION]",
      .min_args = 1,

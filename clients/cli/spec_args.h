@@ -50,7 +50,7 @@ struct bs__spec {
     Bioseg__V1__Output output[BS__MAX_OUTPUTS];
 };
 
-/* "NAME" or "NAME@VERSION" into ref; name is where the name goes. */
+/* "NAME", "NAME@VERSION" or "NAME@ALIAS" into ref; name is where the name goes, an alias stays in text. */
 bs_status bs__model_ref_parse(const char *text, char name[65], Bioseg__V1__ModelRef *ref,
                               struct bs_err *err) BS_NODISCARD;
 /* How much bs__model_get asks for. */

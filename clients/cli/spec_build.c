@@ -29,9 +29,16 @@ bs_status bs__model_ref_parse(const char *text, char name[65], Bioseg__V1__Model
         return BS_OK;
     char *end;
     errno = 0;
+    if (isalpha((unsigned char)at[1])) {
+        ref->selector_case = BIOSEG__V1__MODEL_REF__SELECTOR_ALIAS;
+        ref->alias = (char *)(uintptr_t)(at + 1); /* protobuf-c has no const */
+        return BS_OK;
+    }
     long long version = strtoll(at + 1, &end, 10);
     if (!isdigit((unsigned char)at[1]) || *end || errno || version < 1)
-        return BS_FAIL(err, BS_EINVAL, "the version '%s' of model %s is not a number from 1", at + 1, name);
+        return BS_FAIL(err, BS_EINVAL,
+                       "the version '%s' of model %s is neither a number from 1 nor a name like production",
+                       at + 1, name);
     ref->selector_case = BIOSEG__V1__MODEL_REF__SELECTOR_VERSION;
     ref->version = version;
     return BS_OK;

@@ -2,6 +2,7 @@
 #include "server/service/service_internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MAX_SPECS 64
@@ -80,6 +81,22 @@ static bool parameters(struct bs_arena *arena, const struct bs_model_info *info,
     return m->parameters != NULL;
 }
 
+static void add_aliases(struct bs_services *s, struct bs_arena *arena, Bioseg__V1__Model *m)
+{
+    struct bs_err ignored;
+    char **names;
+    int count;
+    if (bs_store_aliases_of(s->store, m->name, m->version, &names, &count, &ignored) != BS_OK)
+        return;
+    m->aliases = bs_arena_array(arena, (size_t)count + 1, sizeof *m->aliases);
+    for (int i = 0; i < count; i++) {
+        if (m->aliases)
+            m->aliases[m->n_aliases++] = keep(arena, names[i]);
+        free(names[i]);
+    }
+    free(names);
+}
+
 Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *arena,
                                      const struct bs_model_record *record, bool with_parameters)
 {
@@ -92,6 +109,7 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
     m->name = keep(arena, record->name);
     m->version = record->version;
     m->owner = keep(arena, record->owner);
+    add_aliases(s, arena, m);
     m->created_ms = record->created_ms;
     m->expires_ms = record->expires_ms;
     m->n_labels =

@@ -299,8 +299,12 @@ void bs__models_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "Load", .run = load},
         {.name = "Unload", .run = unload},
         {.name = "Delete", .run = delete},
+        {.name = "SetAlias", .run = bs__models_set_alias},
+        {.name = "DeleteAlias", .run = bs__models_delete_alias},
+        {.name = "Promote", .run = bs__models_promote},
+        {.name = "Rollback", .run = bs__models_rollback},
+        {.name = "ListAliasMoves", .run = bs__models_list_alias_moves, .while_draining = true},
         {.name = "GetLineage", .run = bs__models_get_lineage, .while_draining = true},
     };
-    bs_rpc_add_service(rpc, &bioseg__v1__models__descriptor, BS__METHODS(methods), s,
-                       "aliases and promotion of models" BS__LATER);
+    bs_rpc_add_service(rpc, &bioseg__v1__models__descriptor, BS__METHODS(methods), s, NULL);
 }

@@ -4,6 +4,7 @@
 
 #include "proto/wire/chunks.h"
 #include "server/service/service.h"
+#include "server/store/aliases.h"
 #include "server/store/datasets.h"
 
 #include "bioseg/v1/common.pb-c.h"
@@ -202,6 +203,18 @@ bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact
 /* datasets_add_pair.c; a method of Datasets. */
 bs_status bs__datasets_add_pair(void *service, struct bs_call *call, const ProtobufCMessage *unused,
                                 struct bs_err *err);
+
+/* aliases.c; methods of Models. */
+bs_status bs__models_set_alias(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                               struct bs_err *err);
+bs_status bs__models_delete_alias(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                                  struct bs_err *err);
+bs_status bs__models_promote(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                             struct bs_err *err);
+bs_status bs__models_rollback(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                              struct bs_err *err);
+bs_status bs__models_list_alias_moves(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                                      struct bs_err *err);
 
 /* lineage.c; a method of Models. */
 bs_status bs__models_get_lineage(void *service, struct bs_call *call, const ProtobufCMessage *message,

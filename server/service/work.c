@@ -20,14 +20,24 @@ bs_status bs__model_find(struct bs_services *s, const Bioseg__V1__ModelRef *ref,
         return BS_FAIL(err, BS_EINVAL, "model is missing; Models.List tells what there is");
     if ((rc = bs__check_name("model.name", ref->name, err)) != BS_OK)
         return rc;
-    if (ref->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_ALIAS)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "aliases of models" BS__LATER);
+    if (ref->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_ALIAS &&
+        (rc = bs__check_name("model.alias", ref->alias, err)) != BS_OK)
+        return rc;
     if (ref->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_VERSION) {
         version = ref->version;
         if (version < 1)
             return BS_FAIL(err, BS_EINVAL, "model.version is %" PRId64 "; versions begin at 1", version);
     }
-    rc = bs_store_model_get(s->store, ref->name, version, record, err);
+    if (ref->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_ALIAS) {
+        rc = bs_store_model_by_alias(s->store, ref->name, ref->alias, record, err);
+        if (rc == BS_ENOTFOUND)
+            return BS_FAIL(err, BS_ENOTFOUND,
+                           "there is no model \"%s\" with an alias \"%s\"; Models.List tells what there is",
+                           ref->name, ref->alias);
+        return rc;
+    }
+    rc = version ? bs_store_model_get(s->store, ref->name, version, record, err)
+                 : bs_store_model_by_alias(s->store, ref->name, NULL, record, err);
     if (rc == BS_ENOTFOUND && version)
         return BS_FAIL(err, BS_ENOTFOUND,
                        "there is no version %" PRId64 " of a model \"%s\"; Models.List tells what there is",

@@ -133,6 +133,43 @@ static const char *const steps[] = {
     "  images_per_second REAL, seconds_left REAL,"
     "  PRIMARY KEY (job, step, kind)) WITHOUT ROWID;"
     "ALTER TABLE models ADD COLUMN lineage_json TEXT;",
+    /* 6: movable names of versions with every move of theirs; and what a trained version learned from, which outlives the job and,
+       as long as a version descends from it, the version. kind: enum bs_alias_move_kind; undone: rolled back since. */
+    "CREATE TABLE aliases ("
+    "  name TEXT NOT NULL,"
+    "  alias TEXT NOT NULL,"
+    "  version INTEGER NOT NULL,"
+    "  PRIMARY KEY (name, alias)) WITHOUT ROWID;"
+    "CREATE INDEX aliases_version ON aliases(name, version);"
+    "CREATE TABLE alias_moves ("
+    "  number INTEGER PRIMARY KEY AUTOINCREMENT,"
+    "  name TEXT NOT NULL,"
+    "  alias TEXT NOT NULL,"
+    "  kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),"
+    "  from_version INTEGER NOT NULL,"
+    "  to_version INTEGER NOT NULL,"
+    "  who TEXT NOT NULL,"
+    "  moved_ms INTEGER NOT NULL,"
+    "  reason TEXT NOT NULL,"
+    "  undone INTEGER NOT NULL DEFAULT 0);"
+    "CREATE INDEX alias_moves_name ON alias_moves(name, number);"
+    "CREATE TABLE origins ("
+    "  name TEXT NOT NULL,"
+    "  version INTEGER NOT NULL,"
+    "  blob TEXT NOT NULL,"
+    "  lineage_json TEXT NOT NULL,"
+    "  manifest_blob TEXT,"
+    "  parent TEXT,"
+    "  parent_version INTEGER,"
+    "  created_ms INTEGER NOT NULL,"
+    "  PRIMARY KEY (name, version)) WITHOUT ROWID;"
+    "CREATE INDEX origins_blob ON origins(blob);"
+    "CREATE INDEX origins_manifest ON origins(manifest_blob) WHERE manifest_blob IS NOT NULL;"
+    "INSERT INTO origins SELECT name, version, blob, lineage_json,"
+    "  (SELECT nullif(input_blob, '') FROM jobs WHERE id = json_extract(lineage_json, '$.job')),"
+    "  json_extract(lineage_json, '$.parent.name'), json_extract(lineage_json, '$.parent.version'), "
+    "created_ms"
+    "  FROM models WHERE json_valid(lineage_json);",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

@@ -1,6 +1,7 @@
 /* Models in the store: names with versions, each naming the blob of its weights. Any thread. */
 #include "server/store/store_internal.h"
 #include "server/store/store_jobs_internal.h"
+#include "server/store/store_models_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,33 +129,41 @@ static bs_status no_such_model(struct bs_err *err, const char *name, int64_t ver
     return BS_FAIL(err, BS_ENOTFOUND, "there is no model '%.64s'", name);
 }
 
-bs_status bs_store_model_get(struct bs_store *s, const char *name, int64_t version,
-                             struct bs_model_record *out, struct bs_err *err)
+bs_status bs__model_get(struct bs_store *s, const char *name, int64_t version, struct bs_model_record *out,
+                        struct bs_err *err)
 {
-    memset(out, 0, sizeof *out);
-    if (!bs_store_name_valid(name) || version < 0)
-        return no_such_model(err, name ? name : "", version);
     sqlite3_stmt *st;
-    pthread_mutex_lock(&s->mu);
+    memset(out, 0, sizeof *out);
     bs_status rc =
         version > 0 ? bs__sql(s, BS__SQL_MODEL_GET,
                               "SELECT " COLUMNS " FROM models WHERE name = ?1 AND version = ?2", &st, err)
                     : bs__sql(s, BS__SQL_MODEL_NEWEST,
                               "SELECT " COLUMNS " FROM models WHERE name = ?1 ORDER BY version DESC LIMIT 1",
                               &st, err);
-    if (rc == BS_OK) {
-        bs__bind_text(st, 1, name);
-        if (version > 0)
-            sqlite3_bind_int64(st, 2, version);
-        int step = sqlite3_step(st);
-        if (step == SQLITE_ROW)
-            rc = read_model(st, out, err);
-        else if (step == SQLITE_DONE)
-            rc = no_such_model(err, name, version);
-        else
-            rc = bs__sql_fail(s, err, "look up a model");
-        sqlite3_reset(st);
-    }
+    if (rc != BS_OK)
+        return rc;
+    bs__bind_text(st, 1, name);
+    if (version > 0)
+        sqlite3_bind_int64(st, 2, version);
+    int step = sqlite3_step(st);
+    if (step == SQLITE_ROW)
+        rc = read_model(st, out, err);
+    else if (step == SQLITE_DONE)
+        rc = no_such_model(err, name, version);
+    else
+        rc = bs__sql_fail(s, err, "look up a model");
+    sqlite3_reset(st);
+    return rc;
+}
+
+bs_status bs_store_model_get(struct bs_store *s, const char *name, int64_t version,
+                             struct bs_model_record *out, struct bs_err *err)
+{
+    memset(out, 0, sizeof *out);
+    if (!bs_store_name_valid(name) || version < 0)
+        return no_such_model(err, name ? name : "", version);
+    pthread_mutex_lock(&s->mu);
+    bs_status rc = bs__model_get(s, name, version, out, err);
     pthread_mutex_unlock(&s->mu);
     return rc;
 }
@@ -241,23 +250,57 @@ static bs_status refuse_needed(struct bs_store *s, const char *name, int64_t ver
     return rc;
 }
 
+/* BS_EPRECONDITION when a movable name means this version. mu held. */
+static bs_status refuse_named(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
+{
+    sqlite3_stmt *st;
+    bs_status rc = bs__sql(s, BS__SQL_MODEL_ALIASED,
+                           "SELECT alias FROM aliases WHERE name = ?1 AND version = ?2 LIMIT 1", &st, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__bind_text(st, 1, name);
+    sqlite3_bind_int64(st, 2, version);
+    int step = sqlite3_step(st);
+    if (step == SQLITE_ROW)
+        rc =
+            BS_FAIL(err, BS_EPRECONDITION,
+                    "model %s version %lld is what \"%.64s\" means; give that name to another version first, "
+                    "or take it away",
+                    name, (long long)version, (const char *)sqlite3_column_text(st, 0));
+    else if (step != SQLITE_DONE)
+        rc = bs__sql_fail(s, err, "look for names of a model");
+    sqlite3_reset(st);
+    return rc;
+}
+
+/* In the open transaction. */
+static bs_status delete_version(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
+{
+    sqlite3_stmt *st;
+    bs_status rc = refuse_needed(s, name, version, err);
+    if (rc == BS_OK)
+        rc = refuse_named(s, name, version, err);
+    if (rc == BS_OK)
+        rc =
+            bs__sql(s, BS__SQL_MODEL_DELETE, "DELETE FROM models WHERE name = ?1 AND version = ?2", &st, err);
+    if (rc != BS_OK)
+        return rc;
+    bs__bind_text(st, 1, name);
+    sqlite3_bind_int64(st, 2, version);
+    rc = bs__sql_run(s, st, "delete a model", err);
+    if (rc == BS_OK && sqlite3_changes(s->db) == 0)
+        rc = no_such_model(err, name, version);
+    return rc == BS_OK ? bs__origins_prune(s, err) : rc;
+}
+
 bs_status bs_store_model_delete(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
 {
     if (!bs_store_name_valid(name) || version < 1)
         return no_such_model(err, name ? name : "", version);
-    sqlite3_stmt *st;
     pthread_mutex_lock(&s->mu);
-    bs_status rc = refuse_needed(s, name, version, err);
+    bs_status rc = bs__begin(s, err);
     if (rc == BS_OK)
-        rc =
-            bs__sql(s, BS__SQL_MODEL_DELETE, "DELETE FROM models WHERE name = ?1 AND version = ?2", &st, err);
-    if (rc == BS_OK) {
-        bs__bind_text(st, 1, name);
-        sqlite3_bind_int64(st, 2, version);
-        rc = bs__sql_run(s, st, "delete a model", err);
-        if (rc == BS_OK && sqlite3_changes(s->db) == 0)
-            rc = no_such_model(err, name, version);
-    }
+        rc = bs__end(s, delete_version(s, name, version, err), err);
     pthread_mutex_unlock(&s->mu);
     return rc;
 }
@@ -267,17 +310,27 @@ bs_status bs_store_model_expire(struct bs_store *s, int64_t now_ms, int *count, 
     sqlite3_stmt *st;
     *count = 0;
     pthread_mutex_lock(&s->mu);
-    bs_status rc = bs__sql(
+    bs_status rc = bs__begin(s, err);
+    if (rc != BS_OK)
+        goto unlock;
+    rc = bs__sql(
         s, BS__SQL_MODEL_EXPIRE,
         "DELETE FROM models WHERE expires_ms > 0 AND expires_ms <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs"
-        " WHERE jobs.model = models.name AND jobs.model_version = models.version AND jobs.state < 2)",
+        " WHERE jobs.model = models.name AND jobs.model_version = models.version AND jobs.state < 2)"
+        " AND NOT EXISTS (SELECT 1 FROM aliases WHERE aliases.name = models.name"
+        " AND aliases.version = models.version)",
         &st, err);
     if (rc == BS_OK) {
         sqlite3_bind_int64(st, 1, now_ms);
         rc = bs__sql_run(s, st, "delete models past their time", err);
-        if (rc == BS_OK)
-            *count = sqlite3_changes(s->db);
     }
+    const int deleted = rc == BS_OK ? sqlite3_changes(s->db) : 0;
+    if (deleted > 0)
+        rc = bs__origins_prune(s, err);
+    rc = bs__end(s, rc, err);
+    if (rc == BS_OK)
+        *count = deleted;
+unlock:
     pthread_mutex_unlock(&s->mu);
     return rc;
 }

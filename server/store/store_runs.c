@@ -2,6 +2,7 @@
    transaction. Any thread. */
 #include "server/store/runs.h"
 #include "server/store/runs_internal.h"
+#include "server/store/store_models_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -286,6 +287,8 @@ bs_status bs_store_run_succeed(struct bs_store *s, struct bs_job_record *job, st
     rc = bs__begin(s, err);
     if (rc == BS_OK) {
         rc = bs__model_add(s, model, err);
+        if (rc == BS_OK)
+            rc = bs__origin_add(s, model, job->input_blob, err);
         if (rc == BS_OK) {
             free(job->result_json);
             job->result_json = NULL;

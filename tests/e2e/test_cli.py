@@ -9,7 +9,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 BIN = pathlib.Path(os.environ["BS_BUILD"]) / "bin"
 
 
-@pytest.mark.parametrize("script", ["cli_segment.sh", "cli_jobs.sh", "cli_connect.sh", "cli_datasets.sh", "cli_train.sh"])
+@pytest.mark.parametrize("script", ["cli_segment.sh", "cli_jobs.sh", "cli_connect.sh", "cli_datasets.sh", "cli_train.sh",
+                                    "cli_compare.sh"])
 def test_every_promise_of_the_script_is_kept(script):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("BIOSEG_")}
     environment["BS_BIN"] = str(BIN)

@@ -122,7 +122,7 @@ BAD = [
     ("version 0", C.INVALID_ARGUMENT, ["0"], GREY, dict(model=common.ModelRef(name="nuclei", version=0))),
     ("no model", C.INVALID_ARGUMENT, ["model"], GREY, dict(model=None)),
     ("model name with path", C.INVALID_ARGUMENT, ["../etc"], GREY, dict(model=common.ModelRef(name="../etc"))),
-    ("alias", C.UNIMPLEMENTED, ["alias"], GREY, dict(model=common.ModelRef(name="nuclei", alias="x"))),
+    ("unknown alias", C.NOT_FOUND, ["alias", "x"], GREY, dict(model=common.ModelRef(name="nuclei", alias="x"))),
     ("zero-size image", C.INVALID_ARGUMENT, ["size 0"], (b"x", EMPTY), {}),
     ("no bytes", C.INVALID_ARGUMENT, ["pixels"], (b"", describe(GREY)), {}),
     ("too few bytes", C.INVALID_ARGUMENT, ["4096", "4095"], (GREY.tobytes()[1:], describe(GREY)), {}),

@@ -152,7 +152,10 @@ static void models_are_named_with_or_without_version(void **state)
     assert_int_equal(bs__model_ref_parse("nuclei@12", name, &ref, &err), BS_OK);
     assert_string_equal(ref.name, "nuclei");
     assert_int_equal(ref.version, 12);
-    static const char *const bad[] = {"", "@1", "nuclei@", "nuclei@0", "nuclei@x", "nuclei@-1", "nu clei"};
+    assert_int_equal(bs__model_ref_parse("nuclei@production", name, &ref, &err), BS_OK);
+    assert_int_equal(ref.selector_case, BIOSEG__V1__MODEL_REF__SELECTOR_ALIAS);
+    assert_string_equal(ref.alias, "production");
+    static const char *const bad[] = {"", "@1", "nuclei@", "nuclei@0", "nuclei@_x", "nuclei@-1", "nu clei"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(bs__model_ref_parse(bad[i], name, &ref, &err), BS_EINVAL);
 }
