@@ -8,7 +8,7 @@
 # Ends with one line per stage and a closing line of how many passed.
 set -u
 cd "$(dirname "$0")/.."
-all="style release e2e exports napari asan tsan fuzz tidy"
+all="style release e2e exports napari asan tsan fuzz tidy cuda"
 case "${1:-}" in
 "") stages="$all" ;;
 --fast) stages="release" ;;
@@ -89,7 +89,9 @@ stage_tidy() {
 }
 
 # The plugin as it is built anywhere, GPU or not: warnings and spilled registers are errors. What it computes is tested in the
-# other stages under the emulation (tests/emulation), and on a GPU by tests/gpu/run.sh.
+# other stages under the emulation (tests/emulation), and on a GPU by tests/gpu/run.sh. Seven minutes of processor time, all but
+# one of them NVIDIA's compiler; two translations to PTX and then seven kinds of GPU go side by side. Without a toolkit on the
+# machine one is fetched first (deploy/cuda-toolkit.sh).
 stage_cuda() {
     local toolkit
     ./deploy/packages.sh cuda && toolkit=$(./deploy/cuda-toolkit.sh) || return 1
