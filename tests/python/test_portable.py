@@ -53,6 +53,12 @@ with bioseg.Client(address, token_file=token) as client:
     job = client.submit(sample, model=reference)
     assert (job.result().labels == result.labels).all()
     job.delete()
+    client.create_dataset("portable")
+    for n, split in enumerate(("train", "validation")):
+        client.add_pair("portable", numpy.eye(64, dtype=numpy.uint8) * (9 + n), numpy.eye(64, dtype=int), name=str(n), split=split)
+    small = {{"features": 4, "depth": 2, "patch": 64, "iterations": 2, "validate_every": 1}}
+    run = client.train(dataset="portable", model="small", architecture="unet", parameters=small)
+    assert run.result().reference == "small@1" and list(run.metrics().steps) == [1, 2]
     client.export_model(reference, os.path.join(appdata, "copy.safetensors"))
     client.delete_model(reference)
 print("done")

@@ -6,7 +6,7 @@ import pytest
 
 import bioseg
 from bioseg._requests import METHODS
-from bioseg.v1 import jobs_pb2, models_pb2, segmentation_pb2, server_pb2
+from bioseg.v1 import datasets_pb2, jobs_pb2, models_pb2, segmentation_pb2, server_pb2, training_pb2
 from daemon import ROOT
 
 
@@ -26,7 +26,7 @@ def test_the_shipped_messages_are_generated_from_the_protocol(tmp_path):
 
 def test_every_method_is_called_as_the_protocol_declares_it():
     declared = {}
-    for module in (jobs_pb2, models_pb2, segmentation_pb2, server_pb2):
+    for module in (datasets_pb2, jobs_pb2, models_pb2, segmentation_pb2, server_pb2, training_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 declared[f"{service.name}/{method.name}"] = (method.input_type.name, method.output_type.name)

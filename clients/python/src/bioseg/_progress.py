@@ -22,8 +22,8 @@ class _Bars:
         if p.phase != self._phase:
             self.close()
             self._phase = p.phase
-            in_bytes = p.phase != "tiles"
-            self._bar = self._tqdm(desc=p.phase, unit="B" if in_bytes else "tile", unit_scale=in_bytes, leave=False)
+            in_bytes = p.phase in ("upload", "download")
+            self._bar = self._tqdm(desc=p.phase, unit="B" if in_bytes else p.phase[:-1], unit_scale=in_bytes, leave=False)
         self._bar.total = p.total or None
         self._bar.update(p.done - self._bar.n)
 

@@ -9,10 +9,12 @@ from ._images import ImageSource, message_parts
 from .errors import InvalidRequest
 from .results import Region
 from .v1 import common_pb2 as common
+from .v1 import datasets_pb2 as datasets
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 from .v1 import segmentation_pb2 as seg
 from .v1 import server_pb2 as server
+from .v1 import training_pb2 as training
 
 OUTPUTS = {"labels": common.OUTPUT_LABELS, "objects": common.OUTPUT_OBJECT_TABLE, "maps": common.OUTPUT_MAPS}
 STATES = {"queued": jobs.JOB_STATE_QUEUED, "running": jobs.JOB_STATE_RUNNING, "succeeded": jobs.JOB_STATE_SUCCEEDED,
@@ -38,6 +40,24 @@ METHODS = {
     "Models/Load": ("unary_unary", models.LoadModelRequest, models.LoadModelResponse),
     "Models/Unload": ("unary_unary", models.UnloadModelRequest, models.UnloadModelResponse),
     "Models/Delete": ("unary_unary", models.DeleteModelRequest, models.DeleteModelResponse),
+    "Models/Promote": ("unary_unary", models.PromoteModelRequest, models.PromoteModelResponse),
+    "Models/Rollback": ("unary_unary", models.RollbackModelRequest, models.RollbackModelResponse),
+    "Models/ListAliasMoves": ("unary_unary", models.ListAliasMovesRequest, models.ListAliasMovesResponse),
+    "Models/GetLineage": ("unary_unary", models.GetLineageRequest, models.GetLineageResponse),
+    "Datasets/Create": ("unary_unary", datasets.CreateDatasetRequest, datasets.CreateDatasetResponse),
+    "Datasets/Get": ("unary_unary", datasets.GetDatasetRequest, datasets.GetDatasetResponse),
+    "Datasets/List": ("unary_unary", datasets.ListDatasetsRequest, datasets.ListDatasetsResponse),
+    "Datasets/Delete": ("unary_unary", datasets.DeleteDatasetRequest, datasets.DeleteDatasetResponse),
+    "Datasets/AddPair": ("stream_unary", datasets.AddPairRequest, datasets.AddPairResponse),
+    "Datasets/Missing": ("unary_unary", datasets.MissingFilesRequest, datasets.MissingFilesResponse),
+    "Datasets/ListPairs": ("unary_unary", datasets.ListPairsRequest, datasets.ListPairsResponse),
+    "Datasets/DeletePair": ("unary_unary", datasets.DeletePairRequest, datasets.DeletePairResponse),
+    "Training/Describe": ("unary_unary", training.DescribeTrainingRequest, training.DescribeTrainingResponse),
+    "Training/Start": ("unary_unary", training.StartTrainingRequest, training.StartTrainingResponse),
+    "Training/WatchMetrics": ("unary_stream", training.WatchMetricsRequest, training.WatchMetricsResponse),
+    "Training/Pause": ("unary_unary", training.PauseTrainingRequest, training.PauseTrainingResponse),
+    "Training/Resume": ("unary_unary", training.ResumeTrainingRequest, training.ResumeTrainingResponse),
+    "Training/SetLearningRate": ("unary_unary", training.SetLearningRateRequest, training.SetLearningRateResponse),
 }
 
 

@@ -17,9 +17,11 @@ from typing import Any
 
 from . import client as blocking
 from ._progress import Report, finish, reporter
-from .results import Job, KeptMaps, Model, Plan, Preview, Progress, Result, ServerInfo
+from ._datasets import Dataset, Pair
+from ._training import Metrics, TrainingEvent
+from .results import AliasMove, Job, KeptMaps, LineageStep, Model, Parameter, Plan, Preview, Progress, Result, ServerInfo
 
-__all__ = ["Client", "JobHandle"]
+__all__ = ["Client", "JobHandle", "TrainingRun"]
 
 _END = object()
 
@@ -79,6 +81,55 @@ class JobHandle:
 
     async def delete(self) -> None:
         await self._client._run(self._handle.delete)
+
+
+class TrainingRun(JobHandle):
+    """A training run on the server, by its id; see bioseg.TrainingRun."""
+
+    _handle: blocking.TrainingRun
+
+    def __repr__(self) -> str:
+        return f"<TrainingRun {self.id} at {self._client.address}>"
+
+    async def events(self, after_step: int = 0, patience: float = 300) -> AsyncIterator[TrainingEvent]:
+        """Every step and validation after that step, as they come, until the run is done or paused."""
+        stoppable = blocking.Stoppable()
+        told = self._handle._events(after_step, patience, stoppable)
+        try:
+            while (event := await self._client._run(next, told, _END)) is not _END:
+                yield event
+        finally:
+            stoppable.stop()
+
+    async def metrics(self) -> Metrics:
+        return await self._client._run(self._handle.metrics)
+
+    async def wait(self, progress: Report = None, patience: float = 300, event: Callable[[TrainingEvent], None] | None = None) -> Job:
+        """Waits until it is done or paused, whatever the outcome."""
+        report = reporter(progress)
+        total = (await self.status()).progress.total
+        try:
+            async for told in self.events(patience=patience):
+                report(Progress("steps", told.step, total))
+                if event is not None:
+                    event(told)
+        finally:
+            finish(report)
+        return await self.status()
+
+    async def result(self, progress: Report = None, event: Callable[[TrainingEvent], None] | None = None) -> Model:  # type: ignore[override]
+        """Waits, then tells the model version that the run made."""
+        await self.wait(progress, event=event)
+        return await self._client._run(self._handle.result)
+
+    async def pause(self) -> Job:
+        return await self._client._run(self._handle.pause)
+
+    async def resume(self) -> Job:
+        return await self._client._run(self._handle.resume)
+
+    async def set_learning_rate(self, rate: float) -> Job:
+        return await self._client._run(self._handle.set_learning_rate, rate)
 
 
 class Client:
@@ -162,3 +213,66 @@ class Client:
 
     async def import_model(self, path: str | os.PathLike, name: str, *, labels: Mapping[str, str] | None = None) -> Model:
         return await self._run(functools.partial(self._client.import_model, path, name, labels=labels))
+
+    async def lineage(self, reference: str) -> list[LineageStep]:
+        return await self._run(self._client.lineage, reference)
+
+    async def promote(self, reference: str, reason: str = "") -> Model:
+        return await self._run(self._client.promote, reference, reason)
+
+    async def rollback(self, name: str, alias: str = "", reason: str = "") -> Model:
+        return await self._run(self._client.rollback, name, alias, reason)
+
+    async def alias_moves(self, name: str, alias: str = "") -> AsyncIterator[AliasMove]:
+        found = self._client.alias_moves(name, alias)
+        while (move := await self._run(next, found, _END)) is not _END:
+            yield move
+
+    # Datasets.
+
+    async def create_dataset(self, name: str, **options: Any) -> Dataset:
+        return await self._run(functools.partial(self._client.create_dataset, name, **options))
+
+    async def dataset(self, name: str) -> Dataset:
+        return await self._run(self._client.dataset, name)
+
+    async def datasets(self, **filters: Any) -> AsyncIterator[Dataset]:
+        found = self._client.datasets(**filters)
+        while (dataset := await self._run(next, found, _END)) is not _END:
+            yield dataset
+
+    async def delete_dataset(self, dataset: Any) -> None:
+        await self._run(self._client.delete_dataset, dataset)
+
+    async def pairs(self, dataset: Any, *, split: str | None = None) -> AsyncIterator[Pair]:
+        found = self._client.pairs(dataset, split=split)
+        while (pair := await self._run(next, found, _END)) is not _END:
+            yield pair
+
+    async def add_pair(self, dataset: Any, image: Any, labels: Any, *, progress: Report = None, **options: Any) -> Pair:
+        """Adds an image with its labels; arguments as bioseg.Client.add_pair."""
+        report, end = _in_loop(progress)
+        try:
+            return await self._run(functools.partial(self._client.add_pair, dataset, image, labels, progress=report, **options))
+        finally:
+            end()
+
+    async def delete_pair(self, dataset: Any, pair: Any) -> None:
+        await self._run(self._client.delete_pair, dataset, pair)
+
+    # Training.
+
+    async def training_parameters(self, architecture: str, recipe: str = "") -> tuple[Parameter, ...]:
+        return await self._run(self._client.training_parameters, architecture, recipe)
+
+    async def train(self, config: Mapping[str, Any] | None = None, **options: Any) -> TrainingRun:
+        """Queues a run; arguments as bioseg.Client.train."""
+        return TrainingRun(self, await self._run(functools.partial(self._client.train, config, **options)))
+
+    async def training_run(self, job_id: str) -> TrainingRun:
+        return TrainingRun(self, await self._run(self._client.training_run, job_id))
+
+    async def training_runs(self, **filters: Any) -> AsyncIterator[Job]:
+        found = self._client.training_runs(**filters)
+        while (job := await self._run(next, found, _END)) is not _END:
+            yield job

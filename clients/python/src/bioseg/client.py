@@ -18,16 +18,21 @@ import grpc
 
 from . import _requests as req
 from ._connection import Settings
+from ._datasets import DatasetCalls
+from ._handles import JobHandle, Stoppable
 from ._images import ImageSource, PixelSize, describe, message_parts
 from ._progress import Report, finish, reporter
-from .errors import BiosegError, Cancelled, ConnectionLost, DamagedResult, InvalidRequest, JobFailed, NotReachable, Refused, from_rpc
-from .results import Job, KeptMaps, Model, Plan, Preview, PreviewPainter, Progress, Result, ServerInfo, StreamedResult, from_unary
+from ._training import TrainingCalls, TrainingRun
+from .errors import BiosegError, Cancelled, ConnectionLost, DamagedResult, InvalidRequest, NotReachable, Refused, from_rpc
+from .results import (AliasMove, Job, KeptMaps, LineageStep, Model, Plan, Preview, PreviewPainter, Progress, Result, ServerInfo, StreamedResult,
+                      from_unary)
+from .v1 import common_pb2 as common
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 from .v1 import segmentation_pb2 as seg
 from .v1 import server_pb2 as server
 
-__all__ = ["Client", "JobHandle", "Segmentation"]
+__all__ = ["Client", "JobHandle", "Segmentation", "Stoppable", "TrainingRun"]
 
 IMAGE_FILES = (".png", ".tif", ".tiff")
 
@@ -109,111 +114,7 @@ class Segmentation:
         self._call.cancel()
 
 
-class Stoppable:
-    """Something that waits for a call, and may be told by another thread to stop."""
-
-    def __init__(self) -> None:
-        self.stopped = False
-        self._call: Any = None
-
-    def attach(self, call: Any) -> None:
-        self._call = call
-        if self.stopped:
-            call.cancel()
-
-    def stop(self) -> None:
-        self.stopped = True
-        if self._call is not None:
-            self._call.cancel()
-
-
-class JobHandle:
-    """A job on the server, by its id. It goes on whether or not this program does; `Client.job(id)` finds it again."""
-
-    def __init__(self, client: Client, job_id: str):
-        self._client = client
-        self.id = job_id
-
-    def __repr__(self) -> str:
-        return f"<JobHandle {self.id} at {self._client.address}>"
-
-    def status(self) -> Job:
-        return Job.from_message(self._client._unary("Jobs/Get", jobs.GetJobRequest(id=self.id)).job)
-
-    def watch(self, patience: float = 300) -> Iterator[Job]:
-        """The job now and after every change until it is done. A connection that breaks is made again, for `patience` seconds."""
-        return self._watch(patience, Stoppable())
-
-    def _watch(self, patience: float, stoppable: Stoppable) -> Iterator[Job]:
-        revision, give_up = 0, None
-        while not stoppable.stopped:
-            call = self._client._calls["Jobs/Watch"](jobs.WatchJobRequest(id=self.id, after_revision=revision),
-                                                     metadata=self._client._metadata)
-            stoppable.attach(call)
-            try:
-                for answer in call:
-                    give_up = None
-                    job = Job.from_message(answer.job)
-                    revision = job.revision
-                    yield job
-                    if job.done:
-                        return
-                give_up = give_up or time.monotonic() + patience
-            except grpc.RpcError as error:
-                if stoppable.stopped:
-                    return
-                if error.code() != grpc.StatusCode.UNAVAILABLE or not revision:
-                    raise from_rpc(error, self._client.address, bool(revision)) from None
-                give_up = give_up or time.monotonic() + patience
-                if time.monotonic() > give_up:
-                    raise from_rpc(error, self._client.address, True) from None
-            finally:
-                call.cancel()
-            time.sleep(0.5)
-
-    def wait(self, progress: Report = None, patience: float = 300) -> Job:
-        """Waits until it is done, whatever the outcome."""
-        report = reporter(progress)
-        job = None
-        try:
-            for job in self.watch(patience):
-                report(job.progress)
-        finally:
-            finish(report)
-        assert job is not None
-        return job
-
-    def result(self, progress: Report = None, outputs: Iterable[str] | None = None) -> Result:
-        """Waits, then fetches the result. JobFailed and Cancelled carry the job's own words."""
-        job = self.wait(progress)
-        if job.state == "failed":
-            raise JobFailed(f"job {self.id} failed: {job.error}")
-        if job.state == "cancelled":
-            raise Cancelled(f"job {self.id} was cancelled")
-        wanted = req.output_set(outputs) if outputs is not None else None
-        request = jobs.GetJobResultRequest(id=self.id, outputs=sorted(wanted or ()))
-        assembled = StreamedResult(wanted)
-        report = reporter(progress)
-        try:
-            for event in self._client._calls["Jobs/GetResult"](request, metadata=self._client._metadata):
-                step = assembled.take(event)
-                if step is not None:
-                    report(step)
-        except grpc.RpcError as error:
-            raise from_rpc(error, self._client.address, assembled.begun) from None
-        finally:
-            finish(report)
-        return assembled.result()
-
-    def cancel(self) -> Job:
-        return Job.from_message(self._client._unary("Jobs/Cancel", jobs.CancelJobRequest(id=self.id)).job)
-
-    def delete(self) -> None:
-        """Forgets the finished job and its result."""
-        self._client._unary("Jobs/Delete", jobs.DeleteJobRequest(id=self.id))
-
-
-class Client:
+class Client(DatasetCalls, TrainingCalls):
     """A connection to a server.
 
     server: "HOST:PORT" or "unix:PATH"; token or token_file; tls_ca: the server's certificate (a file), tls=True: certificates the system
@@ -438,6 +339,30 @@ class Client:
     def model(self, reference: str) -> Model:
         """One model with its parameters."""
         return Model.from_message(self._unary("Models/Get", models.GetModelRequest(model=req.model_ref(reference))).model)
+
+    def lineage(self, reference: str) -> list[LineageStep]:
+        """Which models and data a version was made from, newest first."""
+        answer = self._unary("Models/GetLineage", models.GetLineageRequest(model=req.model_ref(reference)))
+        return list(map(LineageStep.from_message, answer.steps))
+
+    def promote(self, reference: str, reason: str = "") -> Model:
+        """Makes a version what its name alone means (its alias "production"), for everyone. reason: why, for the list of moves."""
+        request = models.PromoteModelRequest(model=req.model_ref(reference), reason=reason)
+        return Model.from_message(self._unary("Models/Promote", request).model)
+
+    def rollback(self, name: str, alias: str = "", reason: str = "") -> Model:
+        """Returns an alias ("production" unless stated) to the version that it meant before, and tells that version."""
+        return Model.from_message(self._unary("Models/Rollback", models.RollbackModelRequest(name=name, alias=alias, reason=reason)).model)
+
+    def alias_moves(self, name: str, alias: str = "") -> Iterator[AliasMove]:
+        """Every move of a model's aliases, or of one of them: who, when, from which version to which, and why."""
+        request = models.ListAliasMovesRequest(name=name, alias=alias, page=common.Page(size=1000))
+        while True:
+            answer = self._unary("Models/ListAliasMoves", request)
+            yield from map(AliasMove.from_message, answer.moves)
+            request.page.token = answer.next_page_token
+            if not request.page.token:
+                return
 
     def import_model(self, path: str | os.PathLike, name: str, *, labels: Mapping[str, str] | None = None,
                      progress: Report = None) -> Model:

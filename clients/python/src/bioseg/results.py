@@ -1,6 +1,7 @@
 """What comes back: labels, objects, maps and how they were made; and the messages of a stream put together again."""
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -14,7 +15,8 @@ from .v1 import common_pb2 as common
 from .v1 import jobs_pb2 as jobs
 from .v1 import models_pb2 as models
 
-__all__ = ["Job", "KeptMaps", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "ServerInfo", "ServerWarning"]
+__all__ = ["AliasMove", "Job", "KeptMaps", "LineageStep", "Model", "ObjectTable", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "ServerInfo",
+           "ServerWarning", "Training"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class ServerWarning:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a request is. phase: "upload" (bytes), "tiles", "download" (bytes); total 0: not known yet."""
+    """How far a request is. phase: "upload" (bytes), "tiles", "download" (bytes), of a training run "steps"; total 0: not known yet."""
 
     phase: str
     done: int
@@ -319,6 +321,12 @@ class Model:
     labels: dict[str, str]
     created: datetime | None
     parameters: tuple[Parameter, ...] = field(repr=False)
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def promoted(self) -> bool:
+        """Whether the name alone means this version."""
+        return "production" in self.aliases
 
     @property
     def reference(self) -> str:
@@ -329,7 +337,67 @@ class Model:
     def from_message(cls, m: models.Model) -> Model:
         return cls(m.name, m.version, m.description, m.licence, m.source, m.architecture, m.input_channels, m.output_channels, m.recipe,
                    m.trained, m.loaded, m.training_patch_px or None, m.pixel_size_um or None, m.weight_count, m.sha256, m.owner,
-                   dict(m.labels), _time(m.created_ms), tuple(map(Parameter.from_message, m.parameters)))
+                   dict(m.labels), _time(m.created_ms), tuple(map(Parameter.from_message, m.parameters)), tuple(m.aliases))
+
+
+def _reference(ref: common.ModelRef) -> str:
+    return f"{ref.name}@{ref.version}" if ref.WhichOneof("selector") == "version" else f"{ref.name}@{ref.alias}" if ref.alias else ref.name
+
+
+@dataclass(frozen=True)
+class AliasMove:
+    """A movable name of a model was given to another version. kind: "set", "roll back" or "delete"; before, after: versions, None: none."""
+
+    alias: str
+    kind: str
+    before: int | None
+    after: int | None
+    who: str
+    when: datetime | None
+    reason: str
+
+    @classmethod
+    def from_message(cls, m: models.AliasMove) -> AliasMove:
+        return cls(m.alias, m.kind, m.from_version or None, m.to_version or None, m.who, _time(m.moved_ms), m.reason)
+
+
+@dataclass(frozen=True)
+class LineageStep:
+    """One step of a model's history. how: "import", "train" or "finetune"; parent, dataset, job_id: None where there is none."""
+
+    model: str
+    how: str
+    parent: str | None
+    dataset: str | None
+    job_id: str | None
+    created: datetime | None
+
+    @classmethod
+    def from_message(cls, s: models.LineageStep) -> LineageStep:
+        return cls(_reference(s.model), s.how, _reference(s.parent) if s.HasField("parent") else None, s.dataset or None, s.job_id or None,
+                   _time(s.created_ms))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training job has beside the rest. initial: the model it began with; None: random weights. config: everything that was set, defaults
+    included. latest_step: of the checkpoint that it would go on from; best_step, best_validation_loss: of the best weights so far; None: none yet."""
+
+    dataset: str
+    dataset_sha256: str
+    model_name: str
+    initial: str | None
+    config: dict[str, Any] = field(repr=False)
+    latest_step: int | None
+    best_step: int | None
+    best_validation_loss: float | None
+
+    @classmethod
+    def from_message(cls, t: jobs.TrainingState) -> Training:
+        best = t.best_step if t.HasField("best_step") else None
+        return cls(t.dataset, t.dataset_sha256, t.model_name, _reference(t.initial) if t.HasField("initial") else None,
+                   json.loads(t.config_json) if t.config_json else {}, t.latest_step if t.HasField("latest_step") else None, best,
+                   None if best is None else t.best_validation_loss)
 
 
 _JOB_STATES = {jobs.JOB_STATE_QUEUED: "queued", jobs.JOB_STATE_RUNNING: "running", jobs.JOB_STATE_SUCCEEDED: "succeeded",
@@ -338,8 +406,8 @@ _JOB_STATES = {jobs.JOB_STATE_QUEUED: "queued", jobs.JOB_STATE_RUNNING: "running
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it was when asked for. state: "queued", "running", "succeeded", "failed", "cancelled" or "paused" (training only).
-    model: "" until a training job has made one."""
+    """A job as it was when asked for. kind: "segment" or "train". state: "queued", "running", "succeeded", "failed", "cancelled" or "paused"
+    (training only, `error` says why). model: "" until a training job has made one. training: None of other jobs."""
 
     id: str
     state: str
@@ -355,6 +423,7 @@ class Job:
     finished: datetime | None
     expires: datetime | None
     revision: int
+    training: Training | None = None
 
     @property
     def done(self) -> bool:
@@ -363,9 +432,9 @@ class Job:
     @classmethod
     def from_message(cls, j: jobs.Job) -> Job:
         return cls(j.id, _JOB_STATES.get(j.state, "unknown"), j.kind, f"{j.model.name}@{j.model.version}" if j.HasField("model") else "",
-                   Progress("tiles", j.progress.tiles_done, j.progress.tiles_total), j.error.message if j.HasField("error") else None,
+                   Progress("steps" if j.kind == "train" else "tiles", j.progress.tiles_done, j.progress.tiles_total), j.error.message if j.HasField("error") else None,
                    j.object_count, j.attempts, dict(j.labels), _time(j.created_ms), _time(j.started_ms), _time(j.finished_ms),
-                   _time(j.expires_ms), j.revision)
+                   _time(j.expires_ms), j.revision, Training.from_message(j.training) if j.HasField("training") else None)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+LABEL_ORIGIN_DRAWN: LabelOrigin
+LABEL_ORIGIN_PREDICTED: LabelOrigin
+LABEL_ORIGIN_UNSPECIFIED: LabelOrigin
 SPLIT_TEST: Split
 SPLIT_TRAIN: Split
 SPLIT_UNSPECIFIED: Split
@@ -30,18 +33,34 @@ class AddPairResponse(_message.Message):
     def __init__(self, pair: _Optional[_Union[Pair, _Mapping]] = ..., existing: bool = ...) -> None: ...
 
 class AddPairStart(_message.Message):
-    __slots__ = ["dataset", "group_across_splits", "image_bytes", "labels_bytes", "pair"]
+    __slots__ = ["dataset", "group_across_splits", "image_bytes", "labels_bytes", "pair", "prediction_bytes"]
     DATASET_FIELD_NUMBER: _ClassVar[int]
     GROUP_ACROSS_SPLITS_FIELD_NUMBER: _ClassVar[int]
     IMAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
     LABELS_BYTES_FIELD_NUMBER: _ClassVar[int]
     PAIR_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_BYTES_FIELD_NUMBER: _ClassVar[int]
     dataset: str
     group_across_splits: bool
     image_bytes: int
     labels_bytes: int
     pair: Pair
-    def __init__(self, dataset: _Optional[str] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ..., image_bytes: _Optional[int] = ..., labels_bytes: _Optional[int] = ..., group_across_splits: bool = ...) -> None: ...
+    prediction_bytes: int
+    def __init__(self, dataset: _Optional[str] = ..., pair: _Optional[_Union[Pair, _Mapping]] = ..., image_bytes: _Optional[int] = ..., labels_bytes: _Optional[int] = ..., group_across_splits: bool = ..., prediction_bytes: _Optional[int] = ...) -> None: ...
+
+class Annotation(_message.Message):
+    __slots__ = ["annotated", "done", "ignore_label", "ignored", "origin"]
+    ANNOTATED_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    annotated: _containers.RepeatedCompositeFieldContainer[_common_pb2.Region]
+    done: bool
+    ignore_label: int
+    ignored: _containers.RepeatedCompositeFieldContainer[_common_pb2.Region]
+    origin: LabelOrigin
+    def __init__(self, ignore_label: _Optional[int] = ..., annotated: _Optional[_Iterable[_Union[_common_pb2.Region, _Mapping]]] = ..., ignored: _Optional[_Iterable[_Union[_common_pb2.Region, _Mapping]]] = ..., origin: _Optional[_Union[LabelOrigin, str]] = ..., done: bool = ...) -> None: ...
 
 class CreateDatasetRequest(_message.Message):
     __slots__ = ["dataset"]
@@ -184,7 +203,8 @@ class MissingFilesResponse(_message.Message):
     def __init__(self, sha256: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Pair(_message.Message):
-    __slots__ = ["created_ms", "group", "id", "image", "image_sha256", "labels", "labels_sha256", "name", "object_count", "split"]
+    __slots__ = ["annotation", "created_ms", "group", "id", "image", "image_sha256", "labels", "labels_sha256", "name", "object_count", "prediction", "prediction_sha256", "split"]
+    ANNOTATION_FIELD_NUMBER: _ClassVar[int]
     CREATED_MS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -194,7 +214,10 @@ class Pair(_message.Message):
     LABELS_SHA256_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     OBJECT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_FIELD_NUMBER: _ClassVar[int]
+    PREDICTION_SHA256_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    annotation: Annotation
     created_ms: int
     group: str
     id: str
@@ -204,8 +227,29 @@ class Pair(_message.Message):
     labels_sha256: str
     name: str
     object_count: int
+    prediction: _common_pb2.ImageDescription
+    prediction_sha256: str
     split: Split
-    def __init__(self, id: _Optional[str] = ..., split: _Optional[_Union[Split, str]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., labels: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., image_sha256: _Optional[str] = ..., labels_sha256: _Optional[str] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., object_count: _Optional[int] = ..., created_ms: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., split: _Optional[_Union[Split, str]] = ..., image: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., labels: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., image_sha256: _Optional[str] = ..., labels_sha256: _Optional[str] = ..., name: _Optional[str] = ..., group: _Optional[str] = ..., object_count: _Optional[int] = ..., created_ms: _Optional[int] = ..., annotation: _Optional[_Union[Annotation, _Mapping]] = ..., prediction: _Optional[_Union[_common_pb2.ImageDescription, _Mapping]] = ..., prediction_sha256: _Optional[str] = ...) -> None: ...
+
+class UpdatePairRequest(_message.Message):
+    __slots__ = ["annotation", "dataset", "id"]
+    ANNOTATION_FIELD_NUMBER: _ClassVar[int]
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
+    annotation: Annotation
+    dataset: str
+    id: str
+    def __init__(self, dataset: _Optional[str] = ..., id: _Optional[str] = ..., annotation: _Optional[_Union[Annotation, _Mapping]] = ...) -> None: ...
+
+class UpdatePairResponse(_message.Message):
+    __slots__ = ["pair"]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    pair: Pair
+    def __init__(self, pair: _Optional[_Union[Pair, _Mapping]] = ...) -> None: ...
 
 class Split(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = []
+
+class LabelOrigin(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = []

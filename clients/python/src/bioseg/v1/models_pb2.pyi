@@ -10,17 +10,41 @@ MODEL_STATE_READY: ModelState
 MODEL_STATE_UNSPECIFIED: ModelState
 MODEL_STATE_UNTRAINED: ModelState
 
+class AliasMove(_message.Message):
+    __slots__ = ["alias", "from_version", "kind", "moved_ms", "number", "reason", "to_version", "who"]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    FROM_VERSION_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    MOVED_MS_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TO_VERSION_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    from_version: int
+    kind: str
+    moved_ms: int
+    number: int
+    reason: str
+    to_version: int
+    who: str
+    def __init__(self, number: _Optional[int] = ..., alias: _Optional[str] = ..., kind: _Optional[str] = ..., from_version: _Optional[int] = ..., to_version: _Optional[int] = ..., who: _Optional[str] = ..., moved_ms: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
 class DeleteAliasRequest(_message.Message):
-    __slots__ = ["alias", "name"]
+    __slots__ = ["alias", "name", "reason"]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     alias: str
     name: str
-    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class DeleteAliasResponse(_message.Message):
-    __slots__ = []
-    def __init__(self) -> None: ...
+    __slots__ = ["move"]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
+    move: AliasMove
+    def __init__(self, move: _Optional[_Union[AliasMove, _Mapping]] = ...) -> None: ...
 
 class DeleteModelRequest(_message.Message):
     __slots__ = ["model"]
@@ -136,6 +160,24 @@ class LineageStep(_message.Message):
     model: _common_pb2.ModelRef
     parent: _common_pb2.ModelRef
     def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., how: _Optional[str] = ..., parent: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., dataset: _Optional[str] = ..., job_id: _Optional[str] = ..., created_ms: _Optional[int] = ...) -> None: ...
+
+class ListAliasMovesRequest(_message.Message):
+    __slots__ = ["alias", "name", "page"]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PAGE_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    name: str
+    page: _common_pb2.Page
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., page: _Optional[_Union[_common_pb2.Page, _Mapping]] = ...) -> None: ...
+
+class ListAliasMovesResponse(_message.Message):
+    __slots__ = ["moves", "next_page_token"]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    moves: _containers.RepeatedCompositeFieldContainer[AliasMove]
+    next_page_token: str
+    def __init__(self, moves: _Optional[_Iterable[_Union[AliasMove, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListModelsRequest(_message.Message):
     __slots__ = ["include_untrained", "labels", "page", "project"]
@@ -258,44 +300,56 @@ class ModelCard(_message.Message):
     def __init__(self, parameters: _Optional[int] = ..., tile_px: _Optional[int] = ..., network_px: _Optional[int] = ..., flops: _Optional[float] = ..., plans: _Optional[_Iterable[_Union[TilePlan, _Mapping]]] = ...) -> None: ...
 
 class PromoteModelRequest(_message.Message):
-    __slots__ = ["model"]
+    __slots__ = ["model", "reason"]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     model: _common_pb2.ModelRef
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ...) -> None: ...
+    reason: str
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class PromoteModelResponse(_message.Message):
-    __slots__ = ["model"]
+    __slots__ = ["model", "move"]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
     model: Model
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+    move: AliasMove
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., move: _Optional[_Union[AliasMove, _Mapping]] = ...) -> None: ...
 
 class RollbackModelRequest(_message.Message):
-    __slots__ = ["alias", "name"]
+    __slots__ = ["alias", "name", "reason"]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     alias: str
     name: str
-    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, name: _Optional[str] = ..., alias: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class RollbackModelResponse(_message.Message):
-    __slots__ = ["model"]
+    __slots__ = ["model", "move"]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
     model: Model
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+    move: AliasMove
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., move: _Optional[_Union[AliasMove, _Mapping]] = ...) -> None: ...
 
 class SetAliasRequest(_message.Message):
-    __slots__ = ["alias", "model"]
+    __slots__ = ["alias", "model", "reason"]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     alias: str
     model: _common_pb2.ModelRef
-    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., alias: _Optional[str] = ...) -> None: ...
+    reason: str
+    def __init__(self, model: _Optional[_Union[_common_pb2.ModelRef, _Mapping]] = ..., alias: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class SetAliasResponse(_message.Message):
-    __slots__ = ["model"]
+    __slots__ = ["model", "move"]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    MOVE_FIELD_NUMBER: _ClassVar[int]
     model: Model
-    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+    move: AliasMove
+    def __init__(self, model: _Optional[_Union[Model, _Mapping]] = ..., move: _Optional[_Union[AliasMove, _Mapping]] = ...) -> None: ...
 
 class TilePlan(_message.Message):
     __slots__ = ["algorithms", "arena_bytes", "batch", "peak_bytes", "precision", "weight_bytes", "window_bytes"]

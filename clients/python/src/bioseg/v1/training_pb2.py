@@ -15,7 +15,7 @@ from bioseg.v1 import common_pb2 as bioseg_dot_v1_dot_common__pb2
 from bioseg.v1 import jobs_pb2 as bioseg_dot_v1_dot_jobs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x62ioseg/v1/training.proto\x12\tbioseg.v1\x1a\x16\x62ioseg/v1/common.proto\x1a\x14\x62ioseg/v1/jobs.proto\"\x98\x02\n\x0cTrainingSpec\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12$\n\x07initial\x18\x02 \x01(\x0b\x32\x13.bioseg.v1.ModelRef\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x0e\n\x06recipe\x18\x04 \x01(\t\x12;\n\nparameters\x18\x05 \x03(\x0b\x32\'.bioseg.v1.TrainingSpec.ParametersEntry\x12\x12\n\nmodel_name\x18\x06 \x01(\t\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x1aL\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.bioseg.v1.ParameterValue:\x02\x38\x01\"?\n\x17\x44\x65scribeTrainingRequest\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\"H\n\x18\x44\x65scribeTrainingResponse\x12,\n\nparameters\x18\x01 \x03(\x0b\x32\x18.bioseg.v1.ParameterSpec\"\xe4\x01\n\x14StartTrainingRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12;\n\x06labels\x18\x03 \x03(\x0b\x32+.bioseg.v1.StartTrainingRequest.LabelsEntry\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12%\n\x04spec\x18\x05 \x01(\x0b\x32\x17.bioseg.v1.TrainingSpec\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\x15StartTrainingResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job\x12\x10\n\x08\x65xisting\x18\x02 \x01(\x08\x12\x1d\n\x04plan\x18\x03 \x01(\x0b\x32\x0f.bioseg.v1.Plan\"9\n\x13WatchMetricsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nafter_step\x18\x02 \x01(\x04\"\x9f\x01\n\x14WatchMetricsResponse\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12;\n\x06values\x18\x03 \x03(\x0b\x32+.bioseg.v1.WatchMetricsResponse.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\'\n\x15ResumeTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"5\n\x16ResumeTrainingResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job\"&\n\x14PauseTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"4\n\x15PauseTrainingResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job\"?\n\x16SetLearningRateRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\rlearning_rate\x18\x02 \x01(\x01\"6\n\x17SetLearningRateResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job2\xf3\x03\n\x08Training\x12S\n\x08\x44\x65scribe\x12\".bioseg.v1.DescribeTrainingRequest\x1a#.bioseg.v1.DescribeTrainingResponse\x12J\n\x05Start\x12\x1f.bioseg.v1.StartTrainingRequest\x1a .bioseg.v1.StartTrainingResponse\x12Q\n\x0cWatchMetrics\x12\x1e.bioseg.v1.WatchMetricsRequest\x1a\x1f.bioseg.v1.WatchMetricsResponse0\x01\x12M\n\x06Resume\x12 .bioseg.v1.ResumeTrainingRequest\x1a!.bioseg.v1.ResumeTrainingResponse\x12J\n\x05Pause\x12\x1f.bioseg.v1.PauseTrainingRequest\x1a .bioseg.v1.PauseTrainingResponse\x12X\n\x0fSetLearningRate\x12!.bioseg.v1.SetLearningRateRequest\x1a\".bioseg.v1.SetLearningRateResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x62ioseg/v1/training.proto\x12\tbioseg.v1\x1a\x16\x62ioseg/v1/common.proto\x1a\x14\x62ioseg/v1/jobs.proto\"\x98\x02\n\x0cTrainingSpec\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12$\n\x07initial\x18\x02 \x01(\x0b\x32\x13.bioseg.v1.ModelRef\x12\x0f\n\x07\x64\x61taset\x18\x03 \x01(\t\x12\x0e\n\x06recipe\x18\x04 \x01(\t\x12;\n\nparameters\x18\x05 \x03(\x0b\x32\'.bioseg.v1.TrainingSpec.ParametersEntry\x12\x12\n\nmodel_name\x18\x06 \x01(\t\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x1aL\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12(\n\x05value\x18\x02 \x01(\x0b\x32\x19.bioseg.v1.ParameterValue:\x02\x38\x01\"?\n\x17\x44\x65scribeTrainingRequest\x12\x14\n\x0c\x61rchitecture\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\"H\n\x18\x44\x65scribeTrainingResponse\x12,\n\nparameters\x18\x01 \x03(\x0b\x32\x18.bioseg.v1.ParameterSpec\"\xe4\x01\n\x14StartTrainingRequest\x12\x17\n\x0fidempotency_key\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12;\n\x06labels\x18\x03 \x03(\x0b\x32+.bioseg.v1.StartTrainingRequest.LabelsEntry\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\x12%\n\x04spec\x18\x05 \x01(\x0b\x32\x17.bioseg.v1.TrainingSpec\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x0e\x44\x61tasetFinding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07warning\x18\x02 \x01(\x08\x12\x0c\n\x04pair\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\"\xaa\x02\n\x0cTrainingPlan\x12\x15\n\rplanned_bytes\x18\x01 \x01(\x04\x12\x12\n\nparameters\x18\x02 \x01(\x04\x12\r\n\x05steps\x18\x03 \x01(\x04\x12\x17\n\x0fsteps_per_epoch\x18\x04 \x01(\x04\x12\x13\n\x0btrain_count\x18\x05 \x01(\x04\x12\x18\n\x10validation_count\x18\x06 \x01(\x04\x12\x10\n\x08left_out\x18\x07 \x03(\t\x12\x16\n\x0e\x64\x61taset_sha256\x18\x08 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\t \x01(\t\x12+\n\x08\x66indings\x18\n \x03(\x0b\x32\x19.bioseg.v1.DatasetFinding\x12\x15\n\rproblem_count\x18\x0b \x01(\x04\x12\x15\n\rwarning_count\x18\x0c \x01(\x04\"\x9a\x01\n\x15StartTrainingResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job\x12\x10\n\x08\x65xisting\x18\x02 \x01(\x08\x12%\n\x04plan\x18\x03 \x01(\x0b\x32\x17.bioseg.v1.TrainingPlan\x12+\n\x08warnings\x18\x04 \x03(\x0b\x32\x19.bioseg.v1.DatasetFinding\"9\n\x13WatchMetricsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\nafter_step\x18\x02 \x01(\x04\"\xb3\x01\n\x14WatchMetricsResponse\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12;\n\x06values\x18\x03 \x03(\x0b\x32+.bioseg.v1.WatchMetricsResponse.ValuesEntry\x12\x12\n\nhas_sample\x18\x04 \x01(\x08\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\'\n\x15ResumeTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"5\n\x16ResumeTrainingResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job\"&\n\x14PauseTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"4\n\x15PauseTrainingResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job\"\"\n\x10GetSampleRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\x8e\x01\n\x11GetSampleResponse\x12\x0c\n\x04step\x18\x01 \x01(\x04\x12\x0e\n\x06height\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x10\n\x08\x63hannels\x18\x04 \x01(\r\x12\x17\n\x0ftarget_channels\x18\x05 \x01(\r\x12\x11\n\treduction\x18\x06 \x01(\r\x12\x0e\n\x06planes\x18\x07 \x01(\x0c\"?\n\x16SetLearningRateRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\rlearning_rate\x18\x02 \x01(\x01\"6\n\x17SetLearningRateResponse\x12\x1b\n\x03job\x18\x01 \x01(\x0b\x32\x0e.bioseg.v1.Job2\xbb\x04\n\x08Training\x12S\n\x08\x44\x65scribe\x12\".bioseg.v1.DescribeTrainingRequest\x1a#.bioseg.v1.DescribeTrainingResponse\x12J\n\x05Start\x12\x1f.bioseg.v1.StartTrainingRequest\x1a .bioseg.v1.StartTrainingResponse\x12Q\n\x0cWatchMetrics\x12\x1e.bioseg.v1.WatchMetricsRequest\x1a\x1f.bioseg.v1.WatchMetricsResponse0\x01\x12M\n\x06Resume\x12 .bioseg.v1.ResumeTrainingRequest\x1a!.bioseg.v1.ResumeTrainingResponse\x12J\n\x05Pause\x12\x1f.bioseg.v1.PauseTrainingRequest\x1a .bioseg.v1.PauseTrainingResponse\x12\x46\n\tGetSample\x12\x1b.bioseg.v1.GetSampleRequest\x1a\x1c.bioseg.v1.GetSampleResponse\x12X\n\x0fSetLearningRate\x12!.bioseg.v1.SetLearningRateRequest\x1a\".bioseg.v1.SetLearningRateResponseb\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bioseg.v1.training_pb2', globals())
@@ -40,26 +40,34 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _STARTTRAININGREQUEST._serialized_end=736
   _STARTTRAININGREQUEST_LABELSENTRY._serialized_start=691
   _STARTTRAININGREQUEST_LABELSENTRY._serialized_end=736
-  _STARTTRAININGRESPONSE._serialized_start=738
-  _STARTTRAININGRESPONSE._serialized_end=839
-  _WATCHMETRICSREQUEST._serialized_start=841
-  _WATCHMETRICSREQUEST._serialized_end=898
-  _WATCHMETRICSRESPONSE._serialized_start=901
-  _WATCHMETRICSRESPONSE._serialized_end=1060
-  _WATCHMETRICSRESPONSE_VALUESENTRY._serialized_start=1015
-  _WATCHMETRICSRESPONSE_VALUESENTRY._serialized_end=1060
-  _RESUMETRAININGREQUEST._serialized_start=1062
-  _RESUMETRAININGREQUEST._serialized_end=1101
-  _RESUMETRAININGRESPONSE._serialized_start=1103
-  _RESUMETRAININGRESPONSE._serialized_end=1156
-  _PAUSETRAININGREQUEST._serialized_start=1158
-  _PAUSETRAININGREQUEST._serialized_end=1196
-  _PAUSETRAININGRESPONSE._serialized_start=1198
-  _PAUSETRAININGRESPONSE._serialized_end=1250
-  _SETLEARNINGRATEREQUEST._serialized_start=1252
-  _SETLEARNINGRATEREQUEST._serialized_end=1315
-  _SETLEARNINGRATERESPONSE._serialized_start=1317
-  _SETLEARNINGRATERESPONSE._serialized_end=1371
-  _TRAINING._serialized_start=1374
-  _TRAINING._serialized_end=1873
+  _DATASETFINDING._serialized_start=738
+  _DATASETFINDING._serialized_end=813
+  _TRAININGPLAN._serialized_start=816
+  _TRAININGPLAN._serialized_end=1114
+  _STARTTRAININGRESPONSE._serialized_start=1117
+  _STARTTRAININGRESPONSE._serialized_end=1271
+  _WATCHMETRICSREQUEST._serialized_start=1273
+  _WATCHMETRICSREQUEST._serialized_end=1330
+  _WATCHMETRICSRESPONSE._serialized_start=1333
+  _WATCHMETRICSRESPONSE._serialized_end=1512
+  _WATCHMETRICSRESPONSE_VALUESENTRY._serialized_start=1467
+  _WATCHMETRICSRESPONSE_VALUESENTRY._serialized_end=1512
+  _RESUMETRAININGREQUEST._serialized_start=1514
+  _RESUMETRAININGREQUEST._serialized_end=1553
+  _RESUMETRAININGRESPONSE._serialized_start=1555
+  _RESUMETRAININGRESPONSE._serialized_end=1608
+  _PAUSETRAININGREQUEST._serialized_start=1610
+  _PAUSETRAININGREQUEST._serialized_end=1648
+  _PAUSETRAININGRESPONSE._serialized_start=1650
+  _PAUSETRAININGRESPONSE._serialized_end=1702
+  _GETSAMPLEREQUEST._serialized_start=1704
+  _GETSAMPLEREQUEST._serialized_end=1738
+  _GETSAMPLERESPONSE._serialized_start=1741
+  _GETSAMPLERESPONSE._serialized_end=1883
+  _SETLEARNINGRATEREQUEST._serialized_start=1885
+  _SETLEARNINGRATEREQUEST._serialized_end=1948
+  _SETLEARNINGRATERESPONSE._serialized_start=1950
+  _SETLEARNINGRATERESPONSE._serialized_end=2004
+  _TRAINING._serialized_start=2007
+  _TRAINING._serialized_end=2578
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,18 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class DatasetFinding(_message.Message):
+    __slots__ = ["kind", "pair", "text", "warning"]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PAIR_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    WARNING_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    pair: str
+    text: str
+    warning: bool
+    def __init__(self, kind: _Optional[str] = ..., warning: bool = ..., pair: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+
 class DescribeTrainingRequest(_message.Message):
     __slots__ = ["architecture", "recipe"]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
@@ -20,6 +32,30 @@ class DescribeTrainingResponse(_message.Message):
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     parameters: _containers.RepeatedCompositeFieldContainer[_common_pb2.ParameterSpec]
     def __init__(self, parameters: _Optional[_Iterable[_Union[_common_pb2.ParameterSpec, _Mapping]]] = ...) -> None: ...
+
+class GetSampleRequest(_message.Message):
+    __slots__ = ["job_id"]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+
+class GetSampleResponse(_message.Message):
+    __slots__ = ["channels", "height", "planes", "reduction", "step", "target_channels", "width"]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    PLANES_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TARGET_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    channels: int
+    height: int
+    planes: bytes
+    reduction: int
+    step: int
+    target_channels: int
+    width: int
+    def __init__(self, step: _Optional[int] = ..., height: _Optional[int] = ..., width: _Optional[int] = ..., channels: _Optional[int] = ..., target_channels: _Optional[int] = ..., reduction: _Optional[int] = ..., planes: _Optional[bytes] = ...) -> None: ...
 
 class PauseTrainingRequest(_message.Message):
     __slots__ = ["job_id"]
@@ -81,14 +117,44 @@ class StartTrainingRequest(_message.Message):
     def __init__(self, idempotency_key: _Optional[str] = ..., project: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., dry_run: bool = ..., spec: _Optional[_Union[TrainingSpec, _Mapping]] = ...) -> None: ...
 
 class StartTrainingResponse(_message.Message):
-    __slots__ = ["existing", "job", "plan"]
+    __slots__ = ["existing", "job", "plan", "warnings"]
     EXISTING_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     PLAN_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     existing: bool
     job: _jobs_pb2.Job
-    plan: _common_pb2.Plan
-    def __init__(self, job: _Optional[_Union[_jobs_pb2.Job, _Mapping]] = ..., existing: bool = ..., plan: _Optional[_Union[_common_pb2.Plan, _Mapping]] = ...) -> None: ...
+    plan: TrainingPlan
+    warnings: _containers.RepeatedCompositeFieldContainer[DatasetFinding]
+    def __init__(self, job: _Optional[_Union[_jobs_pb2.Job, _Mapping]] = ..., existing: bool = ..., plan: _Optional[_Union[TrainingPlan, _Mapping]] = ..., warnings: _Optional[_Iterable[_Union[DatasetFinding, _Mapping]]] = ...) -> None: ...
+
+class TrainingPlan(_message.Message):
+    __slots__ = ["config_json", "dataset_sha256", "findings", "left_out", "parameters", "planned_bytes", "problem_count", "steps", "steps_per_epoch", "train_count", "validation_count", "warning_count"]
+    CONFIG_JSON_FIELD_NUMBER: _ClassVar[int]
+    DATASET_SHA256_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_COUNT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_PER_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_COUNT_FIELD_NUMBER: _ClassVar[int]
+    WARNING_COUNT_FIELD_NUMBER: _ClassVar[int]
+    config_json: str
+    dataset_sha256: str
+    findings: _containers.RepeatedCompositeFieldContainer[DatasetFinding]
+    left_out: _containers.RepeatedScalarFieldContainer[str]
+    parameters: int
+    planned_bytes: int
+    problem_count: int
+    steps: int
+    steps_per_epoch: int
+    train_count: int
+    validation_count: int
+    warning_count: int
+    def __init__(self, planned_bytes: _Optional[int] = ..., parameters: _Optional[int] = ..., steps: _Optional[int] = ..., steps_per_epoch: _Optional[int] = ..., train_count: _Optional[int] = ..., validation_count: _Optional[int] = ..., left_out: _Optional[_Iterable[str]] = ..., dataset_sha256: _Optional[str] = ..., config_json: _Optional[str] = ..., findings: _Optional[_Iterable[_Union[DatasetFinding, _Mapping]]] = ..., problem_count: _Optional[int] = ..., warning_count: _Optional[int] = ...) -> None: ...
 
 class TrainingSpec(_message.Message):
     __slots__ = ["architecture", "dataset", "initial", "model_name", "parameters", "recipe", "seed"]
@@ -124,7 +190,7 @@ class WatchMetricsRequest(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., after_step: _Optional[int] = ...) -> None: ...
 
 class WatchMetricsResponse(_message.Message):
-    __slots__ = ["epoch", "step", "values"]
+    __slots__ = ["epoch", "has_sample", "step", "values"]
     class ValuesEntry(_message.Message):
         __slots__ = ["key", "value"]
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -133,9 +199,11 @@ class WatchMetricsResponse(_message.Message):
         value: float
         def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    HAS_SAMPLE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     epoch: int
+    has_sample: bool
     step: int
     values: _containers.ScalarMap[str, float]
-    def __init__(self, step: _Optional[int] = ..., epoch: _Optional[int] = ..., values: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    def __init__(self, step: _Optional[int] = ..., epoch: _Optional[int] = ..., values: _Optional[_Mapping[str, float]] = ..., has_sample: bool = ...) -> None: ...
