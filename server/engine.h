@@ -163,10 +163,11 @@ bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_p
 /* Reads a model file's description in a child (the daemon itself parses no file from outside). */
 bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_info *info,
                             struct bs_err *err) BS_NODISCARD;
-/* Decodes an image and its labels in a child and says what they are. What cannot be trained on is BS_EINVAL or BS_ECORRUPT
-   with words: unreadable, of different sizes, labels that are no whole numbers, samples that are no numbers. */
-bs_status bs_engine_check_pair(struct bs_engine *e, int image_fd, int labels_fd, struct bs_pair_info *info,
-                               struct bs_err *err) BS_NODISCARD;
+/* Decodes an image, its labels and the prediction that they were made from (third, if the question has one) in a child and says
+   what they are. What cannot be trained on is BS_EINVAL or BS_ECORRUPT with words: unreadable, of different sizes, labels that are no
+   whole numbers, samples that are no numbers. */
+bs_status bs_engine_check_pair(struct bs_engine *e, const int fd[3], const struct bs_pair_question *question,
+                               struct bs_pair_info *info, struct bs_err *err) BS_NODISCARD;
 
 struct bs_engine_state {
     bool ready; /* worker up and device open */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define TIMEOUT_MS 25000 /* a little more than the child's own limit of processor time */
 
@@ -65,20 +66,21 @@ bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_i
     return rc;
 }
 
-bs_status bs_engine_check_pair(struct bs_engine *e, int image_fd, int labels_fd, struct bs_pair_info *info,
-                               struct bs_err *err)
+bs_status bs_engine_check_pair(struct bs_engine *e, const int fd[3], const struct bs_pair_question *question,
+                               struct bs_pair_info *info, struct bs_err *err)
 {
     struct bs_worker_message *m = calloc(1, sizeof *m);
     if (!m)
         return BS_FAIL(err, BS_ENOMEM, "out of memory while looking at a pair");
     m->type = BS_WORKER_PAIR;
-    m->nfd = 2;
-    m->fd[0] = image_fd;
-    m->fd[1] = labels_fd;
+    m->body.question = *question;
+    m->nfd = question->has_prediction ? 3 : 2;
+    memcpy(m->fd, fd, (size_t)m->nfd * sizeof *fd);
     bs_status rc = ask(e, m, BS_WORKER_PAIR_CHECKED, "the image or its labels", err);
     if (rc == BS_OK)
         rc = failure(&m->body.pair.failure, err);
-    if (rc == BS_OK && !bs_pair_info_valid(&m->body.pair.info))
+    if (rc == BS_OK && (!bs_pair_info_valid(&m->body.pair.info) ||
+                        m->body.pair.info.has_prediction != question->has_prediction))
         rc = BS_FAIL(err, BS_ECORRUPT, "the files' description contradicts itself");
     if (rc == BS_OK)
         *info = m->body.pair.info;

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_VALUES 64
+#define MAX_VALUES 96
 
 static bool file_valid(const struct bs_file_info *f)
 {
-    bool ok = (unsigned)f->sample < BS_SAMPLE_COUNT && f->ndim >= 2 && f->ndim <= BS_IMAGE_MAX_DIM &&
-              strnlen(f->axes, sizeof f->axes) == (size_t)f->ndim &&
+    bool ok = (unsigned)f->sample < BS_SAMPLE_COUNT && f->raw <= 1 && f->ndim >= 2 &&
+              f->ndim <= BS_IMAGE_MAX_DIM && strnlen(f->axes, sizeof f->axes) == (size_t)f->ndim &&
               strnlen(f->unit, sizeof f->unit) < sizeof f->unit;
     for (int i = 0; ok && i < f->ndim; i++)
         ok = strchr("tzcyx?", f->axes[i]) && f->dim[i] > 0 && f->dim[i] <= INT64_MAX &&
@@ -20,9 +20,38 @@ static bool file_valid(const struct bs_file_info *f)
     return ok;
 }
 
+uint64_t bs_file_info_along(const struct bs_file_info *f, char axis)
+{
+    const char *at = strchr(f->axes, axis);
+    if (!at && axis == 'z')
+        at = strchr(f->axes, '?');
+    return at ? f->dim[at - f->axes] : 1;
+}
+
+uint64_t bs_file_info_planes(const struct bs_file_info *f)
+{
+    uint64_t n = 1;
+    for (int i = 0; i < f->ndim; i++)
+        if (!strchr("cyx", f->axes[i]))
+            n *= f->dim[i]; /* what was in memory cannot overflow */
+    return n;
+}
+
+void bs_file_info_plane_at(const struct bs_file_info *f, uint64_t index, uint64_t *t, uint64_t *z)
+{
+    *t = *z = 0;
+    for (int i = f->ndim - 1; i >= 0; i--) {
+        if (strchr("cyx", f->axes[i]))
+            continue;
+        *(f->axes[i] == 't' ? t : z) = index % f->dim[i];
+        index /= f->dim[i];
+    }
+}
+
 bool bs_pair_info_valid(const struct bs_pair_info *info)
 {
-    return file_valid(&info->image) && file_valid(&info->labels) && info->objects <= INT64_MAX;
+    return file_valid(&info->image) && file_valid(&info->labels) && info->has_prediction <= 1 &&
+           (!info->has_prediction || file_valid(&info->prediction)) && info->objects <= INT64_MAX;
 }
 
 static void write_file(struct bs_json_writer *w, const char *key, const struct bs_file_info *f)
@@ -39,6 +68,8 @@ static void write_file(struct bs_json_writer *w, const char *key, const struct b
         bs_json_write_double(w, NULL, f->pixel_size[i]);
     bs_json_write_close(w, ']');
     bs_json_write_string(w, "unit", f->unit);
+    if (f->raw)
+        bs_json_write_bool(w, "raw", true);
     bs_json_write_close(w, '}');
 }
 
@@ -48,6 +79,8 @@ bs_status bs_pair_info_to_json(const struct bs_pair_info *info, char **json, str
     bs_json_write_open(&w, NULL, '{');
     write_file(&w, "image", &info->image);
     write_file(&w, "labels", &info->labels);
+    if (info->has_prediction)
+        write_file(&w, "prediction", &info->prediction);
     bs_json_write_int(&w, "objects", (int64_t)info->objects);
     bs_json_write_close(&w, '}');
     *json = bs_json_write_end(&w);
@@ -70,6 +103,11 @@ static bool read_file(const struct bs_json_value *v, struct bs_file_info *f)
         !read_text(bs_json_get(v, "axes"), f->axes, sizeof f->axes) ||
         !read_text(bs_json_get(v, "unit"), f->unit, sizeof f->unit))
         return false;
+    const struct bs_json_value *is_raw = bs_json_get(v, "raw"); /* files alone do not say it */
+    bool raw = false;
+    if (is_raw && !bs_json_as_bool(is_raw, &raw))
+        return false;
+    f->raw = raw;
     int which = 0;
     while (which < BS_SAMPLE_COUNT && strcmp(bs_sample_name((enum bs_sample)which), sample) != 0)
         which++;
@@ -99,6 +137,8 @@ bs_status bs_pair_info_from_json(const char *json, struct bs_pair_info *info, st
               read_file(bs_json_get(root, "labels"), &info->labels) &&
               bs_json_as_int(bs_json_get(root, "objects"), &objects) && objects >= 0;
     info->objects = (uint64_t)objects;
+    info->has_prediction = bs_json_get(root, "prediction") != NULL;
+    ok = ok && (!info->has_prediction || read_file(bs_json_get(root, "prediction"), &info->prediction));
     bs_json_free(doc);
     return ok && bs_pair_info_valid(info)
                ? BS_OK

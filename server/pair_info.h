@@ -3,7 +3,7 @@
 #ifndef BS_SERVER_PAIR_INFO_H
 #define BS_SERVER_PAIR_INFO_H
 
-#include "model/image/image.h"
+#include "model/image/raw.h"
 
 /* An image file without its samples. */
 struct bs_file_info {
@@ -13,12 +13,29 @@ struct bs_file_info {
     uint64_t dim[BS_IMAGE_MAX_DIM];
     double pixel_size[BS_IMAGE_MAX_DIM];
     char unit[16];
+    uint32_t raw; /* 1: samples alone, of which the one who sent them said the rest */
+};
+
+/* What is asked about the files of a pair. raw.ndim 0: a PNG or TIFF file. */
+struct bs_pair_question {
+    struct bs_raw_image image, labels, prediction;
+    bool has_prediction;   /* there is a third file */
+    bool has_ignore_label; /* which is no object, and may be below 0 */
+    int64_t ignore_label;
 };
 
 struct bs_pair_info {
-    struct bs_file_info image, labels;
-    uint64_t objects; /* in the labels: distinct values other than 0, plane by plane */
+    struct bs_file_info image, labels, prediction;
+    uint32_t has_prediction; /* 0 or 1 */
+    uint64_t objects; /* in the labels: distinct values other than 0 and what is ignored, plane by plane */
 };
+
+/* Height, width and planes along z (of pages of which nobody said what they are, too) and t; 1 where there is no such axis. */
+uint64_t bs_file_info_along(const struct bs_file_info *f, char axis);
+/* Planes of height times width, channels not counted. */
+uint64_t bs_file_info_planes(const struct bs_file_info *f);
+/* Where plane `index`, in the order of the file, is along t and z. */
+void bs_file_info_plane_at(const struct bs_file_info *f, uint64_t index, uint64_t *t, uint64_t *z);
 
 /* False: no worker of ours would say so. */
 bool bs_pair_info_valid(const struct bs_pair_info *info);

@@ -136,6 +136,73 @@ cleanup:
     return rc;
 }
 
+/* Pairs that have one go on; the others are told and leave. */
+static bs_status take_predictions(struct bs__dataset_files *f, const struct bs_names *images,
+                                  const struct bs_name_pair *found, size_t n, struct bs_err *err)
+{
+    size_t kept = 0, next = 0;
+    BS_ASSERT(images->at || n == 0);
+    for (size_t i = 0; i < f->count; i++) {
+        struct bs__dataset_pair p = f->pair[i];
+        while (next < n && strcmp(images->at[found[next].image], p.name) < 0)
+            next++;
+        bs_status rc = BS_OK;
+        if (next < n && strcmp(images->at[found[next].image], p.name) == 0) {
+            rc = hash_file(&p.prediction, f->predictions.item[found[next].label].path, err);
+            f->pair[kept++] = p;
+        } else {
+            free(p.name);
+            free(p.group);
+        }
+        if (rc != BS_OK) {
+            for (size_t k = i + 1; k < f->count; k++)
+                f->pair[kept++] = f->pair[k];
+            f->count = kept;
+            return rc;
+        }
+    }
+    f->count = kept;
+    return BS_OK;
+}
+
+static int by_image(const void *a, const void *b)
+{
+    const struct bs_name_pair *x = a, *y = b;
+    return (x->image > y->image) - (x->image < y->image);
+}
+
+static int by_pair_name(const void *a, const void *b)
+{
+    return strcmp(((const struct bs__dataset_pair *)a)->name, ((const struct bs__dataset_pair *)b)->name);
+}
+
+bs_status bs__dataset_files_predictions(struct bs__dataset_files *f, char *const *files, size_t count,
+                                        struct bs_err *err)
+{
+    struct bs_names images = {0}, predictions = {0};
+    struct bs_name_pair *found = NULL;
+    size_t n = 0;
+    bs_status rc = BS_OK;
+    if (bs__inputs_collect(files, count, true, NULL, &f->predictions, err) != BS_OK)
+        return bs_err_prefix(err, "predictions");
+    if (f->count)
+        qsort(f->pair, f->count, sizeof *f->pair, by_pair_name);
+    for (size_t i = 0; i < f->count && rc == BS_OK; i++)
+        rc = bs_names_add(&images, f->pair[i].name, err);
+    if (rc == BS_OK && !(found = calloc(f->count + 1, sizeof *found)))
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory for a list of files");
+    if (rc == BS_OK && (rc = names_below(&f->predictions, &predictions, err)) == BS_OK &&
+        (rc = bs_names_pair(&images, &predictions, found, &n, &f->problems, err)) == BS_OK) {
+        if (n)
+            qsort(found, n, sizeof *found, by_image);
+        rc = take_predictions(f, &images, found, n, err);
+    }
+    free(found);
+    bs_names_clear(&images);
+    bs_names_clear(&predictions);
+    return rc;
+}
+
 void bs__dataset_files_free(struct bs__dataset_files *f)
 {
     for (size_t i = 0; f->pair && i < f->count; i++) {
@@ -146,5 +213,6 @@ void bs__dataset_files_free(struct bs__dataset_files *f)
     bs_names_clear(&f->problems);
     bs__inputs_free(&f->images);
     bs__inputs_free(&f->labels);
+    bs__inputs_free(&f->predictions);
     memset(f, 0, sizeof *f);
 }

@@ -1,4 +1,5 @@
-/* bioseg datasets: images with labels to train on. Adding files is in datasets_add.c, what is in them in datasets_pairs.c. */
+/* bioseg datasets: images with labels to train on. Adding files is in datasets_add.c, what is in them in
+   datasets_pairs.c, what of them counts in datasets_mark.c. */
 #include "clients/cli/datasets.h"
 
 #include "clients/cli/message.h"
@@ -146,10 +147,10 @@ enum {
     OPT_PROJECT,
     OPT_DESCRIPTION,
     OPT_LICENCE,
-    OPT_PAIR,
     OPT_SPLIT,
     OPT_IMAGES,
     OPT_LABELS,
+    OPT_PREDICTIONS,
     OPT_GROUP,
     OPT_VALIDATION,
     OPT_TEST,
@@ -172,11 +173,20 @@ static const struct argp_option list_options[] = {
 static const struct argp_option pairs_options[] = {
     {"split", OPT_SPLIT, "PART", 0, "only those for train, validation or test", 10}, {0}};
 static const struct argp_option delete_options[] = {
-    {"pair", OPT_PAIR, "NAME", 0, "only this pair of the dataset", 10}, {0}};
+    {"pair", BS__OPT_PAIR, "NAME", 0, "only this pair of the dataset", 10}, {0}};
 static const struct argp_option add_options[] = {
     {"images", OPT_IMAGES, "FILES", 0,
      "a folder (with its subfolders), a file, or a pattern in quotes; can be given again", 10},
     {"labels", OPT_LABELS, "FILES", 0, "the label images, likewise; paired with the images by name", 10},
+    {"predictions", OPT_PREDICTIONS, "FILES", 0,
+     "what a model predicted before the labels were corrected, likewise: what nobody changed does not count",
+     12},
+    {"predicted", BS__OPT_PREDICTED, NULL, 0,
+     "the labels are a model's, and nothing of them counts until they are marked", 12},
+    {"done", BS__OPT_DONE, NULL, 0, "a person has looked at all of these: everything counts", 12},
+    {"annotated", BS__OPT_ANNOTATED, "Y,X,H,W", 0, "only this box is annotated; can be given again", 12},
+    {"ignored", BS__OPT_IGNORED, "Y,X,H,W", 0, "nothing in this box counts; can be given again", 12},
+    {"ignore-label", BS__OPT_IGNORE_LABEL, "N", 0, "pixels of this label do not count, e.g. 255 or -1", 12},
     {"split", OPT_SPLIT, "PART", 0, "train (the default), validation or test: what these files are for", 20},
     {"validation", OPT_VALIDATION, "SHARE", 0,
      "instead: this share of the files, e.g. 0.2, chooses the best network", 20},
@@ -211,6 +221,13 @@ static double parse_share(const char *name, const char *arg, struct argp_state *
     return v;
 }
 
+static void add_pattern(char **list, size_t *n, char *arg, struct argp_state *state)
+{
+    if (*n == BS__MAX_PATTERNS)
+        argp_error(state, "more than %d folders or patterns", BS__MAX_PATTERNS);
+    list[(*n)++] = arg;
+}
+
 static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
 {
     struct bs__datasets_options *o = ctx;
@@ -235,7 +252,7 @@ static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
     case OPT_LICENCE:
         o->licence = arg;
         return 0;
-    case OPT_PAIR:
+    case BS__OPT_PAIR:
         o->pair = arg;
         return 0;
     case OPT_SPLIT:
@@ -243,13 +260,14 @@ static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
             argp_error(state, "--split %s is not one of train, validation and test", arg);
         return 0;
     case OPT_IMAGES:
-    case OPT_LABELS: {
-        size_t *n = key == OPT_IMAGES ? &o->nimage : &o->nlabel;
-        if (*n == BS__MAX_PATTERNS)
-            argp_error(state, "more than %d folders or patterns", BS__MAX_PATTERNS);
-        (key == OPT_IMAGES ? o->images : o->label_files)[(*n)++] = arg;
+        add_pattern(o->images, &o->nimage, arg, state);
         return 0;
-    }
+    case OPT_LABELS:
+        add_pattern(o->label_files, &o->nlabel, arg, state);
+        return 0;
+    case OPT_PREDICTIONS:
+        add_pattern(o->predictions, &o->nprediction, arg, state);
+        return 0;
     case OPT_GROUP:
         o->group = arg;
         return 0;
@@ -271,7 +289,7 @@ static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
         o->split_groups = true;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return bs__datasets_mark_option(key, arg, state, ctx);
     }
 }
 
@@ -298,6 +316,17 @@ static const struct bs__subcommand commands[] = {
          "  bioseg datasets add nuclei --images images/ --labels masks/ --validation 0.2\n"
          "  bioseg datasets add nuclei --images test/images --labels test/masks --split test\n"
          "  bioseg datasets add gut --images raw --labels seg --validation 0.2 --group '*_z???.tif'\n"},
+    {.name = "mark",
+     .args_doc = "NAME",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "say where the labels of an image count, and that it is done",
+     .run = bs__datasets_mark,
+     .options = bs__datasets_mark_options,
+     .option = option,
+     .examples =
+         "  bioseg datasets mark nuclei --pair cell_07.png --done\n"
+         "  bioseg datasets mark nuclei --pair cell_08.png --annotated 0,0,256,256 --ignore-label 255\n"},
     {.name = "unpack",
      .args_doc = "FILE FOLDER",
      .min_args = 2,
@@ -345,7 +374,7 @@ static const struct bs__subcommand commands[] = {
 
 int bs__datasets_main(struct bs__cli *cli, int argc, char **argv)
 {
-    struct bs__datasets_options o = {.split = BIOSEG__V1__SPLIT__SPLIT_UNSPECIFIED};
+    static struct bs__datasets_options o; /* too large for a small stack; one thread, one call */
     int code = bs__subcommand_main(cli, argc, argv, "datasets", "Images with labels to train on.", commands,
                                    sizeof commands / sizeof *commands, &o);
     bs__labels_free(&o.labels);

@@ -19,14 +19,14 @@
 struct plan {
     const struct bs__dataset_pair *pair;
     Bioseg__V1__Split split;
-    bool there;                         /* the dataset has it already */
-    bool image_missing, labels_missing; /* the server has to be sent these bytes */
+    bool there;                                             /* the dataset has it already */
+    bool image_missing, labels_missing, prediction_missing; /* the server has to be sent these bytes */
 };
 
 struct adding {
     struct bs__cli *cli;
     struct bs__rpc_client *client;
-    const struct bs__datasets_options *o;
+    struct bs__datasets_options *o;
     const char *dataset;
     struct bs__dataset_files files;
     Bioseg__V1__Pair **known; /* pairs of the dataset */
@@ -143,6 +143,8 @@ static bs_status ask_missing(struct adding *a, size_t first, size_t last, int *c
     for (size_t i = first; i < last; i++) {
         hashes[request.n_sha256++] = (char *)(uintptr_t)a->files.pair[i].image.sha256;
         hashes[request.n_sha256++] = (char *)(uintptr_t)a->files.pair[i].labels.sha256;
+        if (a->files.pair[i].prediction.path)
+            hashes[request.n_sha256++] = (char *)(uintptr_t)a->files.pair[i].prediction.sha256;
     }
     bs_status rc = bs__ask(a->cli, a->client, BS__METHOD("Datasets", "Missing"), a->cli->timeout,
                            &request.base, &bioseg__v1__missing_files_response__descriptor, &message, code);
@@ -152,6 +154,8 @@ static bs_status ask_missing(struct adding *a, size_t first, size_t last, int *c
     for (size_t i = first; i < last; i++) {
         a->plan[i].image_missing = listed(r->sha256, r->n_sha256, a->files.pair[i].image.sha256);
         a->plan[i].labels_missing = listed(r->sha256, r->n_sha256, a->files.pair[i].labels.sha256);
+        a->plan[i].prediction_missing = a->files.pair[i].prediction.path &&
+                                        listed(r->sha256, r->n_sha256, a->files.pair[i].prediction.sha256);
     }
     protobuf_c_message_free_unpacked(message, NULL);
     return BS_OK;
@@ -159,7 +163,7 @@ static bs_status ask_missing(struct adding *a, size_t first, size_t last, int *c
 
 static bs_status look_for_files(struct adding *a, int *code)
 {
-    const size_t step = HASHES_A_REQUEST / 2;
+    const size_t step = HASHES_A_REQUEST / 3;
     bs_status rc = BS_OK;
     for (size_t i = 0; rc == BS_OK && i < a->files.count; i += step)
         rc = ask_missing(a, i, i + step < a->files.count ? i + step : a->files.count, code);
@@ -168,7 +172,8 @@ static bs_status look_for_files(struct adding *a, int *code)
         const Bioseg__V1__Pair *k = find_known(a, p->name);
         a->plan[i].there = k && k->split == a->plan[i].split && strcmp(k->group, p->group) == 0 &&
                            strcmp(k->image_sha256, p->image.sha256) == 0 &&
-                           strcmp(k->labels_sha256, p->labels.sha256) == 0;
+                           strcmp(k->labels_sha256, p->labels.sha256) == 0 &&
+                           strcmp(k->prediction_sha256, p->prediction.sha256) == 0;
     }
     return rc;
 }
@@ -214,6 +219,7 @@ static bs_status send_pair(struct sending *s, const struct plan *plan, struct bs
     struct bs__rpc_call *call = NULL;
     ProtobufCMessage *response = NULL;
     Bioseg__V1__Pair pair = BIOSEG__V1__PAIR__INIT;
+    Bioseg__V1__Annotation annotation = BIOSEG__V1__ANNOTATION__INIT;
     Bioseg__V1__AddPairStart start = BIOSEG__V1__ADD_PAIR_START__INIT;
     Bioseg__V1__AddPairRequest first = BIOSEG__V1__ADD_PAIR_REQUEST__INIT;
     pair.name = p->name;
@@ -221,14 +227,19 @@ static bs_status send_pair(struct sending *s, const struct plan *plan, struct bs
     pair.split = plan->split;
     pair.image_sha256 = (char *)(uintptr_t)p->image.sha256;
     pair.labels_sha256 = (char *)(uintptr_t)p->labels.sha256;
+    pair.prediction_sha256 = (char *)(uintptr_t)p->prediction.sha256;
+    bs__datasets_annotation(a->o, a->o->predicted || p->prediction.path, &annotation);
+    pair.annotation = &annotation;
     start.dataset = (char *)(uintptr_t)a->dataset;
     start.pair = &pair;
     start.image_bytes = plan->image_missing ? p->image.bytes : 0;
     start.labels_bytes = plan->labels_missing ? p->labels.bytes : 0;
+    start.prediction_bytes = plan->prediction_missing ? p->prediction.bytes : 0;
     start.group_across_splits = a->o->split_groups;
     first.part_case = BIOSEG__V1__ADD_PAIR_REQUEST__PART_START;
     first.start = &start;
-    s->total = start.image_bytes + start.labels_bytes + 1;
+    const uint64_t sent = start.image_bytes + start.labels_bytes + start.prediction_bytes;
+    s->total = sent + 1;
     bs_status rc = bs__rpc_call_start(a->client, BS__METHOD("Datasets", "AddPair"), 0, &call, err);
     if (rc == BS_OK)
         rc = bs__message_send(call, &first.base, false, err);
@@ -236,8 +247,10 @@ static bs_status send_pair(struct sending *s, const struct plan *plan, struct bs
         rc = send_file(s, call, &p->image, 0, err);
     if (rc == BS_OK && plan->labels_missing)
         rc = send_file(s, call, &p->labels, 1, err);
+    if (rc == BS_OK && plan->prediction_missing)
+        rc = send_file(s, call, &p->prediction, 2, err);
     if (rc == BS_OK)
-        rc = bs__upload_end(call, start.image_bytes + start.labels_bytes, NULL, err);
+        rc = bs__upload_end(call, sent, NULL, err);
     if (rc == BS_OK)
         rc = bs__message_receive_only(call, &bioseg__v1__add_pair_response__descriptor, &response, err);
     bs__rpc_call_destroy(call);
@@ -286,6 +299,8 @@ static int collect(struct adding *a)
     }
     rc =
         bs__dataset_files_collect(o->images, o->nimage, o->label_files, o->nlabel, o->group, &a->files, &err);
+    if (rc == BS_OK && o->nprediction)
+        rc = bs__dataset_files_predictions(&a->files, o->predictions, o->nprediction, &err);
     if (rc != BS_OK)
         return bs__complain(a->cli, &err, bs__exit_of_local(rc));
     for (size_t i = 0; i < a->files.problems.count; i++)

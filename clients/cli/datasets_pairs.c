@@ -77,11 +77,9 @@ int bs__datasets_list_pairs(struct bs__cli *cli, struct bs__rpc_client *client, 
 {
     (void)nargs;
     const struct bs__datasets_options *o = ctx;
-    static const struct bs__column columns[] = {{"NAME", "name", false},
-                                                {"SPLIT", "split", false},
-                                                {"GROUP", "group", false},
-                                                {"SIZE", "size", false},
-                                                {"OBJECTS", "object_count", true}};
+    static const struct bs__column columns[] = {
+        {"NAME", "name", false}, {"SPLIT", "split", false},         {"GROUP", "group", false},
+        {"SIZE", "size", false}, {"OBJECTS", "object_count", true}, {"COUNTS", "counts", false}};
     Bioseg__V1__Pair **found;
     size_t n;
     int code;
@@ -97,6 +95,7 @@ int bs__datasets_list_pairs(struct bs__cli *cli, struct bs__rpc_client *client, 
         if (!cli->json) {
             json_object_set_new(row, "size", json_string(size));
             json_object_set_new(row, "split", json_string(bs__split_text(found[i]->split)));
+            json_object_set_new(row, "counts", json_string(bs__annotation_text(found[i]->annotation)));
         }
         json_array_append_new(rows, row);
         bioseg__v1__pair__free_unpacked(found[i], NULL);

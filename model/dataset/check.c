@@ -40,7 +40,7 @@ static bool is_file(const struct last *last, const struct bs_manifest_file *file
 static bool holds(const struct last *last, const struct bs_manifest_file *file, int64_t plane)
 {
     const struct bs_manifest_file *have = last->file;
-    if (!have || !is_file(last, file))
+    if (!have || !is_file(last, file) || bs_raw_image_compare(&have->raw, &file->raw) != 0)
         return false;
     if (!have->volume || !file->volume)
         return !have->volume && !file->volume;

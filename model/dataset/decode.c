@@ -55,6 +55,8 @@ bs_status bs__decode_file(int fd, const struct bs_manifest_file *file, int64_t p
 {
     if (file->volume)
         return bs_hdf5_read_plane(fd, file->volume, plane, limits, out, err);
+    if (file->raw.ndim)
+        return bs_raw_image_read(fd, &file->raw, limits, out, err);
     return bs_image_decode_fd(fd, limits, out, err);
 }
 
@@ -77,9 +79,15 @@ bool bs__pair_needs_prediction(const struct bs_manifest_pair *pair)
     return pair->prediction.name && !pair->done;
 }
 
+/* NULL: there is none. */
+static const int64_t *ignore_label_of(const struct bs_manifest *m, const struct bs_manifest_pair *pair)
+{
+    return pair->has_ignore_label ? &pair->ignore_label : m->has_ignore_label ? &m->ignore_label : NULL;
+}
+
 bool bs__pair_is_partial(const struct bs_manifest *m, const struct bs_manifest_pair *pair)
 {
-    return m->has_ignore_label || pair->nignore || pair->nonly || bs__pair_needs_prediction(pair);
+    return ignore_label_of(m, pair) || pair->nignore || pair->nonly || bs__pair_needs_prediction(pair);
 }
 
 /* The plane of one file, of which the size must be that of the pair (0: it decides). */
@@ -135,8 +143,7 @@ bs_status bs__pair_data_labels(const struct bs_manifest *m, const struct bs_mani
     d->ignored = partial ? calloc(pixels, 1) : NULL;
     if (!d->labels || (partial && !d->ignored))
         return no_memory(d, err);
-    if ((rc = bs__plane_labels(&plane, m->has_ignore_label ? &m->ignore_label : NULL, d->labels, d->ignored,
-                               err)) == BS_OK &&
+    if ((rc = bs__plane_labels(&plane, ignore_label_of(m, pair), d->labels, d->ignored, err)) == BS_OK &&
         partial)
         bs__counts_boxes(pair, d->height, d->width, d->ignored);
     return rc;

@@ -56,7 +56,9 @@ static int by_name(const void *left, const void *right)
 {
     const struct use *a = left, *b = right;
     int order = strcmp(a->file->name, b->file->name);
-    return order ? order : strcmp(a->file->sha256, b->file->sha256);
+    if (!order)
+        order = strcmp(a->file->sha256, b->file->sha256);
+    return order ? order : bs_raw_image_compare(&a->file->raw, &b->file->raw);
 }
 
 static bs_status list_files(struct bs_pair_files *f, struct bs_err *err)

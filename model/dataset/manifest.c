@@ -34,6 +34,11 @@ static bs_status check_file(const char *what, const struct bs_manifest_file *f, 
     if ((rc = check_text(what, f->name, err)) != BS_OK ||
         (f->volume && (rc = check_text(volume, f->volume, err)) != BS_OK))
         return rc;
+    if (f->raw.ndim && f->volume)
+        return BS_FAIL(err, BS_EINVAL, "%s has a volume and samples without a file; one of them is accepted",
+                       what);
+    if (f->raw.ndim && bs_raw_image_check(&f->raw, err) != BS_OK)
+        return bs_err_prefix(err, "%s", what);
     return check_hash(what, f->sha256, err);
 }
 
@@ -65,6 +70,9 @@ bs_status bs__manifest_check_pair(const struct bs_manifest_pair *p, struct bs_er
     if (p->image_plane < BS_PLANE_ONLY || p->labels_plane < BS_PLANE_ONLY)
         return BS_FAIL(err, BS_EINVAL, "plane %lld; 0 or more are accepted",
                        (long long)(p->image_plane < BS_PLANE_ONLY ? p->image_plane : p->labels_plane));
+    if (p->has_ignore_label && (p->ignore_label < INT32_MIN || p->ignore_label > UINT32_MAX))
+        return BS_FAIL(err, BS_EINVAL, "ignore label %lld; %d to %u are accepted", (long long)p->ignore_label,
+                       INT32_MIN, UINT32_MAX);
     if ((unsigned)p->part > BS_PART_TEST)
         return BS_FAIL(err, BS_EINVAL, "part %d is unknown", (int)p->part);
     return BS_OK;
@@ -111,6 +119,7 @@ static bool copy_text(char **to, const char *from)
 static bool copy_file(struct bs_manifest_file *to, const struct bs_manifest_file *from)
 {
     memcpy(to->sha256, from->sha256, sizeof to->sha256);
+    to->raw = from->raw;
     return copy_text(&to->name, from->name) && copy_text(&to->volume, from->volume);
 }
 
@@ -148,6 +157,8 @@ bs_status bs_manifest_add(struct bs_manifest *m, const struct bs_manifest_pair *
                                    .labels_plane = pair->labels_plane,
                                    .part = pair->part,
                                    .done = pair->done,
+                                   .has_ignore_label = pair->has_ignore_label,
+                                   .ignore_label = pair->ignore_label,
                                    .nignore = pair->nignore,
                                    .nonly = pair->nonly};
     if (!make_room(m) || !copy_file(&own.image, &pair->image) || !copy_file(&own.labels, &pair->labels) ||

@@ -9,6 +9,7 @@
 #include "kernels/base/sha256.h"
 #include "model/dataset/split.h"
 #include "model/image/plane.h"
+#include "model/image/raw.h"
 
 #define BS_MANIFEST_MAX_PAIRS ((size_t)100000)
 #define BS_MANIFEST_MAX_BOXES ((size_t)4096) /* of one pair */
@@ -20,6 +21,7 @@ struct bs_manifest_file {
         name; /* beneath the data set's folder, or what people call it where files are kept by content; NULL: no file */
     char *volume;                /* HDF5: the data set inside, e.g. "volumes/raw"; else NULL */
     char sha256[BS_SHA256_TEXT]; /* of its bytes, lower-case hexadecimal; "": not known yet */
+    struct bs_raw_image raw;     /* samples without a file format; ndim 0: the file says itself what it is */
 };
 
 /* Rows [top, bottom) and columns [left, right). */
@@ -33,6 +35,8 @@ struct bs_manifest_pair {
     char *group; /* what must not stand on two sides of a split: a file, a stack, a series */
     enum bs_part part;
     /* Partial annotation: pixels that do not count, neither as objects nor as background. */
+    bool has_ignore_label; /* else the manifest's counts, if it has one */
+    int64_t ignore_label;
     struct bs_manifest_box *ignore; /* nothing inside counts */
     size_t nignore;
     struct bs_manifest_box *only; /* when there are any: nothing outside of all of them counts */
@@ -46,7 +50,7 @@ struct bs_manifest_pair {
 struct bs_manifest {
     int channel; /* of every image, BS_PLANE_CHANNEL_ANY: by the rule of plane.h */
     bool has_ignore_label;
-    int64_t ignore_label; /* labels equal to it do not count */
+    int64_t ignore_label; /* labels equal to it do not count, of pairs without one of their own */
     struct bs_manifest_pair *pair;
     size_t count, room;
 };

@@ -3,19 +3,35 @@
      {"format":"bioseg data set","version":1,"channel":0,"ignore_label":255,"pairs":[
        {"image":{"file":"a/cells.tif","sha256":"..."},"labels":{"file":"cremi.h5","volume":"volumes/labels/neuron_ids","sha256":"..."},
         "image_plane":3,"labels_plane":3,"group":"a","part":"train",
-        "ignore":[[top,left,bottom,right],...],"only":[...],"prediction":{...},"done":true}, ...]}
+        "ignore_label":65535,"ignore":[[top,left,bottom,right],...],"only":[...],"prediction":{...},"done":true}, ...]}
 
+   A file of samples alone has "raw":{"sample":"uint8","axes":"yx","shape":[512,512]} before its hash.
    "channel" left out: by the rule; planes left out: the file has one; hashes left out: not known yet. What says nothing is left
    out, members come in this order, so that the same manifest has one text. */
 #include "model/dataset/manifest_internal.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FORMAT     "bioseg data set"
 #define VERSION    1
 #define MAX_VALUES ((size_t)8 << 20)
+
+static void write_raw(struct bs_json_writer *w, const struct bs_raw_image *raw)
+{
+    if (raw->ndim == 0)
+        return;
+    bs_json_write_open(w, "raw", '{');
+    bs_json_write_string(w, "sample", bs_sample_name(raw->sample));
+    bs_json_write_string(w, "axes", raw->axes);
+    bs_json_write_open(w, "shape", '[');
+    for (int i = 0; i < raw->ndim; i++)
+        bs_json_write_int(w, NULL, (int64_t)raw->dim[i]);
+    bs_json_write_close(w, ']');
+    bs_json_write_close(w, '}');
+}
 
 static void write_file(struct bs_json_writer *w, const char *key, const struct bs_manifest_file *f,
                        bool by_content)
@@ -27,6 +43,7 @@ static void write_file(struct bs_json_writer *w, const char *key, const struct b
         bs_json_write_string(w, "file", f->name);
     if (f->volume)
         bs_json_write_string(w, "volume", f->volume);
+    write_raw(w, &f->raw);
     if (*f->sha256)
         bs_json_write_string(w, "sha256", f->sha256);
     bs_json_write_close(w, '}');
@@ -61,6 +78,8 @@ static void write_pair(struct bs_json_writer *w, const struct bs_manifest_pair *
     if (!by_content)
         bs_json_write_string(w, "group", p->group);
     bs_json_write_string(w, "part", bs_part_name(p->part));
+    if (p->has_ignore_label)
+        bs_json_write_int(w, "ignore_label", p->ignore_label);
     write_boxes(w, "ignore", p->ignore, p->nignore);
     write_boxes(w, "only", p->only, p->nonly);
     write_file(w, "prediction", &p->prediction, by_content);
@@ -146,6 +165,38 @@ static void read_end(struct reader *r, const char *what)
     r->rc = BS_FAIL(r->err, BS_EINVAL, "%s has members that are not known", what);
 }
 
+static void read_raw(struct reader *r, struct bs_raw_image *out)
+{
+    const struct bs_json_value *v = member(r, "raw");
+    if (!v)
+        return;
+    struct reader in = {.object = v, .err = r->err};
+    const char *sample = read_text(&in, "sample", true), *axes = read_text(&in, "axes", true);
+    const struct bs_json_value *shape = member(&in, "shape"), *size = bs_json_first(shape);
+    size_t type = 0;
+    while (sample && type < BS_SAMPLE_COUNT && strcmp(bs_sample_name((enum bs_sample)type), sample) != 0)
+        type++;
+    bool ok = shape && axes && *axes && strlen(axes) <= BS_IMAGE_MAX_DIM &&
+              bs_json_count(shape) == strlen(axes) && bs_json_type_of(shape) == BS_JSON_ARRAY &&
+              type < BS_SAMPLE_COUNT;
+    for (int i = 0; ok && size; size = bs_json_next(size), i++) {
+        int64_t n = 0;
+        ok = bs_json_as_int(size, &n) && n > 0;
+        out->dim[i] = (uint64_t)n;
+    }
+    read_end(&in, "\"raw\"");
+    if (in.rc == BS_OK && !ok)
+        in.rc = BS_FAIL(r->err, BS_EINVAL,
+                        "\"raw\" needs a known type as \"sample\" and as many sizes in \"shape\" as \"axes\" "
+                        "has letters");
+    if (in.rc == BS_OK) {
+        out->sample = (enum bs_sample)type;
+        out->ndim = (int)strlen(axes);
+        (void)snprintf(out->axes, sizeof out->axes, "%s", axes);
+    }
+    r->rc = in.rc;
+}
+
 /* The texts stay in the document: the pair is copied when it is added. */
 static void read_file(struct reader *r, const char *key, bool required, struct bs_manifest_file *out)
 {
@@ -159,6 +210,7 @@ static void read_file(struct reader *r, const char *key, bool required, struct b
     struct reader in = {.object = v, .err = r->err};
     out->name = (char *)read_text(&in, "file", true);
     out->volume = (char *)read_text(&in, "volume", false);
+    read_raw(&in, &out->raw);
     const char *hash = read_text(&in, "sha256", false);
     if (hash && strlen(hash) != BS_SHA256_TEXT - 1)
         in.rc = BS_FAIL(in.err, BS_EINVAL, "\"sha256\" has %zu characters; %d are accepted", strlen(hash),
@@ -232,6 +284,7 @@ static bs_status read_pair(const struct bs_json_value *v, struct bs_manifest *m,
     (void)read_int(&r, "labels_plane", 0, INT64_MAX, &p.labels_plane);
     p.group = (char *)read_text(&r, "group", true);
     p.part = read_part(&r);
+    p.has_ignore_label = read_int(&r, "ignore_label", INT32_MIN, UINT32_MAX, &p.ignore_label);
     read_boxes(&r, "ignore", &p.ignore, &p.nignore);
     read_boxes(&r, "only", &p.only, &p.nonly);
     read_file(&r, "prediction", false, &p.prediction);

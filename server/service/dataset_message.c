@@ -1,7 +1,5 @@
 /* bioseg.v1.Dataset and bioseg.v1.Pair from records of the store. Any thread. */
-#include "server/service/service_internal.h"
-
-#include "server/pair_info.h"
+#include "server/service/datasets_internal.h"
 
 #include <stdlib.h>
 
@@ -77,7 +75,8 @@ static Bioseg__V1__ImageDescription *file_message(struct bs_arena *arena, const 
     if (!m || !axes || !list)
         return NULL;
     bioseg__v1__image_description__init(m);
-    m->encoding = BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_FILE;
+    m->encoding = f->raw ? BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_RAW
+                         : BIOSEG__V1__IMAGE_ENCODING__IMAGE_ENCODING_FILE;
     m->sample_type = sample_message(f->sample);
     for (int i = 0; i < f->ndim; i++) {
         bioseg__v1__axis__init(&axes[i]);
@@ -109,11 +108,15 @@ Bioseg__V1__Pair *bs__pair_message(struct bs_arena *arena, const struct bs_pair_
     m->split = split[p->split];
     m->image_sha256 = keep(arena, p->image_blob);
     m->labels_sha256 = keep(arena, p->labels_blob);
+    m->prediction_sha256 = keep(arena, p->prediction_blob);
     m->created_ms = p->created_ms;
+    m->annotation = bs__annotation_message(arena, p->annotation);
     /* What a newer bioseg wrote and this one does not know stays empty. */
     if (bs_pair_info_from_json(p->info_json, &info, &ignored) == BS_OK) {
         m->image = file_message(arena, &info.image);
         m->labels = file_message(arena, &info.labels);
+        if (info.has_prediction)
+            m->prediction = file_message(arena, &info.prediction);
         m->object_count = info.objects;
     }
     return m;

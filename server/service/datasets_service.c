@@ -1,6 +1,6 @@
 /* bioseg.v1.Datasets: images with labels. A caller sees its own datasets only; somebody else's does not exist for it. Adding a
-   pair is in datasets_add_pair.c. */
-#include "server/service/service_internal.h"
+   pair is in datasets_add_pair.c, saying anew where its labels count in datasets_update_pair.c. */
+#include "server/service/datasets_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -229,8 +229,8 @@ void bs__datasets_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "AddPair", .run = bs__datasets_add_pair, .reads_itself = true},
         {.name = "Missing", .run = missing},
         {.name = "ListPairs", .run = list_pairs, .while_draining = true},
+        {.name = "UpdatePair", .run = bs__datasets_update_pair},
         {.name = "DeletePair", .run = delete_pair},
     };
-    bs_rpc_add_service(rpc, &bioseg__v1__datasets__descriptor, BS__METHODS(methods), s,
-                       "this method of Datasets" BS__LATER);
+    bs_rpc_add_service(rpc, &bioseg__v1__datasets__descriptor, BS__METHODS(methods), s, NULL);
 }

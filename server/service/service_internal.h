@@ -200,10 +200,6 @@ bs_status bs__send_result(struct bs_call *call, Bioseg__V1__SegmentResult *resul
 bs_status bs__send_bytes(struct bs_call *call, uint32_t outer, uint32_t artifact,
                          const struct bs__artifact *source, struct bs_err *err) BS_NODISCARD;
 
-/* datasets_add_pair.c; a method of Datasets. */
-bs_status bs__datasets_add_pair(void *service, struct bs_call *call, const ProtobufCMessage *unused,
-                                struct bs_err *err);
-
 /* aliases.c; methods of Models. */
 bs_status bs__models_set_alias(void *service, struct bs_call *call, const ProtobufCMessage *message,
                                struct bs_err *err);
@@ -234,6 +230,8 @@ Bioseg__V1__Model *bs__model_message(struct bs_services *s, struct bs_arena *are
 /* Bioseg__V1__Dataset from a record; its groups across splits are looked up when asked. NULL when the arena is exhausted. */
 Bioseg__V1__Dataset *bs__dataset_message(struct bs_services *s, struct bs_arena *arena,
                                          const struct bs_dataset_record *record, bool with_groups);
+/* What samples without a file are, in a pair's description; ndim 0: it is a file. */
+struct bs_raw_image bs__raw_of(const struct bs_file_info *f);
 /* Bioseg__V1__Pair from a record; NULL when the arena is exhausted. */
 Bioseg__V1__Pair *bs__pair_message(struct bs_arena *arena, const struct bs_pair_record *record);
 /* Its card; with plans the device works them out, and this waits for it. */

@@ -2,15 +2,11 @@
    Any thread. */
 #include "server/service/training_internal.h"
 
-#include "model/dataset/manifest.h"
-#include "server/pair_info.h"
 #include "server/training_params.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define PAGE 1000
 
 /* ---- the configuration ---- */
 
@@ -163,129 +159,16 @@ static bs_status configure(struct bs_services *s, const Bioseg__V1__TrainingSpec
     return bs_train_config_to_json(&t->config, &t->request.config, err);
 }
 
-/* ---- the images ---- */
-
-static uint64_t plane_count(const struct bs_file_info *f)
-{
-    uint64_t n = 1;
-    for (int i = 0; i < f->ndim; i++)
-        if (!strchr("cyx", f->axes[i]))
-            n *= f->dim[i];
-    return n;
-}
-
-/* One pair of files, all of its planes. */
-static bs_status add_pair(struct bs_manifest *m, const struct bs_pair_record *p, struct bs_err *err)
-{
-    struct bs_pair_info info;
-    bs_status rc = bs_pair_info_from_json(p->info_json, &info, err);
-    if (rc != BS_OK)
-        return rc;
-    struct bs_manifest_pair pair = {.image = {.name = p->name},
-                                    .labels = {.name = p->name},
-                                    .group = p->group[0] ? p->group : p->name,
-                                    .part = p->split == BS_SPLIT_TRAIN        ? BS_PART_TRAIN
-                                            : p->split == BS_SPLIT_VALIDATION ? BS_PART_VALIDATION
-                                                                              : BS_PART_TEST};
-    memcpy(pair.image.sha256, p->image_blob, sizeof pair.image.sha256);
-    memcpy(pair.labels.sha256, p->labels_blob, sizeof pair.labels.sha256);
-    uint64_t planes = plane_count(&info.image);
-    if (planes > BS_MANIFEST_MAX_PAIRS)
-        return BS_FAIL(err, BS_ELIMIT, "%.200s has %" PRIu64 " planes; up to %zu are accepted", p->name,
-                       planes, BS_MANIFEST_MAX_PAIRS);
-    for (uint64_t i = 0; i < planes && rc == BS_OK; i++) {
-        pair.image_plane = pair.labels_plane = planes > 1 ? (int64_t)i : BS_PLANE_ONLY;
-        rc = bs_manifest_add(m, &pair, err);
-    }
-    return rc;
-}
-
-static int by_name(const void *x, const void *y)
-{
-    return strcmp(((const struct bs_pair_record *)x)->name, ((const struct bs_pair_record *)y)->name);
-}
-
-/* All pairs of a dataset, by name: the order says which sample is which, so it must not be that of uploading. */
-static bs_status list_pairs(struct bs_services *s, int64_t number, struct bs_pair_record **out, size_t *count,
-                            struct bs_err *err)
-{
-    char after[sizeof(*out)->id] = "";
-    bs_status rc = BS_OK;
-    for (bool more = true; more && rc == BS_OK;) {
-        struct bs_pair_record *page = NULL, *all;
-        int n = 0;
-        if ((rc = bs_store_pair_list(s->store, number, -1, after[0] ? after : NULL, PAGE, &page, &n, err)) !=
-            BS_OK)
-            break;
-        more = n == PAGE;
-        if ((all = realloc(*out, (*count + (size_t)n + 1) * sizeof *all))) {
-            *out = all;
-            if (n)
-                memcpy(all + *count, page, (size_t)n * sizeof *all);
-            *count += (size_t)n;
-            if (n)
-                memcpy(after, page[n - 1].id, sizeof after);
-        } else {
-            for (int i = 0; i < n; i++)
-                bs_pair_record_free(&page[i]);
-            rc = BS_FAIL(err, BS_ENOMEM, "no memory for the list of images");
-        }
-        free(page);
-    }
-    if (*count)
-        qsort(*out, *count, sizeof **out, by_name);
-    return rc;
-}
-
-/* The dataset as it is now becomes a blob, which is the run's input. */
-static bs_status freeze_dataset(struct bs_services *s, const char *owner, const char *name, bool keep,
-                                struct bs__training *t, struct bs_err *err)
-{
-    struct bs_dataset_record d = {.name = NULL};
-    struct bs_manifest m = {.channel = BS_PLANE_CHANNEL_ANY};
-    struct bs_pair_record *pairs = NULL;
-    char *text = NULL;
-    size_t n = 0;
-    bs_status rc = bs__check_name("dataset", name, err);
-    if (rc != BS_OK || (rc = bs_store_dataset_get(s->store, owner, name, &d, err)) != BS_OK)
-        return rc;
-    if (d.pairs[BS_SPLIT_TRAIN] == 0 || d.pairs[BS_SPLIT_VALIDATION] == 0) {
-        rc = BS_FAIL(err, BS_EPRECONDITION,
-                     "dataset %s has %" PRIu64 " images for training and %" PRIu64
-                     " for validation; at least one of each is needed",
-                     d.name, d.pairs[BS_SPLIT_TRAIN], d.pairs[BS_SPLIT_VALIDATION]);
-        goto cleanup;
-    }
-    rc = list_pairs(s, d.number, &pairs, &n, err);
-    for (size_t i = 0; i < n && rc == BS_OK; i++)
-        rc = add_pair(&m, &pairs[i], err);
-    if (rc != BS_OK || (rc = bs_manifest_hash(&m, t->request.dataset_hash, err)) != BS_OK ||
-        (rc = bs_manifest_write(&m, &text, err)) != BS_OK)
-        goto cleanup;
-    t->request.dataset_number = d.number;
-    (void)snprintf(t->request.dataset, sizeof t->request.dataset, "%s", d.name);
-    rc = keep ? bs_blob_put(s->blobs, text, strlen(text), t->manifest_blob, err)
-              : bs_blob_hash(text, strlen(text), t->manifest_blob, err);
-cleanup:
-    for (size_t i = 0; i < n; i++)
-        bs_pair_record_free(&pairs[i]);
-    free(pairs);
-    free(text);
-    bs_manifest_clear(&m);
-    bs_dataset_record_free(&d);
-    return rc;
-}
-
 bs_status bs__training_decode(struct bs_services *s, const char *owner, const Bioseg__V1__TrainingSpec *spec,
                               bool keep, struct bs__training *t, struct bs_err *err)
 {
     bs_status rc;
-    memset(t, 0, sizeof *t);
+    *t = (struct bs__training){.manifest = {.channel = BS_PLANE_CHANNEL_ANY}};
     if (!spec)
         return BS_FAIL(err, BS_EINVAL, "spec is missing");
     if ((rc = bs__check_name("spec.model_name", spec->model_name, err)) != BS_OK ||
         (rc = configure(s, spec, t, err)) != BS_OK ||
-        (rc = freeze_dataset(s, owner, spec->dataset, keep, t, err)) != BS_OK)
+        (rc = bs__training_freeze(s, owner, spec->dataset, keep, t, err)) != BS_OK)
         goto cleanup;
     (void)snprintf(t->request.model_name, sizeof t->request.model_name, "%s", spec->model_name);
     if (spec->initial) {
@@ -303,4 +186,6 @@ void bs__training_free(struct bs__training *t)
 {
     bs_training_request_free(&t->request);
     bs_model_record_free(&t->initial);
+    bs_manifest_clear(&t->manifest);
+    bs_names_clear(&t->left_out);
 }

@@ -53,13 +53,16 @@ struct bs_pair_record {
     enum bs_split split;
     char *image_blob, *labels_blob; /* sha256 */
     uint64_t image_bytes, labels_bytes;
-    char *info_json; /* what the files are; bs_pair_info_to_json */
+    char *info_json;       /* what the files are; bs_pair_info_to_json */
+    char *annotation;      /* where the labels count; bs_annotation_to_json; NULL is written as "{}" */
+    char *prediction_blob; /* what the labels were made from; NULL: nothing */
+    uint64_t prediction_bytes;
     int64_t created_ms;
 };
 struct bs_pair_addition {
     const char *owner, *dataset;
-    bool image_held, labels_held; /* not sent: a dataset of the owner must hold the file */
-    bool group_across_splits;     /* the group may stand in several splits */
+    bool image_held, labels_held, prediction_held; /* not sent: a dataset of the owner must hold the file */
+    bool group_across_splits;                      /* the group may stand in several splits */
 };
 /* Takes the strings of *p and gives back the record as stored. The same pair again is the first one, with *existing. BS_EEXIST:
    another pair has the name; BS_EPRECONDITION: the image, or the group, is in another split; BS_ENOTFOUND: no such dataset, or
@@ -71,6 +74,12 @@ bs_status bs_store_pair_list(struct bs_store *s, int64_t dataset, int split, con
                              struct bs_pair_record **out, int *count, struct bs_err *err) BS_NODISCARD;
 /* The pair that holds this file in a dataset of this owner (any one); BS_ENOTFOUND when there is none. */
 bs_status bs_store_file_of_owner(struct bs_store *s, const char *owner, const char *sha256, uint64_t *bytes,
+                                 struct bs_err *err) BS_NODISCARD;
+bs_status bs_store_pair_get(struct bs_store *s, const char *owner, const char *dataset, const char *id,
+                            struct bs_pair_record *out, struct bs_err *err) BS_NODISCARD;
+/* Another annotation, with the description that goes with it. BS_ENOTFOUND: no such pair. */
+bs_status bs_store_pair_annotate(struct bs_store *s, const char *owner, const char *dataset, const char *id,
+                                 const char *annotation, const char *info_json,
                                  struct bs_err *err) BS_NODISCARD;
 /* BS_EPRECONDITION while a job that has not finished needs the dataset. */
 bs_status bs_store_pair_delete(struct bs_store *s, const char *owner, const char *dataset, const char *id,

@@ -170,6 +170,11 @@ static const char *const steps[] = {
     "  json_extract(lineage_json, '$.parent.name'), json_extract(lineage_json, '$.parent.version'), "
     "created_ms"
     "  FROM models WHERE json_valid(lineage_json);",
+    /* 7: where the labels of a pair count, and the prediction that they were made from. */
+    "ALTER TABLE pairs ADD COLUMN annotation TEXT NOT NULL DEFAULT '{}';"
+    "ALTER TABLE pairs ADD COLUMN prediction_blob TEXT;"
+    "ALTER TABLE pairs ADD COLUMN prediction_bytes INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX pairs_prediction ON pairs(prediction_blob) WHERE prediction_blob IS NOT NULL;",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

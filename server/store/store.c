@@ -215,7 +215,8 @@ bs_status bs_store_blob_in_use(struct bs_store *s, const char *sha256, bool *use
                            " OR EXISTS (SELECT 1 FROM runs WHERE best_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM pairs WHERE image_blob = ?1)"
                            " OR EXISTS (SELECT 1 FROM pairs WHERE labels_blob = ?1)"
-                           " OR EXISTS (SELECT 1 FROM origins WHERE manifest_blob = ?1)",
+                           " OR EXISTS (SELECT 1 FROM origins WHERE manifest_blob = ?1)"
+                           " OR EXISTS (SELECT 1 FROM pairs WHERE prediction_blob = ?1)",
                            &st, err);
     if (rc == BS_OK) {
         bs__bind_text(st, 1, sha256);

@@ -10,7 +10,8 @@
     " (SELECT count(*) FROM pairs WHERE dataset = number AND split = 0),"                                    \
     " (SELECT count(*) FROM pairs WHERE dataset = number AND split = 1),"                                    \
     " (SELECT count(*) FROM pairs WHERE dataset = number AND split = 2),"                                    \
-    " (SELECT coalesce(sum(image_bytes + labels_bytes), 0) FROM pairs WHERE dataset = number)"
+    " (SELECT coalesce(sum(image_bytes + labels_bytes + prediction_bytes), 0) FROM pairs WHERE dataset = "   \
+    "number)"
 #define MAX_LIMIT 1001 /* a page of 1000, and one more that tells whether there is a next */
 #define MAX_TEXT  65536
 

@@ -61,6 +61,8 @@ enum bs__sql {
     BS__SQL_PAIR_ADD,
     BS__SQL_PAIR_LIST,
     BS__SQL_PAIR_DELETE,
+    BS__SQL_PAIR_GET,
+    BS__SQL_PAIR_UPDATE,
     BS__SQL_FILE_OF_OWNER,
     BS__SQL_RUN_ADD,
     BS__SQL_RUN_GET,

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS                                                                                              \
-    "id, name, grp, image_blob, labels_blob, info_json, split, image_bytes, labels_bytes, created_ms"
 #define MAX_LIMIT 1001 /* a page of 1000, and one more that tells whether there is a next */
 #define MAX_NAME  255
+#define NOTHING   "{}" /* annotation */
 
 void bs_pair_record_free(struct bs_pair_record *p)
 {
@@ -19,14 +18,17 @@ void bs_pair_record_free(struct bs_pair_record *p)
     free(p->image_blob);
     free(p->labels_blob);
     free(p->info_json);
+    free(p->annotation);
+    free(p->prediction_blob);
     memset(p, 0, sizeof *p);
 }
 
-static bs_status read_pair(sqlite3_stmt *st, struct bs_pair_record *p, struct bs_err *err)
+bs_status bs__pair_read(sqlite3_stmt *st, struct bs_pair_record *p, struct bs_err *err)
 {
     memset(p, 0, sizeof *p);
     snprintf(p->id, sizeof p->id, "%s", (const char *)sqlite3_column_text(st, 0));
-    char **texts[] = {&p->name, &p->group, &p->image_blob, &p->labels_blob, &p->info_json};
+    char **texts[] = {&p->name,      &p->group,      &p->image_blob,     &p->labels_blob,
+                      &p->info_json, &p->annotation, &p->prediction_blob};
     bool ok = true;
     for (size_t i = 0; ok && i < sizeof texts / sizeof *texts; i++)
         ok = bs__column_text(st, 1 + (int)i, texts[i]);
@@ -34,10 +36,11 @@ static bs_status read_pair(sqlite3_stmt *st, struct bs_pair_record *p, struct bs
         bs_pair_record_free(p);
         return BS_FAIL(err, BS_ENOMEM, "out of memory while reading a pair");
     }
-    p->split = (enum bs_split)sqlite3_column_int(st, 6);
-    p->image_bytes = (uint64_t)sqlite3_column_int64(st, 7);
-    p->labels_bytes = (uint64_t)sqlite3_column_int64(st, 8);
-    p->created_ms = sqlite3_column_int64(st, 9);
+    p->split = (enum bs_split)sqlite3_column_int(st, 8);
+    p->image_bytes = (uint64_t)sqlite3_column_int64(st, 9);
+    p->labels_bytes = (uint64_t)sqlite3_column_int64(st, 10);
+    p->prediction_bytes = (uint64_t)sqlite3_column_int64(st, 11);
+    p->created_ms = sqlite3_column_int64(st, 12);
     return BS_OK;
 }
 
@@ -49,9 +52,15 @@ static bs_status check_new(const struct bs_pair_record *p, struct bs_err *err)
         return BS_FAIL(err, BS_EINVAL, "a pair's group has at most %d bytes", MAX_NAME);
     if ((unsigned)p->split >= BS_SPLITS || !bs__hash_valid(p->image_blob) ||
         !bs__hash_valid(p->labels_blob) || !p->info_json || p->image_bytes > INT64_MAX ||
-        p->labels_bytes > INT64_MAX)
+        p->labels_bytes > INT64_MAX || p->prediction_bytes > INT64_MAX ||
+        (p->prediction_blob && !bs__hash_valid(p->prediction_blob)))
         return BS_FAIL(err, BS_EINVAL, "pair '%s' lacks a split, its files or their description", p->name);
     return BS_OK;
+}
+
+static bool differ(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) != 0 : a != b;
 }
 
 /* The pair of that name, if there is one: the same is found, another refused. */
@@ -60,15 +69,16 @@ static bs_status find_by_name(struct bs_store *s, int64_t dataset, const struct 
 {
     sqlite3_stmt *st;
     *existing = false;
-    bs_status rc = bs__sql(s, BS__SQL_PAIR_BY_NAME,
-                           "SELECT " COLUMNS " FROM pairs WHERE dataset = ?1 AND name = ?2", &st, err);
+    bs_status rc =
+        bs__sql(s, BS__SQL_PAIR_BY_NAME,
+                "SELECT " BS__PAIR_COLUMNS " FROM pairs WHERE dataset = ?1 AND name = ?2", &st, err);
     if (rc != BS_OK)
         return rc;
     sqlite3_bind_int64(st, 1, dataset);
     bs__bind_text(st, 2, p->name);
     int step = sqlite3_step(st);
     if (step == SQLITE_ROW) {
-        rc = read_pair(st, found, err);
+        rc = bs__pair_read(st, found, err);
         *existing = rc == BS_OK;
     } else if (step != SQLITE_DONE) {
         rc = bs__sql_fail(s, err, "look for a pair");
@@ -76,11 +86,14 @@ static bs_status find_by_name(struct bs_store *s, int64_t dataset, const struct 
     sqlite3_reset(st);
     if (!*existing)
         return rc;
-    const char *other = strcmp(found->image_blob, p->image_blob) != 0     ? "another image"
-                        : strcmp(found->labels_blob, p->labels_blob) != 0 ? "other labels"
-                        : found->split != p->split                        ? "another split"
-                        : strcmp(found->group, p->group) != 0             ? "another group"
-                                                                          : NULL;
+    const char *other = strcmp(found->image_blob, p->image_blob) != 0        ? "another image"
+                        : strcmp(found->labels_blob, p->labels_blob) != 0    ? "other labels"
+                        : found->split != p->split                           ? "another split"
+                        : strcmp(found->group, p->group) != 0                ? "another group"
+                        : differ(found->prediction_blob, p->prediction_blob) ? "another prediction"
+                        : strcmp(found->annotation, p->annotation ? p->annotation : NOTHING) != 0
+                            ? "another annotation"
+                            : NULL;
     if (other) {
         rc = BS_FAIL(err, BS_EEXIST, "the dataset has a pair '%s' already, with %s; delete it first", p->name,
                      other);
@@ -134,13 +147,15 @@ static bs_status file_of_owner(struct bs_store *s, const char *owner, const char
                                struct bs_err *err)
 {
     sqlite3_stmt *st;
-    bs_status rc =
-        bs__sql(s, BS__SQL_FILE_OF_OWNER,
-                "SELECT image_bytes FROM pairs JOIN datasets ON datasets.number = pairs.dataset"
-                " WHERE pairs.image_blob = ?2 AND datasets.owner = ?1"
-                " UNION ALL SELECT labels_bytes FROM pairs JOIN datasets ON datasets.number = pairs.dataset"
-                " WHERE pairs.labels_blob = ?2 AND datasets.owner = ?1 LIMIT 1",
-                &st, err);
+    bs_status rc = bs__sql(
+        s, BS__SQL_FILE_OF_OWNER,
+        "SELECT image_bytes FROM pairs JOIN datasets ON datasets.number = pairs.dataset"
+        " WHERE pairs.image_blob = ?2 AND datasets.owner = ?1"
+        " UNION ALL SELECT labels_bytes FROM pairs JOIN datasets ON datasets.number = pairs.dataset"
+        " WHERE pairs.labels_blob = ?2 AND datasets.owner = ?1"
+        " UNION ALL SELECT prediction_bytes FROM pairs JOIN datasets ON datasets.number = pairs.dataset"
+        " WHERE pairs.prediction_blob = ?2 AND datasets.owner = ?1 LIMIT 1",
+        &st, err);
     if (rc != BS_OK)
         return rc;
     bs__bind_text(st, 1, owner);
@@ -171,22 +186,24 @@ static bs_status insert(struct bs_store *s, int64_t dataset, struct bs_pair_reco
 {
     sqlite3_stmt *st;
     bs_status rc = bs__sql(s, BS__SQL_PAIR_ADD,
-                           "INSERT INTO pairs(" COLUMNS
-                           ", dataset) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                           "INSERT INTO pairs(" BS__PAIR_COLUMNS
+                           ", dataset) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                            &st, err);
     if (rc == BS_OK)
         rc = bs__make_id(s, p->id, sizeof p->id, err);
     if (rc != BS_OK)
         return rc;
     p->created_ms = bs__now_ms();
-    const char *const texts[] = {p->id, p->name, p->group, p->image_blob, p->labels_blob, p->info_json};
-    for (int i = 0; i < 6; i++)
+    const char *const texts[] = {p->id,          p->name,      p->group,      p->image_blob,
+                                 p->labels_blob, p->info_json, p->annotation, p->prediction_blob};
+    for (int i = 0; i < 8; i++)
         bs__bind_text(st, 1 + i, texts[i]);
-    sqlite3_bind_int(st, 7, (int)p->split);
-    sqlite3_bind_int64(st, 8, (int64_t)p->image_bytes);
-    sqlite3_bind_int64(st, 9, (int64_t)p->labels_bytes);
-    sqlite3_bind_int64(st, 10, p->created_ms);
-    sqlite3_bind_int64(st, 11, dataset);
+    sqlite3_bind_int(st, 9, (int)p->split);
+    sqlite3_bind_int64(st, 10, (int64_t)p->image_bytes);
+    sqlite3_bind_int64(st, 11, (int64_t)p->labels_bytes);
+    sqlite3_bind_int64(st, 12, (int64_t)p->prediction_bytes);
+    sqlite3_bind_int64(st, 13, p->created_ms);
+    sqlite3_bind_int64(st, 14, dataset);
     return bs__sql_run(s, st, "add a pair", err);
 }
 
@@ -200,6 +217,8 @@ bs_status bs_store_pair_add(struct bs_store *s, const struct bs_pair_addition *h
     bs_status rc = check_new(p, err);
     if (rc != BS_OK)
         return rc;
+    if (!p->annotation && !(p->annotation = strdup(NOTHING)))
+        return BS_FAIL(err, BS_ENOMEM, "out of memory while adding a pair");
     pthread_mutex_lock(&s->mu);
     if ((rc = bs__begin(s, err)) != BS_OK)
         goto unlock;
@@ -213,6 +232,8 @@ bs_status bs_store_pair_add(struct bs_store *s, const struct bs_pair_addition *h
             rc = file_of_owner(s, how->owner, p->image_blob, &bytes, err);
         if (rc == BS_OK && how->labels_held)
             rc = file_of_owner(s, how->owner, p->labels_blob, &bytes, err);
+        if (rc == BS_OK && how->prediction_held)
+            rc = file_of_owner(s, how->owner, p->prediction_blob, &bytes, err);
         if (rc == BS_OK)
             rc = insert(s, d.number, p, err);
     }
@@ -243,10 +264,11 @@ bs_status bs_store_pair_list(struct bs_store *s, int64_t dataset, int split, con
     if (!rows)
         return BS_FAIL(err, BS_ENOMEM, "out of memory while listing pairs");
     pthread_mutex_lock(&s->mu);
-    bs_status rc = bs__sql(s, BS__SQL_PAIR_LIST,
-                           "SELECT " COLUMNS " FROM pairs WHERE dataset = ?1 AND (?2 < 0 OR split = ?2)"
-                           " AND (?3 IS NULL OR id > ?3) ORDER BY id LIMIT ?4",
-                           &st, err);
+    bs_status rc =
+        bs__sql(s, BS__SQL_PAIR_LIST,
+                "SELECT " BS__PAIR_COLUMNS " FROM pairs WHERE dataset = ?1 AND (?2 < 0 OR split = ?2)"
+                " AND (?3 IS NULL OR id > ?3) ORDER BY id LIMIT ?4",
+                &st, err);
     if (rc == BS_OK) {
         sqlite3_bind_int64(st, 1, dataset);
         sqlite3_bind_int(st, 2, split);
@@ -256,7 +278,7 @@ bs_status bs_store_pair_list(struct bs_store *s, int64_t dataset, int split, con
         while (rc == BS_OK && (step = sqlite3_step(st)) != SQLITE_DONE) {
             if (step != SQLITE_ROW)
                 rc = bs__sql_fail(s, err, "list pairs");
-            else if ((rc = read_pair(st, &rows[n], err)) == BS_OK)
+            else if ((rc = bs__pair_read(st, &rows[n], err)) == BS_OK)
                 n++;
         }
         sqlite3_reset(st);

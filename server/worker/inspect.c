@@ -16,7 +16,7 @@ int bs__inspect_main(int sock)
         return 1;
     if (m.type == BS_WORKER_PAIR) {
         reply.type = BS_WORKER_PAIR_CHECKED;
-        bs__inspect_pair(m.fd[0], m.fd[1], &reply.body.pair);
+        bs__inspect_pair(&m, &reply.body.pair);
         bs__tell(sock, &reply);
         bs_worker_message_release(&m);
         return 0;

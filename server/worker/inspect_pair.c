@@ -1,4 +1,4 @@
-/* Whether an image and its labels can be trained on: both are decoded whole, and what is wrong is said in words. Runs in a
+/* Whether an image and its labels (and the prediction that they were made from) can be trained on: all are decoded whole, and what is wrong is said in words. Runs in a
    process of its own. */
 #include "server/worker/worker.h"
 
@@ -20,44 +20,24 @@ static void describe(const struct bs_image *im, struct bs_file_info *f)
     memcpy(f->unit, im->unit, sizeof f->unit);
 }
 
-/* Size along an axis, 1 where there is none. */
-static uint64_t along(const struct bs_file_info *f, char axis)
-{
-    const char *at = strchr(f->axes, axis);
-    return at ? f->dim[at - f->axes] : 1;
-}
-
-/* Planes of height times width, channels not counted. */
-static uint64_t planes(const struct bs_file_info *f)
-{
-    uint64_t n = 1;
-    for (int i = 0; i < f->ndim; i++)
-        if (!strchr("cyx", f->axes[i]))
-            n *= f->dim[i]; /* what is in memory cannot overflow */
-    return n;
-}
-
 static bs_status compare(const struct bs_file_info *image, const struct bs_file_info *labels,
                          struct bs_err *err)
 {
-    if (labels->sample == BS_SAMPLE_F32 || labels->sample == BS_SAMPLE_F64)
-        return BS_FAIL(err, BS_EINVAL,
-                       "the labels have samples of type %s; whole numbers (uint8, uint16, uint32, int32) are "
-                       "accepted",
-                       bs_sample_name(labels->sample));
-    if (along(labels, 'c') != 1)
+    if (bs_file_info_along(labels, 'c') != 1)
         return BS_FAIL(err, BS_EINVAL,
                        "the labels have %" PRIu64 " channels; one is accepted, with an object's number in "
                        "each pixel",
-                       along(labels, 'c'));
-    if (along(image, 'y') != along(labels, 'y') || along(image, 'x') != along(labels, 'x'))
+                       bs_file_info_along(labels, 'c'));
+    if (bs_file_info_along(image, 'y') != bs_file_info_along(labels, 'y') ||
+        bs_file_info_along(image, 'x') != bs_file_info_along(labels, 'x'))
         return BS_FAIL(err, BS_EINVAL,
                        "the image is %" PRIu64 " x %" PRIu64 " pixels high and wide, its labels %" PRIu64
                        " x %" PRIu64,
-                       along(image, 'y'), along(image, 'x'), along(labels, 'y'), along(labels, 'x'));
-    if (planes(image) != planes(labels))
-        return BS_FAIL(err, BS_EINVAL, "the image has %" PRIu64 " planes, its labels %" PRIu64, planes(image),
-                       planes(labels));
+                       bs_file_info_along(image, 'y'), bs_file_info_along(image, 'x'),
+                       bs_file_info_along(labels, 'y'), bs_file_info_along(labels, 'x'));
+    if (bs_file_info_planes(image) != bs_file_info_planes(labels))
+        return BS_FAIL(err, BS_EINVAL, "the image has %" PRIu64 " planes, its labels %" PRIu64,
+                       bs_file_info_planes(image), bs_file_info_planes(labels));
     return BS_OK;
 }
 
@@ -76,7 +56,8 @@ static bs_status check_numbers(const struct bs_image *im, struct bs_err *err)
     return BS_OK;
 }
 
-static int64_t label_at(const struct bs_image *im, size_t i)
+/* NaN of a type that there is not. */
+static double label_at(const struct bs_image *im, size_t i)
 {
     switch (im->sample) {
     case BS_SAMPLE_U8:
@@ -91,8 +72,12 @@ static int64_t label_at(const struct bs_image *im, size_t i)
         return ((const int16_t *)im->data)[i];
     case BS_SAMPLE_I32:
         return ((const int32_t *)im->data)[i];
+    case BS_SAMPLE_F32:
+        return (double)((const float *)im->data)[i];
+    case BS_SAMPLE_F64:
+        return ((const double *)im->data)[i];
     default:
-        return -1;
+        return NAN;
     }
 }
 
@@ -102,8 +87,22 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Distinct values other than 0 of each plane, summed. */
-static bs_status count_objects(const struct bs_image *im, size_t plane, uint64_t *objects, struct bs_err *err)
+/* Whole numbers of 32 bits, in samples of any type. */
+static bool is_label(double v)
+{
+    return v >= 0 && v <= (double)UINT32_MAX && v == floor(v);
+}
+
+static bs_status no_label(const char *what, double v, struct bs_err *err)
+{
+    return BS_FAIL(err, BS_EINVAL,
+                   "the %s the value %.9g; whole numbers from 0 (background) to %u are accepted", what, v,
+                   UINT32_MAX);
+}
+
+/* Distinct values other than 0 and `ignore` (NaN: none) of each plane, summed. */
+static bs_status count_objects(const struct bs_image *im, size_t plane, double ignore, uint64_t *objects,
+                               struct bs_err *err)
 {
     size_t n = im->bytes / bs_sample_size(im->sample), room = 0;
     uint32_t *seen = NULL;
@@ -111,13 +110,13 @@ static bs_status count_objects(const struct bs_image *im, size_t plane, uint64_t
     *objects = 0;
     for (size_t start = 0; start < n && rc == BS_OK; start += plane) {
         size_t count = 0;
-        int64_t before = 0;
+        double before = 0;
         for (size_t i = start; i < start + plane && rc == BS_OK; i++) {
-            int64_t v = label_at(im, i);
-            if (v < 0) {
-                rc =
-                    BS_FAIL(err, BS_EINVAL,
-                            "the labels have the value %" PRId64 "; 0 (background) and above is accepted", v);
+            double v = label_at(im, i);
+            if (v == ignore) {
+                v = 0;
+            } else if (!is_label(v)) {
+                rc = no_label("labels have", v, err);
             } else if (v != 0 && v != before) { /* the first pixel of a run of equal ones */
                 if (count == room) {
                     room = room ? 2 * room : 4096;
@@ -141,32 +140,70 @@ static bs_status count_objects(const struct bs_image *im, size_t plane, uint64_t
     return rc;
 }
 
-static bs_status look(int image_fd, int labels_fd, struct bs_pair_info *info, struct bs_err *err)
+static bs_status open_file(int fd, const struct bs_raw_image *raw, struct bs_file_info *info,
+                           struct bs_image **im, struct bs_err *err)
 {
-    struct bs_image *im = NULL;
-    if (bs_image_decode_fd(image_fd, &bs_image_default_limits, &im, err) != BS_OK)
-        return bs_err_prefix(err, "the image");
-    describe(im, &info->image);
-    bs_status rc = check_numbers(im, err);
-    bs_image_unref(im); /* never both in memory */
-    im = NULL;
+    bs_status rc = raw->ndim ? bs_raw_image_read(fd, raw, &bs_image_default_limits, im, err)
+                             : bs_image_decode_fd(fd, &bs_image_default_limits, im, err);
     if (rc != BS_OK)
         return rc;
-    if (bs_image_decode_fd(labels_fd, &bs_image_default_limits, &im, err) != BS_OK)
-        return bs_err_prefix(err, "the labels");
-    describe(im, &info->labels);
-    rc = compare(&info->image, &info->labels, err);
-    if (rc == BS_OK)
-        rc = count_objects(
-            im, im->dim[strchr(im->axes, 'y') - im->axes] * im->dim[strchr(im->axes, 'x') - im->axes],
-            &info->objects, err);
+    describe(*im, info);
+    info->raw = raw->ndim != 0;
+    return BS_OK;
+}
+
+static bs_status look_at_image(int fd, const struct bs_pair_question *q, struct bs_pair_info *info,
+                               struct bs_err *err)
+{
+    struct bs_image *im = NULL;
+    if (open_file(fd, &q->image, &info->image, &im, err) != BS_OK)
+        return bs_err_prefix(err, "the image");
+    bs_status rc = check_numbers(im, err);
     bs_image_unref(im);
     return rc;
 }
 
-void bs__inspect_pair(int image_fd, int labels_fd, struct bs_worker_pair_checked *answer)
+static bs_status look_at_labels(int fd, const struct bs_pair_question *q, struct bs_pair_info *info,
+                                struct bs_err *err)
 {
+    const double ignore = q->has_ignore_label ? (double)q->ignore_label : NAN;
+    struct bs_image *im = NULL;
+    if (open_file(fd, &q->labels, &info->labels, &im, err) != BS_OK)
+        return bs_err_prefix(err, "the labels");
+    bs_status rc = compare(&info->image, &info->labels, err);
+    if (rc == BS_OK)
+        rc = count_objects(
+            im, (size_t)(bs_file_info_along(&info->labels, 'y') * bs_file_info_along(&info->labels, 'x')),
+            ignore, &info->objects, err);
+    bs_image_unref(im);
+    return rc;
+}
+
+/* Labels of a model, of the size of those that were made from them. */
+static bs_status look_at_prediction(int fd, const struct bs_pair_question *q, struct bs_pair_info *info,
+                                    struct bs_err *err)
+{
+    struct bs_image *im = NULL;
+    bs_status rc = open_file(fd, &q->prediction, &info->prediction, &im, err);
+    if (rc == BS_OK)
+        rc = compare(&info->image, &info->prediction, err);
+    for (size_t i = 0; rc == BS_OK && i < im->bytes / bs_sample_size(im->sample); i++)
+        if (!is_label(label_at(im, i)))
+            rc = no_label("file has", label_at(im, i), err);
+    bs_image_unref(im);
+    return rc == BS_OK ? rc : bs_err_prefix(err, "the prediction");
+}
+
+void bs__inspect_pair(const struct bs_worker_message *m, struct bs_worker_pair_checked *answer)
+{
+    const struct bs_pair_question *q = &m->body.question;
     struct bs_err err = {.msg = ""};
-    bs_status rc = look(image_fd, labels_fd, &answer->info, &err);
+    /* One after the other: never two images in memory. */
+    bs_status rc = look_at_image(m->fd[0], q, &answer->info, &err);
+    if (rc == BS_OK)
+        rc = look_at_labels(m->fd[1], q, &answer->info, &err);
+    if (rc == BS_OK && m->nfd > 2)
+        rc = look_at_prediction(m->fd[2], q, &answer->info, &err);
+    answer->info.has_prediction = m->nfd > 2;
     bs__set_failure(&answer->failure, rc, &err);
 }

@@ -41,7 +41,7 @@ static const struct {
     [BS_WORKER_PING] = {0, 0, 0},
     [BS_WORKER_PONG] = {sizeof(struct bs_worker_pong), 0, 0},
     [BS_WORKER_INSPECT] = {0, 1, 1},
-    [BS_WORKER_PAIR] = {0, 2, 2},
+    [BS_WORKER_PAIR] = {sizeof(struct bs_pair_question), 2, 3},
     [BS_WORKER_HELLO] = {sizeof(struct bs_worker_hello), 0, 0},
     [BS_WORKER_REFUSED] = {sizeof(struct bs_worker_failure), 0, 0},
     [BS_WORKER_STARTED] = {0, 0, 0},
@@ -130,12 +130,19 @@ static void end_strings(struct bs_worker_message *m)
         END(m->body.inspected.failure.text);
         END(m->body.inspected.info);
         break;
+    case BS_WORKER_PAIR:
+        END(m->body.question.image.axes);
+        END(m->body.question.labels.axes);
+        END(m->body.question.prediction.axes);
+        break;
     case BS_WORKER_PAIR_CHECKED:
         END(m->body.pair.failure.text);
         END(m->body.pair.info.image.axes);
         END(m->body.pair.info.image.unit);
         END(m->body.pair.info.labels.axes);
         END(m->body.pair.info.labels.unit);
+        END(m->body.pair.info.prediction.axes);
+        END(m->body.pair.info.prediction.unit);
         break;
     default:
         break;

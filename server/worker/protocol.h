@@ -12,7 +12,7 @@
 #include "model/train/run.h"
 #include "server/pair_info.h"
 
-#define BS_WORKER_PROTOCOL  6u
+#define BS_WORKER_PROTOCOL  7u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   6
 #define BS_WORKER_KEY_LEN   64
@@ -33,7 +33,7 @@ enum bs_worker_type {
     BS_WORKER_STOP,
     BS_WORKER_PING,    /* answered by the control thread, whatever the executor does */
     BS_WORKER_INSPECT, /* fds: model */
-    BS_WORKER_PAIR,    /* fds: image, labels */
+    BS_WORKER_PAIR,    /* fds: image, labels; prediction if there is one */
     /* worker to daemon */
     BS_WORKER_HELLO,   /* the device is open */
     BS_WORKER_REFUSED, /* it could not be opened; the worker ends */
@@ -192,6 +192,7 @@ struct bs_worker_message {
         struct bs_worker_pong pong;
         struct bs_worker_done done;
         struct bs_worker_inspected inspected;
+        struct bs_pair_question question; /* PAIR */
         struct bs_worker_pair_checked pair;
     } body;
 };

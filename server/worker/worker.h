@@ -114,7 +114,7 @@ void bs__executor_stop(struct bs__executor *x);
 /* inspect.c: answers one INSPECT or PAIR message; yields the exit status. */
 int bs__inspect_main(int sock);
 /* inspect_pair.c: fills the answer to a PAIR message. */
-void bs__inspect_pair(int image_fd, int labels_fd, struct bs_worker_pair_checked *answer);
+void bs__inspect_pair(const struct bs_worker_message *m, struct bs_worker_pair_checked *answer);
 
 /* Sends and, when the daemon is gone, ends the process: there is nobody left to work for. */
 void bs__tell(int sock, const struct bs_worker_message *m);

@@ -115,6 +115,31 @@ E2
     run 0 bioseg datasets delete drawn
 }
 
+test_what_counts_is_said_with_files_and_marked_later() {
+    run 0 bioseg datasets create parts
+    mkdir -p "$tmp/part" "$tmp/predicted"
+    cp "$tmp/images/a_1.png" "$tmp/images/a_2.png" "$tmp/part"
+    cp "$tmp/direct/nuclei.tif" "$tmp/predicted/a_1.tif"
+    run 2 bioseg datasets add parts --images "$tmp/part" --labels "$tmp/masks" --predictions "$tmp/predicted" --skip-unpaired --annotated 1,2
+    says "no box"
+    run 0 bioseg datasets add parts --images "$tmp/part" --labels "$tmp/masks" --predictions "$tmp/predicted" --skip-unpaired \
+        --ignored 0,0,4,5 --ignore-label 60000
+    says "1 added"
+    run 0 bioseg datasets pairs parts
+    says "predicted, not done"
+    run 0 bioseg datasets add parts --images "$tmp/part/a_1.png" --labels "$tmp/masks" --predictions "$tmp/predicted" --skip-unpaired
+    says "0 added, 1 there already"
+    run 2 bioseg datasets mark parts --pair other.png --done
+    says "other.png"
+    run 0 bioseg datasets mark parts --pair a_1.png --done --annotated 0,0,20,30
+    run 0 bioseg --json datasets pairs parts
+    python3 -c 'import json,sys; a = json.load(sys.stdin)[0]["annotation"]; assert a["done"] and a["origin"] == "LABEL_ORIGIN_PREDICTED" and int(a["ignore_label"]) == 60000 and len(a["ignored"]) == 1 and int(a["annotated"][0]["width"]) == 30, a' <<<"$out" ||
+        fail "what was not said anew is kept: $out"
+    run 0 bioseg datasets mark parts --pair a_1.png --everything
+    says "done"
+    run 0 bioseg datasets delete parts
+}
+
 test_datasets_are_listed_shown_and_deleted() {
     run 0 bioseg datasets list
     says cells

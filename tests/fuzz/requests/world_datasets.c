@@ -23,13 +23,15 @@ static char *copy(const char *text)
     return c;
 }
 
-bs_status bs_engine_check_pair(struct bs_engine *e, int image_fd, int labels_fd, struct bs_pair_info *info,
-                               struct bs_err *err)
+bs_status bs_engine_check_pair(struct bs_engine *e, const int fd[3], const struct bs_pair_question *question,
+                               struct bs_pair_info *info, struct bs_err *err)
 {
     (void)e;
     (void)err;
-    REQUIRE(image_fd >= 0 && labels_fd >= 0);
+    REQUIRE(fd[0] >= 0 && fd[1] >= 0 && question->has_prediction == (fd[2] >= 0));
     *info = pair_info;
+    info->has_prediction = question->has_prediction;
+    info->prediction = info->labels;
     return BS_OK;
 }
 
@@ -124,6 +126,7 @@ static void fill_pair(struct bs_pair_record *p, int i)
                                  .split = i ? BS_SPLIT_VALIDATION : BS_SPLIT_TRAIN,
                                  .image_blob = copy(i ? OTHER_HASH : HASH),
                                  .labels_blob = copy(HASH),
+                                 .annotation = copy(i ? "{}" : "{\"ignore_label\":255,\"done\":true}"),
                                  .image_bytes = 16,
                                  .labels_bytes = 16,
                                  .created_ms = 1};
@@ -132,7 +135,8 @@ static void fill_pair(struct bs_pair_record *p, int i)
 
 void bs_pair_record_free(struct bs_pair_record *p)
 {
-    char *const texts[] = {p->name, p->group, p->image_blob, p->labels_blob, p->info_json};
+    char *const texts[] = {p->name,      p->group,      p->image_blob,     p->labels_blob,
+                           p->info_json, p->annotation, p->prediction_blob};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         free(texts[i]);
     memset(p, 0, sizeof *p);
@@ -183,4 +187,24 @@ bs_status bs_store_pair_delete(struct bs_store *s, const char *owner, const char
     (void)s;
     REQUIRE(strcmp(owner, "ann") == 0 && dataset[0] && id[0]);
     return strcmp(id, "pair") == 0 ? BS_OK : BS_FAIL(err, BS_ENOTFOUND, "no such pair");
+}
+
+bs_status bs_store_pair_get(struct bs_store *s, const char *owner, const char *dataset, const char *id,
+                            struct bs_pair_record *out, struct bs_err *err)
+{
+    (void)s;
+    if (strcmp(owner, "ann") != 0 || strcmp(dataset, "cells") != 0 || strcmp(id, "pair") != 0)
+        return BS_FAIL(err, BS_ENOTFOUND, "no such pair");
+    fill_pair(out, 0);
+    return BS_OK;
+}
+
+bs_status bs_store_pair_annotate(struct bs_store *s, const char *owner, const char *dataset, const char *id,
+                                 const char *annotation, const char *info_json, struct bs_err *err)
+{
+    (void)s;
+    (void)err;
+    REQUIRE(strcmp(owner, "ann") == 0 && strcmp(dataset, "cells") == 0 && strcmp(id, "pair") == 0 &&
+            annotation[0] == '{' && info_json[0] == '{');
+    return BS_OK;
 }

@@ -38,8 +38,12 @@ static struct bs_manifest_pair full(void)
     p.nignore = 2;
     p.only = boxes;
     p.nonly = 1;
-    p.prediction = (struct bs_manifest_file){(char *)"pred.tif", NULL, HASH_A};
+    p.prediction = (struct bs_manifest_file){(char *)"pred.tif", NULL, HASH_A, {.ndim = 0}};
     p.done = true;
+    p.has_ignore_label = true;
+    p.ignore_label = -7;
+    p.labels.raw =
+        (struct bs_raw_image){.sample = BS_SAMPLE_I32, .ndim = 3, .axes = "zyx", .dim = {2, 20, 30}};
     return p;
 }
 
@@ -56,8 +60,11 @@ static const char text_of_both[] =
     "{\"image\":{\"file\":\"a/cells \\\"1\\\".tif\",\"sha256\":\"" HASH_A "\"},"
     "\"labels\":{\"file\":\"a/labels.tif\",\"sha256\":\"" HASH_B "\"},\"group\":\"a\",\"part\":\"train\"},"
     "{\"image\":{\"file\":\"a/cells \\\"1\\\".tif\",\"volume\":\"volumes/raw\",\"sha256\":\"" HASH_A "\"},"
-    "\"labels\":{\"file\":\"a/labels.tif\",\"sha256\":\"" HASH_B "\"},\"image_plane\":3,\"labels_plane\":0,"
-    "\"group\":\"a\",\"part\":\"validation\",\"ignore\":[[0,1,20,30],[5,5,6,6]],\"only\":[[0,1,20,30]],"
+    "\"labels\":{\"file\":\"a/"
+    "labels.tif\",\"raw\":{\"sample\":\"int32\",\"axes\":\"zyx\",\"shape\":[2,20,30]},"
+    "\"sha256\":\"" HASH_B "\"},\"image_plane\":3,\"labels_plane\":0,"
+    "\"group\":\"a\",\"part\":\"validation\",\"ignore_label\":-7,\"ignore\":[[0,1,20,30],[5,5,6,6]],\"only\":"
+    "[[0,1,20,30]],"
     "\"prediction\":{\"file\":\"pred.tif\",\"sha256\":\"" HASH_A "\"},\"done\":true}]}";
 
 static void a_manifest_has_one_text_and_comes_back_from_it(void **state)
@@ -75,6 +82,10 @@ static void a_manifest_has_one_text_and_comes_back_from_it(void **state)
     assert_int_equal(back.pair[1].image_plane, 3);
     assert_int_equal(back.pair[1].ignore[1].right, 6);
     assert_true(back.pair[1].done && !back.pair[0].done);
+    assert_true(back.pair[1].has_ignore_label && !back.pair[0].has_ignore_label);
+    assert_int_equal(back.pair[1].ignore_label, -7);
+    assert_int_equal(bs_raw_image_compare(&back.pair[1].labels.raw, &m.pair[1].labels.raw), 0);
+    assert_int_equal(back.pair[0].labels.raw.ndim, 0);
     assert_null(back.pair[0].prediction.name);
     assert_int_equal(bs_manifest_write(&back, &again, &err), BS_OK);
     assert_string_equal(again, text);
@@ -121,7 +132,7 @@ static void the_hash_follows_what_training_sees(void **state)
     assert_string_not_equal(other, hash);
     hash_of(p, 1, -1, other);
     assert_string_not_equal(other, hash);
-    for (int what = 0; what < 9; what++) {
+    for (int what = 0; what < 12; what++) {
         memcpy(changed, p, sizeof p);
         switch (what) {
         case 0:
@@ -147,6 +158,16 @@ static void the_hash_follows_what_training_sees(void **state)
             break;
         case 7:
             changed[1].image.volume = (char *)"volumes/other";
+            break;
+        case 8:
+            changed[0].has_ignore_label = true;
+            break;
+        case 9:
+            changed[1].ignore_label = -8;
+            break;
+        case 10:
+            changed[1].labels.raw.dim[2] = 15;
+            changed[1].labels.raw.dim[1] = 40;
             break;
         default:
             changed[0] = p[1];
@@ -187,6 +208,22 @@ static void what_is_odd_is_refused_with_its_place(void **state)
         {SET("", PAIR(",\"x\":1")), "pair 0 of the data set: it has members that are not known"},
         {SET("", PAIR(",\"image_plane\":-1")), "\"image_plane\" is -1"},
         {SET("", PAIR(",\"done\":1")), "\"done\" is an integer"},
+        {SET("", PAIR(",\"ignore_label\":4294967296")), "\"ignore_label\" is 4294967296"},
+        {SET("", PAIR(",\"prediction\":{\"file\":\"p\",\"raw\":{\"sample\":\"uint9\",\"axes\":\"yx\","
+                      "\"shape\":[1,2]}}")),
+         "\"raw\" needs a known type"},
+        {SET("", PAIR(",\"prediction\":{\"file\":\"p\",\"raw\":{\"sample\":\"uint8\",\"axes\":\"yx\","
+                      "\"shape\":[1]}}")),
+         "as many sizes"},
+        {SET("", PAIR(",\"prediction\":{\"file\":\"p\",\"raw\":{\"sample\":\"uint8\",\"axes\":\"yx\"}}")),
+         "as many sizes"},
+        {SET("", PAIR(",\"prediction\":{\"file\":\"p\",\"raw\":{\"sample\":\"uint8\",\"axes\":\"xy\","
+                      "\"shape\":[1,2]}}")),
+         "axes \"xy\""},
+        {SET("", PAIR(",\"prediction\":{\"file\":\"p\",\"raw\":3}")), "is missing"},
+        {SET("", PAIR(",\"prediction\":{\"file\":\"p\",\"volume\":\"v\",\"raw\":{\"sample\":\"uint8\","
+                      "\"axes\":\"yx\",\"shape\":[1,2]}}")),
+         "one of them"},
         {SET("", PAIR(",\"ignore\":[]")), "no list of 1 to"},
         {SET("", PAIR(",\"ignore\":[[1,2,3]]")), "box 1 of \"ignore\""},
         {SET("", PAIR(",\"ignore\":[[1,2,3,4],[1,2,3,4.5]]")), "box 2 of \"ignore\""},

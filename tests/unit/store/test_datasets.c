@@ -142,6 +142,63 @@ static void files_stay_while_a_pair_names_them(void **state)
     bs_store_close(s);
 }
 
+static void a_pair_keeps_its_prediction_and_where_its_labels_count(void **state)
+{
+    struct bs_store *s = open_store(*state);
+    struct bs_err err = {.msg = ""};
+    struct bs_pair_record p = {.name = NULL}, got;
+    struct bs_dataset_record d;
+    const struct bs_pair_addition how = {.owner = "ann", .dataset = "cells"};
+    static const char first[] = "{\"ignore_label\":255}";
+    bool existing, used;
+    char id[40];
+    int64_t number = add_dataset(s, "ann", "cells", 0);
+    for (int again = 0; again < 4; again++) { /* the same; another prediction; another annotation */
+        p = (struct bs_pair_record){.name = strdup("1"),
+                                    .group = strdup(""),
+                                    .image_blob = strdup(HASH_A),
+                                    .labels_blob = strdup(HASH_B),
+                                    .prediction_blob = strdup(again == 2 ? HASH_D : HASH_C),
+                                    .prediction_bytes = 5,
+                                    .annotation = strdup(again == 3 ? "{}" : first),
+                                    .info_json = strdup("{}")};
+        assert_int_equal(bs_store_pair_add(s, &how, &p, &existing, &err), again < 2 ? BS_OK : BS_EEXIST);
+        if (again >= 2)
+            assert_non_null(strstr(err.msg, again == 2 ? "another prediction" : "another annotation"));
+        else
+            assert_int_equal(existing, again);
+        if (again == 0)
+            memcpy(id, p.id, sizeof id);
+        bs_pair_record_free(&p);
+    }
+    assert_int_equal(bs_store_pair_get(s, "ann", "cells", id, &got, &err), BS_OK);
+    assert_string_equal(got.annotation, first);
+    assert_string_equal(got.prediction_blob, HASH_C);
+    bs_pair_record_free(&got);
+    assert_int_equal(bs_store_dataset_get(s, "ann", "cells", &d, &err), BS_OK);
+    assert_int_equal(d.bytes, 5);
+    bs_dataset_record_free(&d);
+    uint64_t bytes;
+    assert_int_equal(bs_store_file_of_owner(s, "ann", HASH_C, &bytes, &err), BS_OK);
+    assert_int_equal(bytes, 5);
+    assert_int_equal(bs_store_blob_in_use(s, HASH_C, &used, &err), BS_OK);
+    assert_true(used);
+    assert_int_equal(bs_store_pair_annotate(s, "bob", "cells", id, "{}", "{}", &err), BS_ENOTFOUND);
+    assert_int_equal(bs_store_pair_annotate(s, "ann", "cells", "x", "{}", "{}", &err), BS_ENOTFOUND);
+    assert_int_equal(bs_store_pair_annotate(s, "ann", "cells", id, "{\"done\":true}", "{\"a\":1}", &err),
+                     BS_OK);
+    assert_int_equal(bs_store_pair_get(s, "ann", "cells", id, &got, &err), BS_OK);
+    assert_string_equal(got.annotation, "{\"done\":true}");
+    assert_string_equal(got.info_json, "{\"a\":1}");
+    bs_pair_record_free(&got);
+    assert_int_equal(bs_store_pair_get(s, "bob", "cells", id, &got, &err), BS_ENOTFOUND);
+    assert_int_equal(bs_store_pair_delete(s, "ann", "cells", id, &err), BS_OK);
+    assert_int_equal(bs_store_blob_in_use(s, HASH_C, &used, &err), BS_OK);
+    assert_false(used);
+    assert_true(number > 0);
+    bs_store_close(s);
+}
+
 static void a_dataset_stays_as_it_is_while_a_job_needs_it(void **state)
 {
     struct bs_store *s = open_store(*state);
@@ -176,6 +233,7 @@ int main(void)
         IN_A_FOLDER(a_dataset_and_its_files_are_their_owners_alone),
         IN_A_FOLDER(an_image_or_a_group_stands_in_one_split),
         IN_A_FOLDER(files_stay_while_a_pair_names_them),
+        IN_A_FOLDER(a_pair_keeps_its_prediction_and_where_its_labels_count),
         IN_A_FOLDER(a_dataset_stays_as_it_is_while_a_job_needs_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
