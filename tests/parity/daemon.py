@@ -1,0 +1,91 @@
+"""A biosegd of its own on a folder, and the command line program as a user calls it. Standard library only."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ.get("BS_BUILD", ROOT / "build")) / "bin"
+
+
+class Refused(RuntimeError):
+    """The program ended with another code than 0; its own words."""
+
+
+class Daemon:
+    """with Daemon() as d: d.bioseg("info"). Its data goes away with it unless a folder is given."""
+
+    def __init__(self, data=None, threads=None):
+        self.own = data is None
+        self.data = pathlib.Path(data or tempfile.mkdtemp(prefix="bioseg-parity-"))
+        self.threads = threads
+        self.process = None
+
+    def __enter__(self):
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = [str(BIN / "biosegd"), "--data", str(self.data), "--listen", "none", "--device", "cpu"]
+        if self.threads:
+            command += ["--threads", str(self.threads)]
+        with open(self.data / "daemon.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        for _ in range(300):
+            try:
+                self.bioseg("info")
+                return self
+            except Refused:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+        self.__exit__()
+        raise RuntimeError(f"biosegd does not answer; its log is {self.data}/daemon.log")
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait()
+        if self.own:
+            shutil.rmtree(self.data, ignore_errors=True)
+
+    def command(self, *arguments):
+        return [str(BIN / "bioseg"), "--server", f"unix:{self.data}/biosegd.sock", *map(str, arguments)]
+
+    def bioseg(self, *arguments):
+        """Standard output of the program."""
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Refused(f"bioseg {' '.join(map(str, arguments))}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def json(self, *arguments):
+        return json.loads(self.bioseg("--json", *arguments))
+
+    def dataset(self, name, folders):
+        """folders: split -> folder with images/ and labels/, or a list of names in it. Pairs that are there are not sent again."""
+        self.bioseg("datasets", "create", name)
+        for split, folder in folders.items():
+            self.bioseg("datasets", "add", name, "--images", folder / "images", "--labels", folder / "labels", "--split", split)
+
+    def train(self, *arguments):
+        """Follows a run to its end: losses [(step, loss)], validations [(step, loss)], seconds."""
+        began = time.monotonic()
+        text = self.bioseg("--json", "train", *arguments, "--watch")
+        seconds = time.monotonic() - began
+        losses, validations = [], []
+        for line in text.splitlines():
+            if not line.startswith('{"'):
+                continue
+            told = json.loads(line)
+            if "metric" in told:
+                validations.append((told["step"], told["metric"]))
+            elif "loss" in told:
+                losses.append((told["step"], told["loss"]))
+        return losses, validations, seconds
+
+    def score(self, model, folder):
+        """Segments every image of folder/images; {"msa", "sa50", "sa75"} as means, and a list of rows."""
+        with tempfile.TemporaryDirectory(prefix="bioseg-parity-") as out:
+            self.bioseg("-q", "segment", "-m", model, "-o", out, folder / "images")
+            return json.loads(self.bioseg("--json", "evaluate", out, folder / "labels"))
