@@ -16,6 +16,7 @@ struct param {
 
 #define ALL  (1u << BS_ARCH_UNET | 1u << BS_ARCH_UNETR | 1u << BS_ARCH_VIMUNET)
 #define UNET (1u << BS_ARCH_UNET)
+#define VIM  (1u << BS_ARCH_VIMUNET)
 
 #define MEMBER(name, member, type)                                                                           \
     static double get_##name(const struct bs_train_config *c)                                                \
@@ -48,6 +49,8 @@ MEMBER(noise, sample.augment.noise, double)
 MEMBER(min_objects, sample.min_objects, int64_t)
 MEMBER(target_min_size, sample.target_min_size, int64_t)
 MEMBER(depth, arch.unet.depth, int)
+MEMBER(encoder_size, arch.vimunet.image_size, int)
+MEMBER(encoder_depth, arch.vimunet.depth, int)
 MEMBER(iterations, iterations, int64_t)
 MEMBER(epochs, epochs, int64_t)
 
@@ -100,6 +103,20 @@ static double get_features(const struct bs_train_config *c)
 static void set_features(struct bs_train_config *c, double v)
 {
     *features(c) = (int)v;
+}
+
+static double get_encoder_width(const struct bs_train_config *c)
+{
+    return c->arch.vimunet.embed_dim;
+}
+
+/* What a mixer consists of follows from it (Gu & Dao 2023). */
+static void set_encoder_width(struct bs_train_config *c, double v)
+{
+    struct bs_vimunet_config *vim = &c->arch.vimunet;
+    vim->embed_dim = (int)v;
+    vim->inner_features = 2 * vim->embed_dim;
+    vim->dt_rank = (vim->embed_dim + 15) / 16;
 }
 
 static double get_optimizer(const struct bs_train_config *c)
@@ -186,6 +203,39 @@ static const struct param params[] = {
       .advanced = true},
      UNET,
      ACCESS(depth)},
+    {{.name = "encoder_size",
+      .title = "Encoder size",
+      .help =
+          "side of the square that the encoder has positions for; patches may be smaller, and larger images "
+          "are segmented in tiles of this size",
+      .type = BS_PARAM_INT,
+      .min = 16,
+      .max = 4096,
+      .step = 16,
+      .unit = "px",
+      .advanced = true},
+     VIM,
+     ACCESS(encoder_size)},
+    {{.name = "encoder_width",
+      .title = "Encoder width",
+      .help = "features of a token",
+      .type = BS_PARAM_INT,
+      .min = 1,
+      .max = 4096,
+      .step = 16,
+      .advanced = true},
+     VIM,
+     ACCESS(encoder_width)},
+    {{.name = "encoder_depth",
+      .title = "Encoder layers",
+      .help = "layers of Vision Mamba",
+      .type = BS_PARAM_INT,
+      .min = 1,
+      .max = 128,
+      .step = 1,
+      .advanced = true},
+     VIM,
+     ACCESS(encoder_depth)},
     {{.name = "optimizer",
       .title = "Optimizer",
       .help = "another one brings its own weight decay: 0 for adam, 0.01 for adamw",

@@ -105,7 +105,9 @@ def pytorch(name, folder, threads):
 
 
 def peer(name, folder, threads):
-    done = subprocess.run([sys.executable, __file__, "--peer", name, str(folder), str(threads)], capture_output=True, text=True)
+    # Threads that wait for each other in a loop take minutes for a second's work where others compute, too.
+    done = subprocess.run([sys.executable, __file__, "--peer", name, str(folder), str(threads)], capture_output=True, text=True,
+                          env=os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"})
     if done.returncode != 0:
         sys.exit(done.stderr)
     return np.array([float(line) for line in done.stdout.split()])

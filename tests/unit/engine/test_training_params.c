@@ -11,17 +11,21 @@
 
 #include <cmocka.h>
 
-static struct bs_train_config begin(void)
+static struct bs_train_config begin_with(enum bs_arch_kind kind)
 {
     struct bs_train_config c;
-    bs_train_config_default(BS_ARCH_UNET, BS_RECIPE_DISTANCES, 1, &c);
+    bs_train_config_default(kind, BS_RECIPE_DISTANCES, 1, &c);
     return c;
 }
 
-static void every_parameter_can_be_set_as_described(void **state)
+static struct bs_train_config begin(void)
 {
-    (void)state;
-    const struct bs_train_config defaults = begin();
+    return begin_with(BS_ARCH_UNET);
+}
+
+static void set_each(enum bs_arch_kind kind)
+{
+    const struct bs_train_config defaults = begin_with(kind);
     struct bs_param_spec spec[BS_TRAINING_MAX_PARAMS], now[BS_TRAINING_MAX_PARAMS];
     const int count = bs_training_param_specs(&defaults, spec, BS_TRAINING_MAX_PARAMS);
     struct bs_err err;
@@ -40,6 +44,40 @@ static void every_parameter_can_be_set_as_described(void **state)
     struct bs_train_config c = defaults;
     assert_int_equal(bs_training_param_set(&c, "luck", 1, &err), BS_EINVAL);
     assert_non_null(strstr(err.msg, "\"luck\""));
+}
+
+static void every_parameter_can_be_set_as_described(void **state)
+{
+    (void)state;
+    set_each(BS_ARCH_UNET);
+    set_each(BS_ARCH_UNETR);
+    set_each(BS_ARCH_VIMUNET);
+}
+
+static void a_smaller_vision_mamba_fits_together(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double value;
+    } asked[] = {
+        {"encoder_size", 256}, {"encoder_width", 72}, {"encoder_depth", 6}, {"features", 16}, {"patch", 256}};
+    struct bs_train_config c = begin_with(BS_ARCH_VIMUNET);
+    struct bs_err err;
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        assert_int_equal(bs_training_param_set(&c, asked[i].name, asked[i].value, &err), BS_OK);
+    const struct bs_vimunet_config *v = &c.arch.vimunet;
+    assert_int_equal(v->image_size, 256);
+    assert_int_equal(v->depth, 6);
+    assert_int_equal(v->embed_dim, 72);
+    assert_int_equal(v->inner_features, 144);
+    assert_int_equal(v->dt_rank, 5); /* a sixteenth, rounded up */
+    assert_int_equal(bs_train_config_check(&c, &err), BS_OK);
+    assert_int_equal(bs_training_param_set(&c, "encoder_size", 250, &err), BS_OK);
+    assert_int_equal(bs_train_config_check(&c, &err), BS_EINVAL);
+    assert_non_null(strstr(err.msg, "250"));
+    c = begin();
+    assert_int_equal(bs_training_param_set(&c, "encoder_width", 64, &err), BS_EINVAL); /* a U-Net has none */
 }
 
 static void augmentations_reach_the_samples(void **state)
@@ -69,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_parameter_can_be_set_as_described),
+        cmocka_unit_test(a_smaller_vision_mamba_fits_together),
         cmocka_unit_test(augmentations_reach_the_samples),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
