@@ -15,6 +15,20 @@ class Refused(RuntimeError):
     """The program ended with another code than 0; its own words."""
 
 
+def told(text):
+    losses, validations = [], []
+    for line in text.splitlines():
+        if not line.startswith('{"step"'):
+            continue
+        event = json.loads(line)
+        values = event["values"]
+        if "validation_loss" in values:
+            validations.append((event["step"], values["validation_loss"]))
+        else:
+            losses.append((event["step"], values["train_loss"]))
+    return losses, validations
+
+
 class Daemon:
     """with Daemon() as d: d.bioseg("info"). Its data goes away with it unless a folder is given."""
 
@@ -69,23 +83,30 @@ class Daemon:
             self.bioseg("datasets", "add", name, "--images", folder / "images", "--labels", folder / "labels", "--split", split)
 
     def train(self, *arguments):
-        """Follows a run to its end: losses [(step, loss)], validations [(step, loss)], seconds."""
-        began = time.monotonic()
+        """Makes a run and waits for its end: what `metrics` gives, seconds, and seconds of processor time."""
+        began, used = time.monotonic(), self.processor_seconds()
         text = self.bioseg("--json", "train", *arguments, "--watch")
-        seconds = time.monotonic() - began
-        losses, validations = [], []
-        for line in text.splitlines():
-            if not line.startswith('{"'):
+        losses, validations = told(text)
+        return losses, validations, time.monotonic() - began, self.processor_seconds() - used
+
+    def metrics(self, job):
+        """Losses [(step, loss)] and validations [(step, loss)] of a run."""
+        return told(self.bioseg("--json", "jobs", "metrics", job))
+
+    def processor_seconds(self):
+        """Of the daemon and what it started, so far."""
+        total, ticks = 0, os.sysconf("SC_CLK_TCK")
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                words = stat.read_text().rsplit(")", 1)[1].split()
+            except OSError:
                 continue
-            told = json.loads(line)
-            if "metric" in told:
-                validations.append((told["step"], told["metric"]))
-            elif "loss" in told:
-                losses.append((told["step"], told["loss"]))
-        return losses, validations, seconds
+            if self.process.pid in (int(stat.parent.name), int(words[1])):
+                total += int(words[11]) + int(words[12])
+        return total / ticks
 
     def score(self, model, folder):
-        """Segments every image of folder/images; {"msa", "sa50", "sa75"} as means, and a list of rows."""
+        """Segments every image of folder/images: {"images": rows, "summary": means}, both with msa, sa50 and sa75."""
         with tempfile.TemporaryDirectory(prefix="bioseg-parity-") as out:
             self.bioseg("-q", "segment", "-m", model, "-o", out, folder / "images")
             return json.loads(self.bioseg("--json", "evaluate", out, folder / "labels"))

@@ -27,18 +27,18 @@ EVERY = ["nuclei:distances", "membrane:boundaries", "nuclei:boundaries", "membra
 def one_run(daemon, data, kind, recipe, seed):
     folder, judged = DATA[kind]
     name = f"{kind}-{recipe}-{seed}"
-    _, validations, seconds = daemon.train("--config", HERE / f"{kind}.yaml", "--recipe", recipe, "--seed", seed,
+    _, validations, seconds, used = daemon.train("--config", HERE / f"{kind}.yaml", "--recipe", recipe, "--seed", seed,
                                            "--model", name)
     best = min(validations, key=lambda v: v[1])
-    scores = {split: daemon.score(name, data / folder / split)["mean"] for split in judged}
-    return {"kind": kind, "recipe": recipe, "seed": seed, "seconds": round(seconds), "best_step": best[0],
-            "best_loss": best[1], "scores": scores}
+    scores = {split: daemon.score(name, data / folder / split)["summary"] for split in judged}
+    return {"kind": kind, "recipe": recipe, "seed": seed, "seconds": round(seconds), "processor_seconds": round(used),
+            "best_step": best[0], "best_loss": best[1], "scores": scores}
 
 
 def show(run):
     scores = "; ".join(f"{split} {s['msa']:.4f}, {s['sa50']:.4f}, {s['sa75']:.4f}" for split, s in run["scores"].items())
     print(f"| {run['kind']} | {run['recipe']} | {run['seed']} | {run['best_step']} | {run['best_loss']:.4f} | {scores} "
-          f"| {run['seconds']} s |", flush=True)
+          f"| {run['processor_seconds']} s |", flush=True)
 
 
 def verdict(runs):
@@ -67,7 +67,7 @@ def main():
     parser.add_argument("--threads", type=int, help="of the daemon (default: all processors)")
     a = parser.parse_args()
     runs = json.loads(a.json.read_text()) if a.json and a.json.exists() else []
-    print("| images | recipe | seed | best step | validation loss | mSA, SA50, SA75 | training |\n|---|---|---|---|---|---|---|")
+    print("| images | recipe | seed | best step | validation loss | mSA, SA50, SA75 | processor time |\n|---|---|---|---|---|---|---|")
     for run in runs:
         show(run)
     with Daemon(a.daemon, a.threads) as daemon:

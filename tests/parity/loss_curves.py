@@ -25,6 +25,8 @@ BIN = pathlib.Path(os.environ.get("BS_BUILD", ROOT / "build")) / "bin"
 IMAGES = ROOT / "tests" / "fixtures" / "images"
 STEPS, MEAN, PATCH, BATCH, RATE = 200, 20, 128, 2, 1e-4
 LEAST_ALLOWED = 0.01
+# Threads that wait for each other in a loop take minutes for a second's work where others compute, too.
+PATIENT = os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 FEATURES = 16
 WIDTH, LAYERS = 64, 4
 
@@ -46,7 +48,8 @@ def configuration(network, seed):
 def bioseg(network, seed, folder):
     """Losses of the run; initial.safetensors, images.f32 and targets.f32 are in the folder afterwards."""
     (folder / "config.json").write_text(json.dumps(configuration(network, seed)))
-    done = subprocess.run([BIN / "loss_curve", folder / "data", folder / "config.json", folder], capture_output=True, text=True)
+    done = subprocess.run([BIN / "loss_curve", folder / "data", folder / "config.json", folder], capture_output=True, text=True,
+                          env=PATIENT)
     if done.returncode != 0:
         sys.exit(done.stderr)
     return np.array([float(line) for line in done.stdout.split()])
@@ -105,9 +108,8 @@ def pytorch(name, folder, threads):
 
 
 def peer(name, folder, threads):
-    # Threads that wait for each other in a loop take minutes for a second's work where others compute, too.
     done = subprocess.run([sys.executable, __file__, "--peer", name, str(folder), str(threads)], capture_output=True, text=True,
-                          env=os.environ | {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"})
+                          env=PATIENT)
     if done.returncode != 0:
         sys.exit(done.stderr)
     return np.array([float(line) for line in done.stdout.split()])
