@@ -105,8 +105,8 @@ class Daemon:
                 total += int(words[11]) + int(words[12])
         return total / ticks
 
-    def score(self, model, folder):
-        """Segments every image of folder/images: {"images": rows, "summary": means}, both with msa, sa50 and sa75."""
+    def score(self, model, folder, *options):
+        """Segments every image of folder/images, with these options of `bioseg segment`: {"images": rows, "summary": means}, both with msa, sa50 and sa75."""
         with tempfile.TemporaryDirectory(prefix="bioseg-parity-") as out:
-            self.bioseg("-q", "segment", "-m", model, "-o", out, folder / "images")
+            self.bioseg("-q", "segment", "-m", model, *options, "-o", out, folder / "images")
             return json.loads(self.bioseg("--json", "evaluate", out, folder / "labels"))
