@@ -9,8 +9,8 @@
 #                                                builds the plugin, which then needs cuBLASLt and cuDNN from elsewhere to run
 #
 # A toolkit is looked for at CUDACXX, CUDA_HOME, CUDA_PATH, nvcc on PATH, /usr/local/cuda and the default prefix,
-# $XDG_DATA_HOME/bioseg-cuda (or ~/.local/share/bioseg-cuda): the order in which CMake looks as well. The full set is 0.9 GB of
-# downloads and 1.4 GB on disk. Running again does nothing when everything is there and goes on where an earlier run was
+# $XDG_DATA_HOME/bioseg-cuda (or ~/.local/share/bioseg-cuda): the order in which CMake looks as well. The full set is 1.0 GB of
+# downloads and 1.6 GB on disk. Running again does nothing when everything is there and goes on where an earlier run was
 # interrupted; PREFIX appears whole or not at all. NVIDIA's licences apply to what is set up: PREFIX/licenses.
 #
 # Says what it does on standard error; prints the options for cmake on standard output.
@@ -19,7 +19,8 @@ set -euo pipefail
 # Tested together. CUDA 13.0 speaks to drivers from 580 on; its oldest GPUs are of compute capability 7.5.
 compiler_wheels="nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96
 nvidia-cuda-cccl==13.0.85"
-library_wheels="nvidia-cublas==13.1.0.3 nvidia-nvjitlink==13.0.88 nvidia-cudnn-cu13==9.19.0.56"
+# cuDNN builds its attention with NVRTC.
+library_wheels="nvidia-cublas==13.1.0.3 nvidia-nvjitlink==13.0.88 nvidia-cudnn-cu13==9.19.0.56 nvidia-cuda-nvrtc==13.0.88"
 
 say() { printf 'cuda-toolkit: %s\n' "$*" >&2; }
 die() {

@@ -1,7 +1,8 @@
-/* Appends products and convolutions: by NVIDIA's libraries where they are there and have an algorithm, else by own kernels. See
+/* Appends products, convolutions and attention: by NVIDIA's libraries where they are there and have an algorithm, else by own kernels. See
    lower.h. */
 #include "kernels/cuda/pack.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* A plan of the program's own to fill in; NULL after a failure. */
@@ -157,5 +158,45 @@ bool bs__gpu_add_library_convolution(struct bs__gpu_lowering *l, struct bs__gpu_
     bs__gpu_bind(l, s, &s->a.library.y, y);
     s->cost *= (double)(of->kernel_h * of->kernel_w); /* multiplies more than it moves */
     bs__gpu_bind_workspace(l, s, &s->a.library.workspace, bs__cudnn_plan_workspace(convolution));
+    return true;
+}
+
+/* Where a place lies is known up to its alignment. */
+static bs_address some_address(const struct bs__gpu_place *p)
+{
+    return (bs_address)256 + (bs_address)p->offset * bs__element_bytes(p->element);
+}
+
+bool bs__gpu_add_library_attention(struct bs__gpu_lowering *l, const struct bs__cuda_attention *c,
+                                   const struct bs__gpu_place *qkv, const struct bs__gpu_place *y,
+                                   const char *text)
+{
+    struct bs__fused_attention_plan *attention = NULL;
+    struct bs__cuda_attention known = *c;
+    char why[100] = "";
+    if (l->rc != BS_OK)
+        return false;
+    known.qkv = some_address(qkv);
+    known.y = some_address(y);
+    l->rc = bs__fused_attention_plan(&l->gpu->libraries, bs__queue_limits(l->gpu->queue), &known, &attention,
+                                     why, sizeof why, l->err);
+    if (!attention) {
+        snprintf(l->why_own, sizeof l->why_own, " (%s)", why);
+        return false;
+    }
+    struct bs__library_plan *plan = new_plan(l);
+    if (!plan) {
+        bs__fused_attention_plan_destroy(attention);
+        return false;
+    }
+    plan->attention = attention;
+    struct bs__gpu_step *s = bs__gpu_add_step(l, BS__GPU_FUSED_ATTENTION, c->element, "%s as %lld cudnn %d",
+                                              text, (long long)bs__fused_attention_width(attention),
+                                              bs__fused_attention_engine(attention));
+    s->a.attend.attention = *c;
+    s->a.attend.plan = plan;
+    bs__gpu_bind(l, s, &s->a.attend.attention.qkv, qkv);
+    bs__gpu_bind(l, s, &s->a.attend.attention.y, y);
+    bs__gpu_bind_workspace(l, s, &s->a.attend.workspace, bs__fused_attention_workspace(attention));
     return true;
 }

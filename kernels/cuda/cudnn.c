@@ -1,22 +1,14 @@
 /* See cudnn.h. */
-#include "kernels/cuda/cudnn.h"
+#include "kernels/cuda/cudnn_internal.h"
 
 #include <dlfcn.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PROPOSALS      10
-#define MOST_WORKSPACE ((size_t)256 << 20)
-
-struct bs__cudnn {
-    void *library;
-    bs__dn_handle handle;
-/* A declaration takes no parentheses: NOLINTNEXTLINE(bugprone-macro-parentheses) */
-#define MEMBER(member, result, symbol, parameters) result(*member) parameters;
-    BS__CUDNN_FUNCTIONS(MEMBER)
-#undef MEMBER
-};
+#define MOST_WORKSPACE BS__CUDNN_MOST_WORKSPACE
 
 struct bs__cudnn_plan {
     const struct bs__cudnn *dn;
@@ -28,7 +20,7 @@ struct bs__cudnn_plan {
     size_t workspace;
 };
 
-static bs_status check(const struct bs__cudnn *dn, bs__dn_status s, const char *tried, struct bs_err *err)
+bs_status bs__cudnn_check(const struct bs__cudnn *dn, bs__dn_status s, const char *tried, struct bs_err *err)
 {
     if (s == BS__DN_SUCCESS)
         return BS_OK;
@@ -49,7 +41,22 @@ static bs_status find_functions(struct bs__cudnn *dn, struct bs_err *err)
     return BS_OK;
 }
 
-bs_status bs__cudnn_open(void *stream, struct bs__cudnn **out, struct bs_err *err)
+/* cuDNN builds kernels with NVRTC, which looks for a part of its own by name alone: not beside itself. Where this plugin finds both, they
+   are loaded for it; where not, cuDNN looks on its own and says what it misses. They stay loaded, as cuDNN does. */
+static void load_compiler(const struct bs__cudnn *dn)
+{
+    char name[48];
+    int major = 0, minor = 0, (*version)(int *, int *) = NULL;
+    snprintf(name, sizeof name, "libnvrtc.so.%zu", dn->cuda_version() / 1000);
+    void *nvrtc = dlopen(name, RTLD_NOW | RTLD_LOCAL), *found = nvrtc ? dlsym(nvrtc, "nvrtcVersion") : NULL;
+    memcpy(&version, &found, sizeof found);
+    if (!version || version(&major, &minor) != 0)
+        return;
+    snprintf(name, sizeof name, "libnvrtc-builtins.so.%d.%d", major, minor);
+    (void)dlopen(name, RTLD_NOW | RTLD_LOCAL);
+}
+
+bs_status bs__cudnn_load(struct bs__cudnn **out, struct bs_err *err)
 {
     bs_status rc = BS_OK;
     struct bs__cudnn *dn = calloc(1, sizeof *dn);
@@ -57,15 +64,32 @@ bs_status bs__cudnn_open(void *stream, struct bs__cudnn **out, struct bs_err *er
     if (!dn)
         return BS_FAIL(err, BS_ENOMEM, "no memory for cuDNN");
     dn->library = dlopen("libcudnn.so.9", RTLD_NOW | RTLD_LOCAL);
-    if (!dn->library) {
+    if (!dn->library)
         rc = BS_FAIL(err, BS_EUNSUPPORTED,
                      "cuDNN is not installed (version 9 is used); own convolutions serve");
+    else
+        rc = find_functions(dn, err);
+    if (rc == BS_OK) {
+        load_compiler(dn);
+        *out = dn;
+    } else {
+        bs__cudnn_close(dn);
+    }
+    return rc;
+}
+
+bs_status bs__cudnn_open(void *stream, struct bs__cudnn **out, struct bs_err *err)
+{
+    struct bs__cudnn *dn = NULL;
+    *out = NULL;
+    bs_status rc = bs__cudnn_load(&dn, err);
+    if (rc != BS_OK)
+        return rc;
+    if ((rc = bs__cudnn_check(dn, dn->create(&dn->handle), "start", err)) != BS_OK) {
+        dn->handle = NULL;
         goto cleanup;
     }
-    if ((rc = find_functions(dn, err)) != BS_OK ||
-        (rc = check(dn, dn->create(&dn->handle), "start", err)) != BS_OK)
-        goto cleanup;
-    if ((rc = check(dn, dn->set_stream(dn->handle, stream), "take a stream", err)) != BS_OK)
+    if ((rc = bs__cudnn_check(dn, dn->set_stream(dn->handle, stream), "take a stream", err)) != BS_OK)
         goto cleanup;
     *out = dn;
     dn = NULL;
@@ -95,20 +119,21 @@ static bs_status make(struct bs__cudnn_plan *plan, struct bs_err *err)
     bs_status rc;
     bs__dn_tensor *tensor[] = {&plan->x, &plan->y, &plan->bias};
     for (size_t i = 0; i < sizeof tensor / sizeof *tensor; i++)
-        if ((rc = check(dn, dn->tensor_create(tensor[i]), "describe an image", err)) != BS_OK) {
+        if ((rc = bs__cudnn_check(dn, dn->tensor_create(tensor[i]), "describe an image", err)) != BS_OK) {
             *tensor[i] = NULL;
             return rc;
         }
-    if ((rc = check(dn, dn->filter_create(&plan->w), "describe a weight", err)) != BS_OK) {
+    if ((rc = bs__cudnn_check(dn, dn->filter_create(&plan->w), "describe a weight", err)) != BS_OK) {
         plan->w = NULL;
         return rc;
     }
-    if ((rc = check(dn, dn->convolution_create(&plan->convolution), "describe a convolution", err)) !=
-        BS_OK) {
+    if ((rc = bs__cudnn_check(dn, dn->convolution_create(&plan->convolution), "describe a convolution",
+                              err)) != BS_OK) {
         plan->convolution = NULL;
         return rc;
     }
-    if ((rc = check(dn, dn->activation_create(&plan->activation), "describe an activation", err)) != BS_OK)
+    if ((rc = bs__cudnn_check(dn, dn->activation_create(&plan->activation), "describe an activation", err)) !=
+        BS_OK)
         plan->activation = NULL;
     return rc;
 }
@@ -126,27 +151,28 @@ static bs_status describe(struct bs__cudnn_plan *plan, const struct bs__cudnn_co
                                                                  : BS__DN_FMA_MATH);
     const bs__dn_activation_mode end = (bs__dn_activation_mode)(c->relu ? BS__DN_RELU : BS__DN_IDENTITY);
     bs_status rc;
-    if ((rc =
-             check(dn, dn->tensor_set(plan->x, nhwc, type, (int)c->samples, (int)c->in, (int)c->h, (int)c->w),
-                   "describe an image", err)) != BS_OK ||
-        (rc = check(
+    if ((rc = bs__cudnn_check(
+             dn, dn->tensor_set(plan->x, nhwc, type, (int)c->samples, (int)c->in, (int)c->h, (int)c->w),
+             "describe an image", err)) != BS_OK ||
+        (rc = bs__cudnn_check(
              dn,
              dn->tensor_set(plan->y, nhwc, type, (int)c->samples, (int)c->out, (int)c->out_h, (int)c->out_w),
              "describe an image", err)) != BS_OK ||
-        (rc = check(dn, dn->tensor_set(plan->bias, nhwc, type, 1, (int)c->out, 1, 1), "describe a bias",
-                    err)) != BS_OK ||
-        (rc =
-             check(dn, dn->filter_set(plan->w, type, nhwc, (int)c->out, (int)c->in, c->kernel_h, c->kernel_w),
-                   "describe a weight", err)) != BS_OK ||
-        (rc = check(dn,
-                    dn->convolution_set(plan->convolution, c->pad, c->pad, c->stride, c->stride, 1, 1,
-                                        (bs__dn_mode)BS__DN_CROSS_CORRELATION, (bs__dn_data)BS__DN_F32),
-                    "describe a convolution", err)) != BS_OK ||
-        (rc = check(dn, dn->convolution_math(plan->convolution, math), "choose how to multiply", err)) !=
-            BS_OK)
+        (rc = bs__cudnn_check(dn, dn->tensor_set(plan->bias, nhwc, type, 1, (int)c->out, 1, 1),
+                              "describe a bias", err)) != BS_OK ||
+        (rc = bs__cudnn_check(
+             dn, dn->filter_set(plan->w, type, nhwc, (int)c->out, (int)c->in, c->kernel_h, c->kernel_w),
+             "describe a weight", err)) != BS_OK ||
+        (rc = bs__cudnn_check(dn,
+                              dn->convolution_set(plan->convolution, c->pad, c->pad, c->stride, c->stride, 1,
+                                                  1, (bs__dn_mode)BS__DN_CROSS_CORRELATION,
+                                                  (bs__dn_data)BS__DN_F32),
+                              "describe a convolution", err)) != BS_OK ||
+        (rc = bs__cudnn_check(dn, dn->convolution_math(plan->convolution, math), "choose how to multiply",
+                              err)) != BS_OK)
         return rc;
-    return check(dn, dn->activation_set(plan->activation, end, (bs__dn_nan)BS__DN_PROPAGATE_NAN, 0),
-                 "describe an activation", err);
+    return bs__cudnn_check(dn, dn->activation_set(plan->activation, end, (bs__dn_nan)BS__DN_PROPAGATE_NAN, 0),
+                           "describe an activation", err);
 }
 
 /* Without an activation the library adds a bias in one of its algorithms only; the ones by Fourier transform round too much. */
@@ -170,7 +196,7 @@ static bs_status choose(struct bs__cudnn_plan *plan, const struct bs__cudnn_conv
         dn->propose(dn->handle, plan->x, plan->w, plan->convolution, plan->y, PROPOSALS, &count, list);
     if (s >= BS__DN_NOT_SUPPORTED)
         return BS_OK;
-    bs_status rc = check(dn, s, "choose an algorithm", err);
+    bs_status rc = bs__cudnn_check(dn, s, "choose an algorithm", err);
     for (int i = 0; i < count && rc == BS_OK && !*found; i++) {
         if (!acceptable(c, &list[i]))
             continue;
@@ -240,10 +266,11 @@ bs_status bs__cudnn_convolve(const struct bs__cudnn_plan *plan, bs_address x, bs
     const struct bs__cudnn *dn = plan->dn;
     const float one = 1, zero = 0;
     void *to = (void *)(uintptr_t)y;
-    return check(dn,
-                 dn->convolve(dn->handle, &one, plan->x, (const void *)(uintptr_t)x, plan->w,
-                              (const void *)(uintptr_t)w, plan->convolution, plan->algorithm,
-                              (void *)(uintptr_t)workspace, plan->workspace, &zero, plan->y, to, plan->bias,
-                              (const void *)(uintptr_t)bias, plan->activation, plan->y, to),
-                 "queue a convolution", err);
+    return bs__cudnn_check(dn,
+                           dn->convolve(dn->handle, &one, plan->x, (const void *)(uintptr_t)x, plan->w,
+                                        (const void *)(uintptr_t)w, plan->convolution, plan->algorithm,
+                                        (void *)(uintptr_t)workspace, plan->workspace, &zero, plan->y, to,
+                                        plan->bias, (const void *)(uintptr_t)bias, plan->activation, plan->y,
+                                        to),
+                           "queue a convolution", err);
 }

@@ -12,6 +12,11 @@ void bs__libraries_open(struct bs__libraries *l, void *stream)
 {
     struct bs_err err;
     memset(l, 0, sizeof *l);
+    const char *attention = secure_getenv("BS_CUDA_ATTENTION");
+    l->attention = !attention                    ? BS__ATTENTION_CHOSEN
+                   : !strcmp(attention, "own")   ? BS__ATTENTION_OWN
+                   : !strcmp(attention, "cudnn") ? BS__ATTENTION_LIBRARY
+                                                 : BS__ATTENTION_CHOSEN;
     const char *wish = secure_getenv("BS_CUDA_LIBRARIES");
     if (wish && !strcmp(wish, "none")) {
         snprintf(l->missing[0], sizeof l->missing[0], "BS_CUDA_LIBRARIES leaves out cuBLASLt and cuDNN");

@@ -206,9 +206,11 @@ static void describe(struct bs__gpu_lowering *l)
 {
     const int *c = l->counts;
     snprintf(l->program->algorithms, sizeof l->program->algorithms,
-             "convolutions: cuDNN %d, own %d; products: cuBLASLt %d, own %d; attention %d, scans %d; %s%s",
+             "convolutions: cuDNN %d, own %d; products: cuBLASLt %d, own %d; attention: cuDNN %d, own %d%s; "
+             "scans %d; %s%s",
              c[BS__GPU_CUDNN], c[BS__GPU_CONV_DIRECT], c[BS__GPU_CUBLASLT], c[BS__GPU_GEMM],
-             c[BS__GPU_ATTENTION], c[BS__GPU_SCAN], bs__element_name(l->element),
+             c[BS__GPU_FUSED_ATTENTION], c[BS__GPU_ATTENTION], l->why_own, c[BS__GPU_SCAN],
+             bs__element_name(l->element),
              l->element != BS__F32 ? " with f32 sums"
              : l->gpu->allow_tf32  ? " (tf32 products)"
                                    : "");
@@ -319,6 +321,7 @@ void bs__gpu_destroy_program(void *dev, struct bs_program *program)
             struct bs__library_plan *next = plan->next;
             bs__cublaslt_plan_destroy(plan->product);
             bs__cudnn_plan_destroy(plan->convolution);
+            bs__fused_attention_plan_destroy(plan->attention);
             free(plan);
             plan = next;
         }

@@ -34,7 +34,8 @@ struct bs__gpu_lowering {
     enum bs__element element; /* of the precision */
     int step_room, buffer_room;
     int counts[BS__GPU_STEP_KINDS];
-    bs_status rc; /* the first failure sticks; later calls do nothing */
+    char why_own[112]; /* why the own kernel attends (the last one), in brackets; "" where it does not */
+    bs_status rc;      /* the first failure sticks; later calls do nothing */
     struct bs_err *err;
 };
 
@@ -113,5 +114,11 @@ struct bs__gpu_convolution {
     struct bs__gpu_weight *weight, *bias; /* their forms and element types are set here */
 };
 bool bs__gpu_add_library_convolution(struct bs__gpu_lowering *l, struct bs__gpu_convolution *c);
+
+/* The same of attention: by cuDNN where that pays; false: the own kernel serves, and l->why_own says why. c's addresses are set as far
+   as they are known, qkv lies at x and y is where v is made. */
+bool bs__gpu_add_library_attention(struct bs__gpu_lowering *l, const struct bs__cuda_attention *c,
+                                   const struct bs__gpu_place *qkv, const struct bs__gpu_place *y,
+                                   const char *text);
 
 #endif

@@ -3,6 +3,8 @@
    the other costs nothing. See lower.h. */
 #include "kernels/cuda/pack.h"
 
+#include <stdio.h>
+
 static bool is_row_norm(enum bs_op op)
 {
     return op == BS_OP_LAYER_NORM || op == BS_OP_RMS_NORM;
@@ -159,23 +161,30 @@ static void lower_attention(struct bs__gpu_lowering *l, bs_value v)
         return;
     l->value[v].concat = BS_NO_VALUE; /* the kernel writes packed rows */
     const struct bs__gpu_place *y = bs__gpu_make(l, v, l->element);
-    struct bs__gpu_step *s = bs__gpu_add_step(
-        l, BS__GPU_ATTENTION, l->element, "attention %lldx%lldx%lld of %d heads of %lld window %d%s",
-        (long long)n->shape.dim[0], (long long)n->attr.out_h, (long long)n->attr.out_w, n->attr.heads,
-        (long long)width, n->attr.kernel, n->ninput > 2 ? " relative" : "");
-    s->a.attention = (struct bs__cuda_attention){.element = l->element,
-                                                 .samples = n->shape.dim[0],
-                                                 .grid_h = n->attr.out_h,
-                                                 .grid_w = n->attr.out_w,
-                                                 .heads = n->attr.heads,
-                                                 .features = (int)width,
-                                                 .window = n->attr.kernel,
-                                                 .pad = pad,
-                                                 .rel_h = relative[0],
-                                                 .rel_w = relative[1]};
-    bs__gpu_bind(l, s, &s->a.attention.qkv, &qkv);
-    bs__gpu_bind(l, s, &s->a.attention.y, y);
-    s->cost *= (double)(n->attr.kernel ? n->attr.kernel : n->attr.out_w) / 4 + 1;
+    const struct bs__cuda_attention c = {.element = l->element,
+                                         .samples = n->shape.dim[0],
+                                         .grid_h = n->attr.out_h,
+                                         .grid_w = n->attr.out_w,
+                                         .heads = n->attr.heads,
+                                         .features = (int)width,
+                                         .window = n->attr.kernel,
+                                         .pad = pad,
+                                         .rel_h = relative[0],
+                                         .rel_w = relative[1]};
+    char text[96];
+    snprintf(text, sizeof text, "attention %lldx%lldx%lld of %d heads of %lld window %d%s",
+             (long long)c.samples, (long long)c.grid_h, (long long)c.grid_w, c.heads, (long long)width,
+             c.window, n->ninput > 2 ? " relative" : "");
+    struct bs__gpu_step *s;
+    if (bs__gpu_add_library_attention(l, &c, &qkv, y, text)) {
+        s = &l->self->step[l->program->nstep - 1];
+    } else {
+        s = bs__gpu_add_step(l, BS__GPU_ATTENTION, l->element, "%s", text);
+        s->a.attend.attention = c;
+        bs__gpu_bind(l, s, &s->a.attend.attention.qkv, &qkv);
+        bs__gpu_bind(l, s, &s->a.attend.attention.y, y);
+    }
+    s->cost *= (double)(c.window ? c.window : c.grid_w) / 4 + 1;
 }
 
 static void lower_insert_token(struct bs__gpu_lowering *l, bs_value v)

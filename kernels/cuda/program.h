@@ -9,6 +9,7 @@
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/fused_attention.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/image_norms.h"
 #include "kernels/cuda/layout.h"
@@ -42,16 +43,18 @@ enum bs__gpu_step_kind {
     BS__GPU_ATTENTION,
     BS__GPU_CONV1D,
     BS__GPU_SCAN,
-    BS__GPU_CUBLASLT, /* a product by the library */
-    BS__GPU_CUDNN,    /* a convolution by the library */
+    BS__GPU_CUBLASLT,        /* a product by the library */
+    BS__GPU_CUDNN,           /* a convolution by the library */
+    BS__GPU_FUSED_ATTENTION, /* by cuDNN */
     BS__GPU_STEP_KINDS
 };
 
-/* What a library was asked to do, once for a program: a product or a convolution. */
+/* What a library was asked to do, once for a program: a product, a convolution or an attention. */
 struct bs__library_plan {
     struct bs__library_plan *next;
     struct bs__cublaslt_plan *product;
     struct bs__cudnn_plan *convolution;
+    struct bs__fused_attention_plan *attention;
 };
 struct bs__library_call {
     const struct bs__library_plan *plan;
@@ -73,7 +76,11 @@ union bs__gpu_arguments {
     struct bs__insert_token insert;
     struct bs__add_position position;
     struct bs__rotary rotary;
-    struct bs__cuda_attention attention;
+    struct {
+        struct bs__cuda_attention attention;
+        const struct bs__library_plan *plan; /* of the library's; else NULL */
+        bs_address workspace;
+    } attend;
     struct bs__conv1d conv1d;
     struct {
         struct bs__scan scan;

@@ -51,7 +51,9 @@ bs_status bs__gpu_queue_step(struct bs__gpu *gpu, const struct bs_program *progr
     case BS__GPU_ROTARY:
         return bs__cuda_rotary(q, s->element, &a.rotary, err);
     case BS__GPU_ATTENTION:
-        return bs__cuda_attention(q, &a.attention, err);
+        return bs__cuda_attention(q, &a.attend.attention, err);
+    case BS__GPU_FUSED_ATTENTION:
+        return bs__fused_attention(q, a.attend.plan->attention, &a.attend.attention, a.attend.workspace, err);
     case BS__GPU_CONV1D:
         return bs__cuda_conv1d(q, s->element, &a.conv1d, err);
     case BS__GPU_SCAN:

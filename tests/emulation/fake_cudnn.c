@@ -1,23 +1,18 @@
 /* A fake cuDNN (libcudnn.so.9) for the tests: the functions of kernels/cuda/cudnn.h, convolving in plain loops when the emulated
    stream comes to it. It checks what it is told: that images, weights and bias fit each other, layouts and types are those of
    (N,H,W,C), addresses are aligned, the workspace is there. Its first proposals are ones that nobody should take.
-   BS_FAKE_CUDNN_NONE=1: it has no algorithm for anything. */
-#include "kernels/cuda/cudnn.h"
+   BS_FAKE_CUDNN_NONE=1: it has no algorithm for anything. BS_FAKE_CUDNN_VERSION: 91900 unless given. Attention is in
+   fake_cudnn_graph.c. */
+#include "tests/emulation/fake_cudnn.h"
+
 #include "tests/emulation/control.h"
 #include "tests/emulation/halves.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define API                                           __attribute__((visibility("default")))
-#define PROTOTYPE(member, result, symbol, parameters) API result symbol parameters;
-BS__CUDNN_FUNCTIONS(PROTOTYPE)
+enum { BAD = BS__DN_BAD_PARAM, WORKSPACE = FAKE_CUDNN_WORKSPACE };
 
-enum { BAD = 2000, WORKSPACE = 2048 };
-
-struct bs__dn_context {
-    void *stream;
-};
 struct bs__dn_opaque_tensor {
     int type, n, c, h, w;
 };
@@ -31,15 +26,22 @@ struct bs__dn_opaque_activation {
     int mode;
 };
 
-static bs__dn_status refuse(const char *why)
+bs__dn_status fake_cudnn_refuse(const char *why)
 {
     fprintf(stderr, "fake cuDNN: %s\n", why);
     return BAD;
 }
+#define refuse fake_cudnn_refuse
 
 size_t cudnnGetVersion(void)
 {
-    return 91900;
+    const char *version = getenv("BS_FAKE_CUDNN_VERSION");
+    return version ? strtoul(version, NULL, 10) : 91900;
+}
+
+size_t cudnnGetCudartVersion(void)
+{
+    return 13000;
 }
 
 const char *cudnnGetErrorString(bs__dn_status s)
@@ -60,7 +62,14 @@ const char *cudnnGetErrorString(bs__dn_status s)
         return BS__DN_SUCCESS;                                                                               \
     }
 CREATE(cudnnCreate, bs__dn_handle)
-DESTROY(cudnnDestroy, bs__dn_handle)
+
+bs__dn_status cudnnDestroy(bs__dn_handle h)
+{
+    fake_cudnn_expect_no_descriptors();
+    free(h);
+    return BS__DN_SUCCESS;
+}
+
 CREATE(cudnnCreateTensorDescriptor, bs__dn_tensor)
 DESTROY(cudnnDestroyTensorDescriptor, bs__dn_tensor)
 CREATE(cudnnCreateFilterDescriptor, bs__dn_filter)
@@ -172,12 +181,12 @@ struct work {
     uint64_t x_at, w_at, bias_at, y_at, workspace;
 };
 
-static size_t element_bytes(int type)
+size_t fake_cudnn_bytes(int type)
 {
     return type == BS__DN_F32 ? 4 : 2;
 }
 
-static float load(const void *p, size_t i, int type)
+float fake_cudnn_load(const void *p, size_t i, int type)
 {
     uint16_t half;
     float f;
@@ -187,7 +196,7 @@ static float load(const void *p, size_t i, int type)
     return type == BS__DN_F16 ? bs_half_to_float(half) : bs_bfloat_to_float(half);
 }
 
-static void store(void *p, size_t i, int type, float v)
+void fake_cudnn_store(void *p, size_t i, int type, float v)
 {
     const uint16_t half = type == BS__DN_F16 ? bs_float_to_half(v) : bs_float_to_bfloat(v);
     if (type == BS__DN_F32)
@@ -210,7 +219,8 @@ static float pixel(const struct work *k, const void *x, const void *w, int n, in
             const size_t tap =
                 (((size_t)o * (size_t)k->w.h + (size_t)p) * (size_t)k->w.w + (size_t)q) * (size_t)k->w.c;
             for (int c = 0; c < k->x.c; c++)
-                sum += load(x, from + (size_t)c, k->x.type) * load(w, tap + (size_t)c, k->x.type);
+                sum += fake_cudnn_load(x, from + (size_t)c, k->x.type) *
+                       fake_cudnn_load(w, tap + (size_t)c, k->x.type);
         }
     return sum;
 }
@@ -218,7 +228,7 @@ static float pixel(const struct work *k, const void *x, const void *w, int n, in
 static int run(void *context)
 {
     const struct work *k = context;
-    const size_t e = element_bytes(k->x.type),
+    const size_t e = fake_cudnn_bytes(k->x.type),
                  out = (size_t)k->y.n * (size_t)k->y.h * (size_t)k->y.w * (size_t)k->y.c;
     const void *x =
         bs_emulation_read(k->x_at, e * (size_t)k->x.n * (size_t)k->x.h * (size_t)k->x.w * (size_t)k->x.c);
@@ -233,8 +243,8 @@ static int run(void *context)
         for (int i = 0; i < k->y.h; i++)
             for (int j = 0; j < k->y.w; j++)
                 for (int o = 0; o < k->y.c; o++) {
-                    const float v = pixel(k, x, w, n, i, j, o) + load(bias, (size_t)o, k->y.type);
-                    store(y, at++, k->y.type, k->relu && !(v > 0) ? 0 : v);
+                    const float v = pixel(k, x, w, n, i, j, o) + fake_cudnn_load(bias, (size_t)o, k->y.type);
+                    fake_cudnn_store(y, at++, k->y.type, k->relu && !(v > 0) ? 0 : v);
                 }
     return 0;
 }

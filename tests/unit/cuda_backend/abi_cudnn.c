@@ -14,6 +14,10 @@ typedef cudnnActivationMode_t bs__dn_activation_mode;
 typedef cudnnNanPropagation_t bs__dn_nan;
 typedef cudnnConvolutionFwdAlgo_t bs__dn_algorithm;
 typedef cudnnDeterminism_t bs__dn_determinism;
+typedef cudnnBackendDescriptorType_t bs__dn_kind;
+typedef cudnnBackendAttributeName_t bs__dn_attribute;
+typedef cudnnBackendAttributeType_t bs__dn_type;
+typedef cudnnBackendDescriptor_t bs__dn_descriptor;
 typedef cudnnHandle_t bs__dn_handle;
 typedef cudnnTensorDescriptor_t bs__dn_tensor;
 typedef cudnnFilterDescriptor_t bs__dn_filter;
@@ -25,7 +29,12 @@ typedef cudnnConvolutionFwdAlgoPerf_t bs__dn_proposal;
 
 _Static_assert(sizeof(cudnnStatus_t) == sizeof(int) && sizeof(cudnnDataType_t) == sizeof(int) &&
                    sizeof(cudnnTensorFormat_t) == sizeof(int) && sizeof(cudnnMathType_t) == sizeof(int) &&
-                   sizeof(cudnnConvolutionFwdAlgo_t) == sizeof(int),
+                   sizeof(cudnnConvolutionFwdAlgo_t) == sizeof(int) &&
+                   sizeof(cudnnBackendDescriptorType_t) == sizeof(int) &&
+                   sizeof(cudnnBackendAttributeName_t) == sizeof(int) &&
+                   sizeof(cudnnBackendAttributeType_t) == sizeof(int) &&
+                   sizeof(cudnnBackendHeurMode_t) == sizeof(int) &&
+                   sizeof(cudnnBackendNumericalNote_t) == sizeof(int),
                "enums are passed as int");
 
 /* What cudnn.h of ours has in its place. */
@@ -48,6 +57,9 @@ SAME_PLACE(mathType);
 
 #define COMPARE(ours, theirs, number) _Static_assert((int)theirs == number, #theirs);
 BS__CUDNN_NUMBERS(COMPARE)
+#if CUDNN_VERSION >= BS__CUDNN_ATTENTION_VERSION /* whose headers have them */
+BS__CUDNN_ATTENTION_NUMBERS(COMPARE)
+#endif
 #undef COMPARE
 
 #define COMPARE(member, result, symbol, parameters)                                                          \
@@ -64,6 +76,9 @@ int main(void)
 #undef COUNT
 #define COUNT(ours, theirs, number) numbers++;
     BS__CUDNN_NUMBERS(COUNT)
+#if CUDNN_VERSION >= BS__CUDNN_ATTENTION_VERSION
+    BS__CUDNN_ATTENTION_NUMBERS(COUNT)
+#endif
 #undef COUNT
     printf("%d functions and %d numbers agree with cudnn.h of version %d.%d\n", functions, numbers,
            CUDNN_MAJOR, CUDNN_MINOR);
