@@ -10,6 +10,7 @@
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
 #include "model/train/run.h"
+#include "server/dataset_report.h"
 #include "server/pair_info.h"
 
 struct bs_engine;
@@ -168,6 +169,20 @@ bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_i
    whole numbers, samples that are no numbers. */
 bs_status bs_engine_check_pair(struct bs_engine *e, const int fd[3], const struct bs_pair_question *question,
                                struct bs_pair_info *info, struct bs_err *err) BS_NODISCARD;
+
+/* How long somebody waits for a child. */
+struct bs_engine_patience {
+    int ms;
+    bool large;              /* the child has more memory and time */
+    bool (*gone)(void *ctx); /* nobody waits any more; NULL: nobody asks. Several times a second */
+    void *ctx;
+};
+/* Reads a dataset through in a child and lists all that is wrong with it. manifest_fd: a file of its JSON (model/dataset/manifest.h), every
+   file with its hash; blobs_fd: as in bs_engine_training. Of patience only gone counts. The caller frees *out by
+   bs_dataset_report_free, also on failure. BS_ECANCELLED: nobody waits any more. */
+bs_status bs_engine_check_dataset(struct bs_engine *e, int manifest_fd, int blobs_fd, size_t patch_height,
+                                  size_t patch_width, const struct bs_engine_patience *patience,
+                                  struct bs_dataset_report *out, struct bs_err *err) BS_NODISCARD;
 
 struct bs_engine_state {
     bool ready; /* worker up and device open */

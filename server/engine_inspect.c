@@ -9,34 +9,49 @@
 
 #define TIMEOUT_MS 25000 /* a little more than the child's own limit of processor time */
 
-/* Sends m to a new child and receives its one answer into m, of type `answer`. The descriptors of m stay the caller's. `what`
-   begins the sentence when the child does not live to answer. */
-static bs_status ask(struct bs_engine *e, struct bs_worker_message *m, enum bs_worker_type answer,
-                     const char *what, struct bs_err *err)
+#define SLICE_MS 200 /* between two looks whether somebody still waits */
+
+/* True when there is something to read. */
+static bool wait_for(int sock, const struct bs_engine_patience *patience, bool *gone)
 {
-    static const char *const args[] = {"--inspect", NULL};
+    struct pollfd wait = {.fd = sock, .events = POLLIN};
+    for (int waited = 0; waited < patience->ms; waited += SLICE_MS) {
+        const int got = poll(&wait, 1, SLICE_MS);
+        if (got > 0)
+            return true;
+        if (got < 0 && errno != EINTR)
+            return false;
+        if (patience->gone && (*gone = patience->gone(patience->ctx)))
+            return false;
+    }
+    return false;
+}
+
+bs_status bs__engine_ask(struct bs_engine *e, struct bs_worker_message *m, enum bs_worker_type answer,
+                         const struct bs_engine_patience *patience, const char *what, struct bs_err *err)
+{
+    const char *const args[] = {patience->large ? "--check" : "--inspect", NULL};
     struct bs_worker_process p = {.sock = -1};
     char how[80];
-    bool answered = false;
+    bool answered = false, gone = false;
     bs_status rc = bs_worker_spawn(e->worker_path, args, &p, err);
     if (rc != BS_OK)
         return rc;
     rc = bs_worker_send(p.sock, m, true, err);
     m->nfd = 0;
-    if (rc == BS_OK) {
-        struct pollfd wait = {.fd = p.sock, .events = POLLIN};
-        int got;
-        do
-            got = poll(&wait, 1, TIMEOUT_MS);
-        while (got < 0 && errno == EINTR);
-        answered = got > 0 && bs_worker_receive(p.sock, false, m, err) == BS_OK && m->type == answer;
-    }
+    if (rc == BS_OK)
+        answered = wait_for(p.sock, patience, &gone) && bs_worker_receive(p.sock, false, m, err) == BS_OK &&
+                   m->type == answer;
     bs_worker_reap(&p, answered ? 2000 : 0, how, sizeof how);
+    if (gone)
+        return BS_FAIL(err, BS_ECANCELLED, "cancelled while %s was looked at", what);
     if (!answered)
         return BS_FAIL(err, BS_ECORRUPT, "%s could not be read: the process that tried ended with %s", what,
                        how);
     return BS_OK;
 }
+
+static const struct bs_engine_patience usual = {.ms = TIMEOUT_MS};
 
 static bs_status failure(const struct bs_worker_failure *f, struct bs_err *err)
 {
@@ -53,7 +68,7 @@ bs_status bs_engine_inspect(struct bs_engine *e, int model_fd, struct bs_model_i
     m->type = BS_WORKER_INSPECT;
     m->nfd = 1;
     m->fd[0] = model_fd;
-    bs_status rc = ask(e, m, BS_WORKER_INSPECTED, "the model file", err);
+    bs_status rc = bs__engine_ask(e, m, BS_WORKER_INSPECTED, &usual, "the model file", err);
     const struct bs_worker_inspected *r = &m->body.inspected;
     if (rc == BS_OK)
         rc = failure(&r->failure, err);
@@ -76,7 +91,7 @@ bs_status bs_engine_check_pair(struct bs_engine *e, const int fd[3], const struc
     m->body.question = *question;
     m->nfd = question->has_prediction ? 3 : 2;
     memcpy(m->fd, fd, (size_t)m->nfd * sizeof *fd);
-    bs_status rc = ask(e, m, BS_WORKER_PAIR_CHECKED, "the image or its labels", err);
+    bs_status rc = bs__engine_ask(e, m, BS_WORKER_PAIR_CHECKED, &usual, "the image or its labels", err);
     if (rc == BS_OK)
         rc = failure(&m->body.pair.failure, err);
     if (rc == BS_OK && (!bs_pair_info_valid(&m->body.pair.info) ||

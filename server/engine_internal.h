@@ -100,6 +100,11 @@ void bs__pulse_heard(struct bs_engine *e, const struct bs_worker_message *m);
    a task runs. */
 bool bs__pulse_check(struct bs_engine *e, int64_t now, int64_t *due, const char **why);
 void bs__engine_wake(struct bs_engine *e);
+/* engine_inspect.c. Sends m to a new child and receives its one answer into m, of type `answer`. The descriptors of m stay the caller's.
+   `what` begins the sentence when the child does not live to answer. */
+bs_status bs__engine_ask(struct bs_engine *e, struct bs_worker_message *m, enum bs_worker_type answer,
+                         const struct bs_engine_patience *patience, const char *what,
+                         struct bs_err *err) BS_NODISCARD;
 /* engine.c */
 bs_status bs__new_task(enum bs_worker_type type, struct bs_engine_task **out,
                        struct bs_err *err) BS_NODISCARD;

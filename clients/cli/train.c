@@ -6,6 +6,7 @@
 #include "clients/cli/parameters.h"
 #include "clients/cli/spec_args.h"
 #include "clients/cli/train_config.h"
+#include "clients/cli/train_plan.h"
 #include "clients/cli/train_watch.h"
 
 #include "bioseg/v1/training.pb-c.h"
@@ -30,6 +31,7 @@ enum {
     OPT_PROJECT,
     OPT_KEY,
     OPT_PARAMETERS,
+    OPT_DRY_RUN,
     OPT_SHORT = 0x900, /* and those of short_names */
 };
 
@@ -39,7 +41,7 @@ struct arguments {
     struct bs__train_config given; /* by options: they count */
     struct bs__labels labels;
     const char *project, *key;
-    bool watch, parameters;
+    bool watch, parameters, dry_run;
 };
 
 static const struct argp_option options[] = {
@@ -62,6 +64,8 @@ static const struct argp_option options[] = {
     {"seed", OPT_SEED, "NUMBER", 0, "of everything random (default: 0)", 30},
     {"parameters", OPT_PARAMETERS, NULL, 0, "list the parameters with ranges and defaults, and train nothing",
      40},
+    {"dry-run", OPT_DRY_RUN, NULL, 0,
+     "check everything, list what is wrong and what the run would be, and train nothing", 40},
     {"label", OPT_LABEL, "KEY=VALUE", 0, "a mark of your own for the job; can be given again", 50},
     {"project", OPT_PROJECT, "NAME", 0, "project it belongs to", 50},
     {"key", OPT_KEY, "TEXT", 0, "the same command with the same key again finds the first job", 50},
@@ -137,6 +141,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case OPT_KEY:
         a->key = arg;
+        return 0;
+    case OPT_DRY_RUN:
+        a->dry_run = true;
         return 0;
     case OPT_PARAMETERS:
         a->parameters = true;
@@ -300,11 +307,16 @@ static int start(struct arguments *a, struct bs__rpc_client *client, const struc
 {
     struct bs__cli *cli = a->cli;
     ProtobufCMessage *message = NULL;
-    int code;
-    if (bs__ask(cli, client, BS__METHOD("Training", "Start"), cli->timeout, &q->start.base,
-                &bioseg__v1__start_training_response__descriptor, &message, &code) != BS_OK)
-        return code;
+    struct bs_err err = {.msg = ""};
+    int code = BS__EXIT_OK;
+    const bs_status rc = bs__unary(client, BS__METHOD("Training", "Start"), cli->timeout, &q->start.base,
+                                   &bioseg__v1__start_training_response__descriptor, &message, &err);
+    if (rc != BS_OK)
+        return rc == BS_EPRECONDITION ? bs__train_refused(cli, client, &q->start, &err)
+                                      : bs__complain_server(cli, &err);
     const Bioseg__V1__StartTrainingResponse *r = (const Bioseg__V1__StartTrainingResponse *)message;
+    if (!cli->json)
+        bs__train_print_findings(r->warnings, r->n_warnings);
     if (r->job && cli->json && !a->watch)
         bs__print_job(cli, r->job);
     else if (r->job && !cli->json)
@@ -344,7 +356,7 @@ static int run(struct arguments *a, const struct bs__train_config *c)
     else if (build(a, c, described, q, &err) != BS_OK)
         code = bs__complain(a->cli, &err, BS__EXIT_USAGE);
     else
-        code = start(a, client, q);
+        code = a->dry_run ? bs__train_dry_run(a->cli, client, &q->start) : start(a, client, q);
 cleanup:
     bs__interrupt_notify(a->cli->interrupt, NULL, NULL);
     if (known)

@@ -31,4 +31,9 @@ bs_status bs__training_freeze(struct bs_services *s, const char *owner, const ch
                               struct bs__training *t, struct bs_err *err) BS_NODISCARD;
 void bs__training_free(struct bs__training *t); /* accepts one of zeros */
 
+bs_status bs__training_no_memory(struct bs_err *err);
+/* training_start.c; a method of Training. */
+bs_status bs__training_start(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                             struct bs_err *err);
+
 #endif

@@ -1,20 +1,18 @@
 /* bioseg.v1.Training: runs are jobs of kind "train"; Jobs.Get, List, Watch, Cancel and Delete work on them too. A caller sees its
-   own runs only. */
+   own runs only. Start is in training_start.c. */
 #include "server/service/training_internal.h"
 
 #include "server/store/runs.h"
 #include "server/training_params.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_KEY     128
 #define NOTES_ROWS  500 /* read from the store at a time */
 #define NOTE_VALUES 8
 
-static bs_status no_memory(struct bs_err *err)
+bs_status bs__training_no_memory(struct bs_err *err)
 {
     return BS_FAIL(err, BS_ENOMEM, "the answer needs more memory than one request may take");
 }
@@ -57,103 +55,7 @@ static bs_status describe(void *service, struct bs_call *call, const ProtobufCMe
     int n = bs_training_param_specs(&config, specs, BS_TRAINING_MAX_PARAMS);
     answer.n_parameters = (size_t)n;
     answer.parameters = bs__parameter_messages(bs_call_arena(call), specs, n);
-    return answer.parameters ? bs_call_write(call, &answer.base, err) : no_memory(err);
-}
-
-/* ---- Start ---- */
-
-static bs_status check_start(const Bioseg__V1__StartTrainingRequest *q, struct bs_err *err)
-{
-    size_t n = strlen(q->idempotency_key);
-    bool printable = true;
-    for (size_t i = 0; i < n; i++)
-        printable = printable && isgraph((unsigned char)q->idempotency_key[i]);
-    if (n > MAX_KEY || !printable)
-        return BS_FAIL(
-            err, BS_EINVAL,
-            "idempotency_key has %zu characters; up to %d printable ones without spaces are accepted", n,
-            MAX_KEY);
-    if (q->dry_run)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "dry runs of training" BS__LATER);
-    return q->project[0] ? bs__check_name("project", q->project, err) : BS_OK;
-}
-
-/* What the same key must come with: the request as it was asked (the newest model stays "the newest"), what was in the
-   dataset, and labels where they are given. */
-static bs_status payload_hash(const struct bs__training *t, bool version_stated,
-                              const struct bs_job_record *job, char **out, struct bs_err *err)
-{
-    struct bs_training_request q = t->request; /* borrows the configuration */
-    char *json = NULL, *text = NULL;
-    bs_status rc;
-    if (!version_stated) {
-        q.parent_version = 0;
-        q.parent_blob[0] = '\0';
-    }
-    if ((rc = bs_training_request_to_json(&q, &json, err)) != BS_OK)
-        return rc;
-    if (asprintf(&text, "train\n%s\n%s\n%s", job->input_blob, json, job->labels) < 0)
-        text = NULL;
-    *out = malloc(BS_BLOB_HASH_LEN + 1);
-    rc = text && *out ? bs_blob_hash(text, strlen(text), *out, err) : BS_FAIL(err, BS_ENOMEM, "no memory");
-    free(text);
-    free(json);
-    return rc;
-}
-
-static bs_status add_job(struct bs_services *s, struct bs_call *call,
-                         const Bioseg__V1__StartTrainingRequest *q, const struct bs__training *t,
-                         struct bs_job_record *job, bool *existing, struct bs_err *err)
-{
-    const Bioseg__V1__ModelRef *initial = q->spec->initial;
-    const bool stated = initial && initial->selector_case == BIOSEG__V1__MODEL_REF__SELECTOR_VERSION;
-    bs_status rc;
-    job->owner = strdup(bs_call_caller(call)->name);
-    job->project = strdup(q->project);
-    job->idempotency_key = strdup(q->idempotency_key);
-    job->kind = strdup("train");
-    job->input_blob = strdup(t->manifest_blob);
-    job->total = t->config.iterations > 0 && t->config.iterations < INT32_MAX ? (int)t->config.iterations : 0;
-    if (!job->owner || !job->project || !job->idempotency_key || !job->kind || !job->input_blob)
-        return BS_FAIL(err, BS_ENOMEM, "no memory");
-    if ((rc = bs__labels_to_json(BS__LABELS(q), &job->labels, err)) != BS_OK ||
-        (rc = payload_hash(t, stated, job, &job->payload_hash, err)) != BS_OK ||
-        (rc = bs_training_request_to_json(&t->request, &job->request, err)) != BS_OK)
-        return rc;
-    rc = bs_jobs_submit_training(s->jobs, job, t->initial.blob, existing, err);
-    if (rc == BS_EEXIST)
-        return BS_FAIL(
-            err, BS_EEXIST,
-            "the idempotency key \"%s\" was used for a job with other settings, images or labels; use "
-            "a new key",
-            q->idempotency_key);
-    return rc;
-}
-
-static bs_status start(void *service, struct bs_call *call, const ProtobufCMessage *message,
-                       struct bs_err *err)
-{
-    struct bs_services *s = service;
-    const Bioseg__V1__StartTrainingRequest *q = (const Bioseg__V1__StartTrainingRequest *)message;
-    Bioseg__V1__StartTrainingResponse answer = BIOSEG__V1__START_TRAINING_RESPONSE__INIT;
-    struct bs_job_record job = {.owner = NULL};
-    struct bs__training t = {.initial = {.name = NULL}};
-    bool existing = false;
-    bs_status rc;
-    if ((rc = check_start(q, err)) != BS_OK ||
-        (rc = bs__training_decode(s, bs_call_caller(call)->name, q->spec, true, &t, err)) != BS_OK ||
-        (rc = add_job(s, call, q, &t, &job, &existing, err)) != BS_OK)
-        goto cleanup;
-    BS_LOG(s->log, BS_LOG_INFO, existing ? "training submitted again" : "training submitted",
-           BS_LOG_TEXT("request_id", bs_call_request_id(call)), BS_LOG_TEXT("job", job.id),
-           BS_LOG_TEXT("owner", job.owner), BS_LOG_TEXT("dataset", t.request.dataset));
-    answer.existing = existing;
-    answer.job = bs__job_message(s, bs_call_arena(call), &job);
-    rc = answer.job ? bs_call_write(call, &answer.base, err) : no_memory(err);
-cleanup:
-    bs_job_record_free(&job);
-    bs__training_free(&t);
-    return rc;
+    return answer.parameters ? bs_call_write(call, &answer.base, err) : bs__training_no_memory(err);
 }
 
 /* ---- WatchMetrics ---- */
@@ -249,7 +151,7 @@ static bs_status answer_job(struct bs_services *s, struct bs_call *call, const c
     if (rc != BS_OK)
         return rc;
     *field = bs__job_message(s, bs_call_arena(call), &job);
-    rc = *field ? bs_call_write(call, answer, err) : no_memory(err);
+    rc = *field ? bs_call_write(call, answer, err) : bs__training_no_memory(err);
     bs_job_record_free(&job);
     return rc;
 }
@@ -305,7 +207,7 @@ void bs__training_register(struct bs_services *s, struct bs_rpc *rpc)
 {
     static const struct bs_method methods[] = {
         {.name = "Describe", .run = describe, .while_draining = true},
-        {.name = "Start", .run = start},
+        {.name = "Start", .run = bs__training_start},
         {.name = "WatchMetrics", .run = watch_metrics, .streams_answers = true, .lasting = true},
         {.name = "Resume", .run = resume},
         {.name = "Pause", .run = pause_run, .while_draining = true},

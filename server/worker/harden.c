@@ -15,8 +15,14 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
-#define INSPECT_MEMORY  ((rlim_t)2 << 30) /* bytes of address space; a header is at most 4 MiB */
-#define INSPECT_SECONDS 20
+/* Bytes of address space, and seconds of processor time. */
+static const struct {
+    rlim_t memory, seconds;
+} limits[] = {
+    [BS__CONFINE_INSPECT] = {(rlim_t)2 << 30, 20}, /* a header is at most 4 MiB */
+    [BS__CONFINE_CHECK] = {(rlim_t)8 << 30,
+                           600}, /* image, labels and prediction at once; tens of gigabytes on disk */
+};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -93,8 +99,9 @@ static void forbid_system_calls(void)
 #endif
 }
 
-void bs__harden(int parent, bool strict)
+void bs__harden(int parent, enum bs__confinement confinement)
 {
+    const bool strict = confinement != BS__CONFINE_WORKER;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     /* The daemon may have died before that line. */
     if (getppid() != parent)
@@ -105,10 +112,10 @@ void bs__harden(int parent, bool strict)
     limit(RLIMIT_NOFILE,
           strict ? 256 : 1024); /* a GPU's driver opens some dozens for each GPU of the machine */
     if (strict) {
-        limit(RLIMIT_CPU, INSPECT_SECONDS);
+        limit(RLIMIT_CPU, limits[confinement].seconds);
         limit(RLIMIT_FSIZE, 0);
         if (!SANITIZED)
-            limit(RLIMIT_AS, INSPECT_MEMORY);
+            limit(RLIMIT_AS, limits[confinement].memory);
     }
     if (chdir("/") != 0)
         _exit(1);

@@ -1,5 +1,5 @@
 /* Looks at files from outside in a process of its own, so that whatever they do happens to nobody else: one model file's
-   description, or an image with its labels (inspect_pair.c). */
+   description, an image with its labels (inspect_pair.c), or a dataset (inspect_dataset.c). */
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -17,6 +17,13 @@ int bs__inspect_main(int sock)
     if (m.type == BS_WORKER_PAIR) {
         reply.type = BS_WORKER_PAIR_CHECKED;
         bs__inspect_pair(&m, &reply.body.pair);
+        bs__tell(sock, &reply);
+        bs_worker_message_release(&m);
+        return 0;
+    }
+    if (m.type == BS_WORKER_CHECK) {
+        reply.type = BS_WORKER_CHECKED;
+        bs__inspect_dataset(&m, &reply.body.checked);
         bs__tell(sock, &reply);
         bs_worker_message_release(&m);
         return 0;

@@ -85,16 +85,21 @@ cleanup:
 int main(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"parent", required_argument, NULL, 'p'},  {"device", required_argument, NULL, 'd'},
-        {"threads", required_argument, NULL, 't'}, {"model-budget", required_argument, NULL, 'b'},
-        {"idle-ms", required_argument, NULL, 'm'}, {"winograd", required_argument, NULL, 'w'},
-        {"inspect", no_argument, NULL, 'i'},       {NULL, 0, NULL, 0},
+        {"parent", required_argument, NULL, 'p'},
+        {"device", required_argument, NULL, 'd'},
+        {"threads", required_argument, NULL, 't'},
+        {"model-budget", required_argument, NULL, 'b'},
+        {"idle-ms", required_argument, NULL, 'm'},
+        {"winograd", required_argument, NULL, 'w'},
+        {"inspect", no_argument, NULL, 'i'},
+        {"check", no_argument, NULL, 'c'},
+        {NULL, 0, NULL, 0},
     };
     struct bs__worker_options opt = {.device = "auto",
                                      .device_options = {.threads = 0, .allow_winograd = true},
                                      .sock = BS_WORKER_SOCKET_FD};
     unsigned long long parent = 0, value;
-    bool inspect = false;
+    enum bs__confinement confinement = BS__CONFINE_WORKER;
     int c;
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         value = 0;
@@ -111,7 +116,9 @@ int main(int argc, char **argv)
         else if (c == 'd')
             opt.device = optarg;
         else if (c == 'i')
-            inspect = true;
+            confinement = BS__CONFINE_INSPECT;
+        else if (c == 'c')
+            confinement = BS__CONFINE_CHECK;
         else
             return usage();
     }
@@ -122,6 +129,6 @@ int main(int argc, char **argv)
     signal(SIGTERM, SIG_IGN);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    bs__harden((int)parent, inspect);
-    return inspect ? bs__inspect_main(opt.sock) : serve(&opt);
+    bs__harden((int)parent, confinement);
+    return confinement != BS__CONFINE_WORKER ? bs__inspect_main(opt.sock) : serve(&opt);
 }

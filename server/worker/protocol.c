@@ -42,6 +42,8 @@ static const struct {
     [BS_WORKER_PONG] = {sizeof(struct bs_worker_pong), 0, 0},
     [BS_WORKER_INSPECT] = {0, 1, 1},
     [BS_WORKER_PAIR] = {sizeof(struct bs_pair_question), 2, 3},
+    [BS_WORKER_CHECK] = {sizeof(struct bs_report_question), 3, 3},
+    [BS_WORKER_CHECKED] = {sizeof(struct bs_worker_checked), 0, 0},
     [BS_WORKER_HELLO] = {sizeof(struct bs_worker_hello), 0, 0},
     [BS_WORKER_REFUSED] = {sizeof(struct bs_worker_failure), 0, 0},
     [BS_WORKER_STARTED] = {0, 0, 0},
@@ -129,6 +131,9 @@ static void end_strings(struct bs_worker_message *m)
     case BS_WORKER_INSPECTED:
         END(m->body.inspected.failure.text);
         END(m->body.inspected.info);
+        break;
+    case BS_WORKER_CHECKED:
+        END(m->body.checked.failure.text);
         break;
     case BS_WORKER_PAIR:
         END(m->body.question.image.axes);

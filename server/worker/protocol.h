@@ -10,9 +10,10 @@
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
 #include "model/train/run.h"
+#include "server/dataset_report.h"
 #include "server/pair_info.h"
 
-#define BS_WORKER_PROTOCOL  7u
+#define BS_WORKER_PROTOCOL  8u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   6
 #define BS_WORKER_KEY_LEN   64
@@ -34,6 +35,7 @@ enum bs_worker_type {
     BS_WORKER_PING,    /* answered by the control thread, whatever the executor does */
     BS_WORKER_INSPECT, /* fds: model */
     BS_WORKER_PAIR,    /* fds: image, labels; prediction if there is one */
+    BS_WORKER_CHECK,   /* fds: manifest, folder of blobs, room for what is found */
     /* worker to daemon */
     BS_WORKER_HELLO,   /* the device is open */
     BS_WORKER_REFUSED, /* it could not be opened; the worker ends */
@@ -46,6 +48,7 @@ enum bs_worker_type {
     BS_WORKER_DROPPED,
     BS_WORKER_INSPECTED,
     BS_WORKER_PAIR_CHECKED,
+    BS_WORKER_CHECKED,
     BS_WORKER_PONG,
     BS_WORKER_TYPES
 };
@@ -172,6 +175,12 @@ struct bs_worker_pair_checked {
     struct bs_pair_info info;
 };
 
+struct bs_worker_checked {
+    struct bs_worker_failure failure;
+    uint64_t problems, warnings;
+    uint64_t count; /* of findings that were written down */
+};
+
 struct bs_worker_message {
     enum bs_worker_type type;
     uint64_t task;
@@ -194,6 +203,8 @@ struct bs_worker_message {
         struct bs_worker_inspected inspected;
         struct bs_pair_question question; /* PAIR */
         struct bs_worker_pair_checked pair;
+        struct bs_report_question check;
+        struct bs_worker_checked checked;
     } body;
 };
 

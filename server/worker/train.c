@@ -31,8 +31,7 @@ struct training {
     struct bs_run *run;
 };
 
-/* A text in a file of the daemon's; free() it. */
-static bs_status read_text(int fd, uint64_t bytes, size_t most, char **out, struct bs_err *err)
+bs_status bs__worker_text(int fd, uint64_t bytes, size_t most, char **out, struct bs_err *err)
 {
     if (bytes == 0 || bytes > most)
         return BS_FAIL(err, BS_EINVAL, "a text of %llu bytes for a training run; 1 to %zu are accepted",
@@ -60,9 +59,9 @@ static bs_status read_descriptions(const struct bs_worker_message *m, struct tra
     const struct bs_worker_train *b = &m->body.train;
     char *config = NULL, *manifest = NULL;
     bs_status rc;
-    if ((rc = read_text(m->fd[0], b->config_bytes, MAX_CONFIG, &config, err)) != BS_OK ||
+    if ((rc = bs__worker_text(m->fd[0], b->config_bytes, MAX_CONFIG, &config, err)) != BS_OK ||
         (rc = bs_train_config_from_json(config, (size_t)b->config_bytes, &t->config, err)) != BS_OK ||
-        (rc = read_text(m->fd[1], b->manifest_bytes, BS_MANIFEST_MAX_TEXT, &manifest, err)) != BS_OK ||
+        (rc = bs__worker_text(m->fd[1], b->manifest_bytes, BS_MANIFEST_MAX_TEXT, &manifest, err)) != BS_OK ||
         (rc = bs_manifest_parse(manifest, (size_t)b->manifest_bytes, &t->manifest, err)) != BS_OK)
         goto cleanup;
     rc = bs_manifest_hash(&t->manifest, t->dataset, err);
@@ -81,14 +80,24 @@ static bs_status open_blob(void *ctx, const struct bs_manifest_file *file, int *
     return rc;
 }
 
+bs_status bs__open_blobs(int fd, struct bs_root **out, struct bs_err *err)
+{
+    char folder[64];
+    (void)snprintf(folder, sizeof folder, "/proc/self/fd/%d", fd);
+    return bs_root_open(folder, out, err);
+}
+
+struct bs_file_opener bs__blob_opener(struct bs_root *blobs)
+{
+    return (struct bs_file_opener){blobs, open_blob};
+}
+
 static bs_status open_images(const struct bs_worker_message *m, size_t cache_bytes, struct training *t,
                              struct bs_err *err)
 {
-    char folder[64];
     struct bs_pair_files_rule rule = {.parts = BS_PART_BIT(BS_PART_TRAIN), .cache_bytes = cache_bytes};
-    (void)snprintf(folder, sizeof folder, "/proc/self/fd/%d", m->fd[2]);
-    bs_status rc = bs_root_open(folder, &t->blobs, err);
-    const struct bs_file_opener opener = {t->blobs, open_blob};
+    bs_status rc = bs__open_blobs(m->fd[2], &t->blobs, err);
+    const struct bs_file_opener opener = bs__blob_opener(t->blobs);
     if (rc != BS_OK)
         return rc;
     if (bs_pair_files_create(&t->manifest, &opener, &rule, &t->train, err) != BS_OK)

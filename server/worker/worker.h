@@ -2,6 +2,7 @@
 #ifndef BS_SERVER_WORKER_WORKER_H
 #define BS_SERVER_WORKER_WORKER_H
 
+#include "model/dataset/files.h"
 #include "model/model.h"
 #include "server/worker/protocol.h"
 
@@ -13,9 +14,13 @@ struct bs__worker_options {
     int sock;
 };
 
-/* harden.c: what the process gives up before it reads its first message. The strict form is for a process that only
-   reads one model file. */
-void bs__harden(int parent, bool strict);
+/* harden.c: what the process gives up before it reads its first message. */
+enum bs__confinement {
+    BS__CONFINE_WORKER,
+    BS__CONFINE_INSPECT, /* looks at one model file, or one pair */
+    BS__CONFINE_CHECK,   /* reads a whole dataset */
+};
+void bs__harden(int parent, enum bs__confinement confinement);
 
 /* models.c: models by key under a budget. Executor thread only. */
 struct bs__models;
@@ -67,6 +72,11 @@ void bs__task_end(struct bs_device *dev, int sock, struct bs_worker_message *don
 
 /* train.c: one training run from start to its DONE message. Executor thread only; x runs other requests between its operators. */
 struct bs__executor;
+/* A text in a file of the daemon's; free() it. */
+bs_status bs__worker_text(int fd, uint64_t bytes, size_t most, char **out, struct bs_err *err) BS_NODISCARD;
+/* The folder of blobs, and files of a manifest in it, by their content's hash; nothing beside it is opened. */
+bs_status bs__open_blobs(int fd, struct bs_root **out, struct bs_err *err) BS_NODISCARD;
+struct bs_file_opener bs__blob_opener(struct bs_root *blobs);
 void bs__train_run(struct bs__executor *x, struct bs__models *models, struct bs_device *dev, int sock,
                    struct bs_worker_message *m, struct bs_cancel *cancel);
 
@@ -111,10 +121,12 @@ bool bs__executor_ended(struct bs__executor *x);
 /* Cancels everything, waits for the thread, frees. */
 void bs__executor_stop(struct bs__executor *x);
 
-/* inspect.c: answers one INSPECT or PAIR message; yields the exit status. */
+/* inspect.c: answers one INSPECT, PAIR or CHECK message; yields the exit status. */
 int bs__inspect_main(int sock);
 /* inspect_pair.c: fills the answer to a PAIR message. */
 void bs__inspect_pair(const struct bs_worker_message *m, struct bs_worker_pair_checked *answer);
+/* inspect_dataset.c: fills the answer to a CHECK message. */
+void bs__inspect_dataset(const struct bs_worker_message *m, struct bs_worker_checked *answer);
 
 /* Sends and, when the daemon is gone, ends the process: there is nobody left to work for. */
 void bs__tell(int sock, const struct bs_worker_message *m);

@@ -97,6 +97,25 @@ test_parameters_are_listed_with_their_defaults() {
     says "patch = "
 }
 
+test_a_dry_run_lists_what_is_wrong_and_what_would_be() {
+    # shellcheck disable=SC2086 # the options are meant to split
+    run 0 bioseg train --dataset nuclei --model dry $small --iterations 30 --dry-run
+    says "3 images to train on, 1 to validate with"
+    says "30 steps, 2 for a pass"
+    says "0 problems"
+    run 0 bioseg datasets create flawed
+    run 0 bioseg datasets add flawed --images "$tmp/images" --labels "$tmp/masks" --validation 0.25 --ignored 0,0,0,0
+    # shellcheck disable=SC2086
+    run 5 bioseg train --dataset flawed --model dry $small --dry-run
+    says "problem: \"0152.png\": no pixel counts"
+    # shellcheck disable=SC2086
+    run 5 bioseg train --dataset flawed --model dry $small
+    says "0147.png"
+    says "0161.png"
+    says "cannot be trained on as it is"
+    run 0 bioseg datasets delete flawed
+}
+
 test_what_cannot_be_is_refused_before_anything_starts() {
     run 2 bioseg train
     says "--dataset"

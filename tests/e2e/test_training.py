@@ -185,7 +185,6 @@ def test_what_cannot_be_run_is_refused_before_anything_is_kept(client, data):
     create(client, "no-validation")
     add(client, "no-validation", "a.png", (IMAGES / "dsb_0147.png").read_bytes(), (IMAGES / "dsb_0147.labels.png").read_bytes())
     refused(C.FAILED_PRECONDITION, lambda: start(client, spec("no-validation")), "0 for validation")
-    refused(C.UNIMPLEMENTED, lambda: start(client, spec(data), dry_run=True), "dry runs")
     refused(C.NOT_FOUND, lambda: metrics(client, "nonsense"), "nonsense")
     assert len(client.jobs.List(jobs.ListJobsRequest()).jobs) == before
 
