@@ -37,6 +37,7 @@ MEMBER(validate_every, validate_every, int64_t)
 MEMBER(validation_count, validation_count, int64_t)
 MEMBER(checkpoint_every, checkpoint_every, int64_t)
 MEMBER(stop_after, stop_after, int64_t)
+MEMBER(memory_budget, memory_budget, int64_t)
 MEMBER(flips, sample.flips, bool)
 MEMBER(quarter_turns, sample.quarter_turns, bool)
 MEMBER(elastic, sample.augment.elastic, double)
@@ -327,6 +328,17 @@ static const struct param params[] = {
       .advanced = true},
      ALL,
      ACCESS(epoch_samples)},
+    {{.name = "memory_budget",
+      .title = "Memory",
+      .help = "that a run may take: steps compute activations again instead of keeping them, for the same "
+              "result in more time; 0: everything is kept",
+      .type = BS_PARAM_INT,
+      .max = 1 << 24,
+      .step = 256,
+      .unit = "MiB",
+      .advanced = true},
+     ALL,
+     ACCESS(memory_budget)},
     {{.name = "flips",
       .title = "Flips",
       .help = "mirror patches at random",

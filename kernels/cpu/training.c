@@ -214,6 +214,18 @@ static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v,
     return rc;
 }
 
+/* An output leaves as soon as it is made: the gradients of all parameters together would be as large as the network. */
+static void add_stores(struct plain *p, const struct bs_graph *g, bs_value v)
+{
+    for (int i = 0; i < bs_graph_output_count(g); i++) {
+        if (bs_graph_output_value(g, i) != v)
+            continue;
+        struct bs__training_step *s = &p->t->step[p->t->nstep];
+        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE, .value = {v}, .host = i, .text = "store"};
+        use(p, &p->t->value[v], p->t->nstep++);
+    }
+}
+
 static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_err *err)
 {
     bs_status rc = BS_OK;
@@ -222,16 +234,14 @@ static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_
         const struct bs_node *n = bs_graph_node(g, v);
         struct bs__training_value *value = &p->t->value[v];
         const int this_host = n->op == BS_OP_INPUT ? host++ : -1;
-        if (!bs_graph_is_live(g, v) || value->buffer != BS__NO_BUFFER) /* made together with another */
+        if (!bs_graph_is_live(g, v))
             continue;
-        value->shape = n->shape;
-        rc = n->op == BS_OP_PARAM ? bind_param(p, n, value, err) : add_step(p, g, v, this_host, err);
-    }
-    for (int i = 0; i < bs_graph_output_count(g) && rc == BS_OK; i++) {
-        const bs_value v = bs_graph_output_value(g, i);
-        struct bs__training_step *s = &p->t->step[p->t->nstep];
-        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE, .value = {v}, .host = i, .text = "store"};
-        use(p, &p->t->value[v], p->t->nstep++);
+        if (value->buffer == BS__NO_BUFFER) { /* else made together with another */
+            value->shape = n->shape;
+            rc = n->op == BS_OP_PARAM ? bind_param(p, n, value, err) : add_step(p, g, v, this_host, err);
+        }
+        if (rc == BS_OK)
+            add_stores(p, g, v);
     }
     return rc;
 }

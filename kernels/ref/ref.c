@@ -133,12 +133,24 @@ static void use_at(struct bs_program *program, const struct value *v, int step)
         program->buffer[v->buffer].last = step;
 }
 
-/* Parameters are bound, inputs loaded, operators computed in the order of the graph, outputs stored at the end. */
+/* An output leaves as soon as it is made. */
+static void add_stores(const struct bs_graph *g, bs_value v, struct bs_program *program)
+{
+    struct ref_program *p = program->private;
+    for (int i = 0; i < bs_graph_output_count(g); i++) {
+        if (bs_graph_output_value(g, i) != v)
+            continue;
+        p->step[program->nstep] = (struct step){.kind = STEP_STORE, .value = v, .host = i};
+        use_at(program, &p->value[v], program->nstep++);
+    }
+}
+
+/* Parameters are bound, inputs loaded, operators computed in the order of the graph. */
 static bs_status add_steps(const struct bs_graph *g, struct bs_params *params, struct bs_program *program,
                            struct bs_err *err)
 {
     struct ref_program *p = program->private;
-    int host = 0, noutput = bs_graph_output_count(g);
+    int host = 0;
     for (bs_value v = 0; v < bs_graph_node_count(g); v++) {
         const struct bs_node *n = bs_graph_node(g, v);
         struct value *value = &p->value[v];
@@ -150,6 +162,7 @@ static bs_status add_steps(const struct bs_graph *g, struct bs_params *params, s
             bs_status rc = bind_param(n, params, p->precision, &value->param, err);
             if (rc != BS_OK)
                 return rc;
+            add_stores(g, v, program);
             continue;
         }
         struct step *s = &p->step[program->nstep];
@@ -164,11 +177,7 @@ static bs_status add_steps(const struct bs_graph *g, struct bs_params *params, s
             use_at(program, &p->value[n->input[i]], program->nstep);
         }
         new_buffer(program, value, program->nstep++);
-    }
-    for (int i = 0; i < noutput; i++) {
-        bs_value v = bs_graph_output_value(g, i);
-        p->step[program->nstep] = (struct step){.kind = STEP_STORE, .value = v, .host = i};
-        use_at(program, &p->value[v], program->nstep++);
+        add_stores(g, v, program);
     }
     return BS_OK;
 }

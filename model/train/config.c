@@ -4,9 +4,10 @@
 #include <inttypes.h>
 #include <math.h>
 
-#define MAX_PATCH 16384
-#define MAX_COUNT (INT64_C(1) << 40)
-#define MAX_BATCH 1024
+#define MAX_PATCH  16384
+#define MAX_COUNT  (INT64_C(1) << 40)
+#define MAX_BATCH  1024
+#define MAX_BUDGET (INT64_C(1) << 24) /* MiB */
 
 static void unet(int in_channels, struct bs_arch_config *arch)
 {
@@ -157,6 +158,8 @@ static bs_status check_length(const struct bs_train_config *c, struct bs_err *er
         (rc = need("validate_every", c->validate_every, 0, MAX_COUNT, err)) != BS_OK ||
         (rc = need("validation_count", c->validation_count, 0, MAX_COUNT, err)) != BS_OK ||
         (rc = need("checkpoint_every", c->checkpoint_every, 0, MAX_COUNT, err)) != BS_OK)
+        return rc;
+    if ((rc = need("memory_budget", c->memory_budget, 0, MAX_BUDGET, err)) != BS_OK)
         return rc;
     return need("stop_after", c->stop_after, 0, MAX_COUNT, err);
 }

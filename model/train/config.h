@@ -31,6 +31,9 @@ struct bs_train_config {
     int64_t stop_after; /* early stopping: after more validations than this without a better one; 0: never */
     uint64_t seed;      /* of initial weights and samples; below 2^63 */
     enum bs_precision precision; /* f32; others are refused so far */
+    /* MiB of planned memory that the run keeps to, for which a step computes activations again instead of keeping them: the same
+       bits, later. 0: everything is kept, whatever that takes. */
+    int64_t memory_budget;
 };
 
 /* The publication's: the network, its loss for the recipe (boundaries: dice; distances: dice-distance with masked background), Adam at

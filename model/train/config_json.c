@@ -101,6 +101,7 @@ bs_status bs_train_config_to_json(const struct bs_train_config *c, char **json, 
     bs_json_write_int(&w, "stop_after", c->stop_after);
     bs_json_write_int(&w, "seed", (int64_t)c->seed);
     bs_json_write_string(&w, "precision", precision_names[c->precision]);
+    bs_json_write_int(&w, "memory_budget", c->memory_budget);
     bs_json_write_close(&w, '}');
     if (!(*json = bs_json_write_end(&w)))
         return BS_FAIL(err, BS_ENOMEM, "no memory for the configuration of a training run");
@@ -240,6 +241,7 @@ static void read_all(struct bs__fields *f, struct bs_train_config *c)
     c->seed = (uint64_t)seed;
     c->precision = (enum bs_precision)bs__read_name(f, "precision", false, precision_names,
                                                     COUNT(precision_names), BS_PRECISION_F32);
+    bs__read_int64(f, "memory_budget", false, 0, ANY, &c->memory_budget);
     bs__read_end(f, "it");
 }
 

@@ -42,11 +42,13 @@ static void make_schedule(struct bs_run *r)
 /* Validation windows are as they lie, and the same every time. */
 static void make_streams(struct bs_run *r)
 {
-    r->train = (struct bs_batches_setup){.source = r->setup.train,
-                                         .rule = r->config.sample,
-                                         .seed = r->config.seed,
-                                         .image = bs_step_image_shape(r->step),
-                                         .threads = r->setup.sample_threads};
+    const struct bs_train_size step = size_of(&r->config, r->config.batch);
+    r->train = (struct bs_batches_setup){
+        .source = r->setup.train,
+        .rule = r->config.sample,
+        .seed = r->config.seed,
+        .image = BS_SHAPE(step.samples, bs_arch_in_channels(&r->config.arch), step.h, step.w),
+        .threads = r->setup.sample_threads};
     r->validation = r->train;
     r->validation.source = r->setup.validation;
     r->validation.seed |= VALIDATION_SEEDS;
@@ -58,13 +60,22 @@ static void make_streams(struct bs_run *r)
 
 static bs_status check_memory(const struct bs_run *r, size_t need, struct bs_err *err)
 {
+    const size_t budget = (size_t)r->config.memory_budget << 20;
+    if (budget && need > budget)
+        return BS_FAIL(
+            err, BS_ENOMEM,
+            "training needs %zu MiB even when activations are computed again; memory_budget is %zu MiB",
+            (need >> 20) + 1, budget >> 20);
     if (!r->setup.max_bytes || need <= r->setup.max_bytes)
         return BS_OK;
     return BS_FAIL(
         err, BS_ENOMEM,
-        "training needs %zu MiB with %d patches of %zu x %zu pixels in a batch; %zu MiB are accepted",
+        "training needs %zu MiB with %d patches of %zu x %zu pixels in a batch; %zu MiB are accepted%s",
         need >> 20, r->config.batch, r->config.sample.height, r->config.sample.width,
-        r->setup.max_bytes >> 20);
+        r->setup.max_bytes >> 20,
+        r->config.memory_budget
+            ? ""
+            : ". With memory_budget a step computes activations again instead of keeping them");
 }
 
 /* At least value, gradient and two moments of every parameter: what does not fit so must not even be tried. */
@@ -88,21 +99,40 @@ static void describe(struct bs_run *r)
                    info.threads);
 }
 
+/* What the budget leaves for the step beside the samples that are made ahead; 0: there is none. */
+static bs_status step_room(const struct bs_run *r, size_t *bytes, struct bs_err *err)
+{
+    const size_t budget = (size_t)r->config.memory_budget << 20,
+                 samples = bs_batches_bytes(&r->train) + bs_batches_bytes(&r->validation);
+    *bytes = 0;
+    if (!budget)
+        return BS_OK;
+    if (samples >= budget)
+        return BS_FAIL(err, BS_ENOMEM, "training needs %zu MiB for samples alone; memory_budget is %zu MiB",
+                       (samples >> 20) + 1, budget >> 20);
+    *bytes = budget - samples;
+    return BS_OK;
+}
+
 static bs_status build(struct bs_run *r, struct bs_err *err)
 {
     const struct bs_train_config *c = &r->config;
     const struct bs_train_size step = size_of(c, c->batch), one = size_of(c, 1);
     struct bs_device *dev = r->setup.device;
+    struct bs_step_options options = {.bytes = 0};
     bs_status rc;
     BS_ASSERT(r->setup.train->count > 0 && r->setup.validation->count > 0);
     if ((rc = bs_train_config_check(c, err)) != BS_OK || (rc = check_state(r, err)) != BS_OK ||
-        (rc = bs_train_config_to_json(c, &r->config_json, err)) != BS_OK ||
-        (rc = bs_step_create(dev, &c->arch, &step, &c->loss, r->initial, &r->step, err)) != BS_OK ||
-        (rc = bs_validator_create(dev, &c->arch, &one, &c->loss, r->initial, r->step, &r->validator, err)) !=
-            BS_OK)
+        (rc = bs_train_config_to_json(c, &r->config_json, err)) != BS_OK)
         return rc;
     make_schedule(r);
     make_streams(r);
+    if ((rc = step_room(r, &options.bytes, err)) != BS_OK ||
+        (rc = bs_step_create_with(dev, &c->arch, &step, &c->loss, &options, r->initial, &r->step, err)) !=
+            BS_OK ||
+        (rc = bs_validator_create(dev, &c->arch, &one, &c->loss, r->initial, r->step, &r->validator, err)) !=
+            BS_OK)
+        return rc;
     describe(r);
     return check_memory(r, bs_run_bytes(r), err);
 }

@@ -17,6 +17,7 @@ struct bs_step {
     int64_t count; /* steps applied */
     bool computed; /* gradients wait to be applied */
     size_t bytes;  /* of state and outputs */
+    struct bs_recompute recompute;
 };
 
 static bs_status new_floats(struct bs_step *s, const struct bs_shape *shape, float **out, struct bs_err *err)
@@ -87,9 +88,46 @@ static bs_status make_state(struct bs_step *s, struct bs_params *params, struct 
     return BS_OK;
 }
 
+/* The value of that input. */
+static bs_value input_value(const struct bs_graph *g, int input)
+{
+    for (bs_value v = 0; v < bs_graph_node_count(g); v++)
+        if (bs_graph_node(g, v)->op == BS_OP_INPUT && input-- == 0)
+            return v;
+    BS_ASSERT(false);
+    return BS_NO_VALUE;
+}
+
+static bs_status compile(struct bs_step *s, struct bs_device *dev, const struct bs_step_options *options,
+                         struct bs_params *params, struct bs_err *err)
+{
+    const struct bs_graph *g = s->graph->graph;
+    if (!options->bytes)
+        return bs_executable_create(dev, g, params, BS_PRECISION_F32, &s->exe, err);
+    const size_t room = options->bytes > s->bytes ? options->bytes - s->bytes : 0;
+    const bs_status rc = bs_executable_create_within(dev, g, input_value(g, BS_TRAIN_SEED), params,
+                                                     BS_PRECISION_F32, room, &s->exe, &s->recompute, err);
+    if (rc == BS_ENOMEM && s->recompute.bytes > 0)
+        return BS_FAIL(
+            err, BS_ENOMEM,
+            "a training step needs %zu MiB, %zu MiB of them for weights, gradients and moments, even "
+            "when activations are computed again for the backward; %zu MiB are accepted",
+            ((s->bytes + s->recompute.bytes) >> 20) + 1, s->bytes >> 20, options->bytes >> 20);
+    return rc;
+}
+
 bs_status bs_step_create(struct bs_device *dev, const struct bs_arch_config *arch,
                          const struct bs_train_size *size, const struct bs_loss *loss,
                          struct bs_params *params, struct bs_step **out, struct bs_err *err)
+{
+    const struct bs_step_options none = {.bytes = 0};
+    return bs_step_create_with(dev, arch, size, loss, &none, params, out, err);
+}
+
+bs_status bs_step_create_with(struct bs_device *dev, const struct bs_arch_config *arch,
+                              const struct bs_train_size *size, const struct bs_loss *loss,
+                              const struct bs_step_options *options, struct bs_params *params,
+                              struct bs_step **out, struct bs_err *err)
 {
     bs_status rc;
     struct bs_step *s = calloc(1, sizeof *s);
@@ -97,8 +135,8 @@ bs_status bs_step_create(struct bs_device *dev, const struct bs_arch_config *arc
     if (!s)
         return BS_FAIL(err, BS_ENOMEM, "no memory for a training step");
     if ((rc = bs_train_graph_create(arch, size, loss, &s->graph, err)) != BS_OK ||
-        (rc = bs_executable_create(dev, s->graph->graph, params, BS_PRECISION_F32, &s->exe, err)) != BS_OK ||
-        (rc = make_outputs(s, err)) != BS_OK || (rc = make_state(s, params, err)) != BS_OK) {
+        (rc = make_outputs(s, err)) != BS_OK || (rc = make_state(s, params, err)) != BS_OK ||
+        (rc = compile(s, dev, options, params, err)) != BS_OK) {
         bs_step_destroy(s);
         return rc;
     }
@@ -148,6 +186,11 @@ uint64_t bs_step_plan_hash(const struct bs_step *s)
 const char *bs_step_algorithms(const struct bs_step *s)
 {
     return bs_executable_algorithms(s->exe);
+}
+
+const struct bs_recompute *bs_step_recompute(const struct bs_step *s)
+{
+    return &s->recompute;
 }
 
 struct bs_shape bs_step_image_shape(const struct bs_step *s)

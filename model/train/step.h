@@ -4,7 +4,7 @@
 #ifndef BS_MODEL_TRAIN_STEP_H
 #define BS_MODEL_TRAIN_STEP_H
 
-#include "kernels/executable.h"
+#include "kernels/recompute.h"
 #include "model/train/graph.h"
 #include "model/train/optimizer.h"
 
@@ -28,6 +28,17 @@ bs_status bs_step_create(struct bs_device *dev, const struct bs_arch_config *arc
 /* Accepts NULL. */
 void bs_step_destroy(struct bs_step *s);
 
+struct bs_step_options {
+    size_t
+        bytes; /* at most so many while it runs (bs_step_bytes), for which values of the forward are made again for the
+                     backward (kernels/recompute.h): the same bits, later; 0: no limit */
+};
+/* The same with options. BS_ENOMEM names the least bytes that it comes to. */
+bs_status bs_step_create_with(struct bs_device *dev, const struct bs_arch_config *arch,
+                              const struct bs_train_size *size, const struct bs_loss *loss,
+                              const struct bs_step_options *options, struct bs_params *params,
+                              struct bs_step **out, struct bs_err *err) BS_NODISCARD;
+
 /* Bytes that a step holds while it runs: the executable's arena, and state, gradients and outputs. */
 size_t bs_step_bytes(const struct bs_step *s);
 /* Of them the arena, which a trim frees until the next compute. */
@@ -36,6 +47,8 @@ void bs_step_trim(struct bs_step *s);
 /* Of the executable (kernels/executable.h). */
 uint64_t bs_step_plan_hash(const struct bs_step *s);
 const char *bs_step_algorithms(const struct bs_step *s);
+/* What is made again; zeros: nothing. */
+const struct bs_recompute *bs_step_recompute(const struct bs_step *s);
 
 /* Shapes of image (N,C,h,w) and target (N,C',h',w'), with a masked loss (N,C'+1,h',w'). */
 struct bs_shape bs_step_image_shape(const struct bs_step *s);

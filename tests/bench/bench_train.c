@@ -1,8 +1,8 @@
 /* Times a training step of a network with formula weights on the CPU backend beside its own forward, in turns.
-     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--winograd on|off] [--profile]
+     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--memory MIB] [--winograd on|off] [--profile]
    NAME as bench_model has them; the loss is Dice over each channel. The forward is that of inference at the same size. Times are
    the minima of all turns, of the clock and of the processor (divided by the threads), which other programs disturb less.
-   --profile prints the step's time by operator instead. */
+   --memory: values of the forward are made again so that the step needs no more; --repeat 0 plans only; --profile prints the step's time by operator instead. */
 #include "kernels/backend.h"
 #include "kernels/base/pages.h"
 #include "model/train/step.h"
@@ -18,7 +18,7 @@
 #define KINDS 64
 
 struct options {
-    int size, batch, threads, repeat;
+    int size, batch, threads, repeat, memory;
     bool winograd, profile;
     const char *network;
 };
@@ -79,6 +79,7 @@ static bs_status in_turns(const struct setting *s, struct bs_err *err)
     const struct bs_tensor in = {BS_F32, bs_graph_node(s->forward, 0)->shape, s->image};
     const struct bs_shape map = BS_SHAPE(s->o.batch, bs_arch_out_channels(&s->cfg), s->o.size, s->o.size);
     struct bs_tensor out[2] = {{BS_F32, map, s->maps[0]}, {BS_F32, map, s->maps[1]}};
+    const struct bs_step_options options = {.bytes = (size_t)s->o.memory << 20};
     struct timed forward = {.wall = 0}, step = {.wall = 0};
     struct bs_device *dev = NULL;
     struct bs_executable *exe = NULL;
@@ -88,10 +89,14 @@ static bs_status in_turns(const struct setting *s, struct bs_err *err)
     if (rc != BS_OK)
         return rc;
     if ((rc = bs_executable_create(dev, s->forward, s->params, BS_PRECISION_F32, &exe, err)) != BS_OK ||
-        (rc = bs_step_create(dev, &s->cfg, &s->size, &s->loss, s->params, &training, err)) != BS_OK)
+        (rc = bs_step_create_with(dev, &s->cfg, &s->size, &s->loss, &options, s->params, &training, err)) !=
+            BS_OK)
         goto cleanup;
-    printf("step: %.2f GiB planned\n", (double)bs_step_bytes(training) / 1073741824);
-    for (int r = 0; r <= s->o.repeat && rc == BS_OK; r++) {
+    const struct bs_recompute *again = bs_step_recompute(training);
+    printf("step: %.2f GiB planned, %d values made again for %.1f %% of the forward's work\n",
+           (double)bs_step_bytes(training) / 1073741824, again->values,
+           again->values ? 100 * again->work / again->forward : 0);
+    for (int r = 0; s->o.repeat > 0 && r <= s->o.repeat && rc == BS_OK; r++) {
         if (r == 1)
             forward.once = step.once = false; /* the first turn touches memory */
         start(&forward);
@@ -277,10 +282,12 @@ static bool parse(int argc, char **argv, struct options *o)
             o->threads = atoi(next), i++;
         else if (!strcmp(argv[i], "--repeat"))
             o->repeat = atoi(next), i++;
+        else if (!strcmp(argv[i], "--memory"))
+            o->memory = atoi(next), i++;
         else
             return false;
     }
-    return o->size > 0 && o->size <= 8192 && o->batch > 0 && o->batch <= 64 && o->repeat > 0 &&
+    return o->size > 0 && o->size <= 8192 && o->batch > 0 && o->batch <= 64 && o->repeat >= 0 &&
            o->threads > 0;
 }
 
@@ -313,7 +320,7 @@ int main(int argc, char **argv)
         fprintf(
             stderr,
             "usage: %s [--network unet|unetr_b|unetr_l|unetr_h|vimunet_t|vimunet_s] [--size N] [--batch N]\n"
-            "       [--threads N] [--repeat N] [--winograd on|off] [--profile]\n",
+            "       [--threads N] [--repeat N] [--memory MIB] [--winograd on|off] [--profile]\n",
             argv[0]);
         return 2;
     }

@@ -76,6 +76,7 @@ static void a_configuration_comes_back_as_it_was(void **state)
     c.validation_count = 6;
     c.checkpoint_every = 11;
     c.stop_after = 8;
+    c.memory_budget = 4096;
     c.seed = INT64_MAX;
     char *json = json_of(&c);
     if (bs_train_config_from_json(json, strlen(json), &back, &err) != BS_OK)
@@ -88,6 +89,7 @@ static void a_configuration_comes_back_as_it_was(void **state)
     assert_int_equal(back.iterations, 0);
     assert_int_equal(back.sample.min_objects, 4);
     assert_true(back.freeze_encoder);
+    assert_int_equal(back.memory_budget, 4096);
     assert_true(isinf(back.plateau.best));
     free(json);
     free(again);

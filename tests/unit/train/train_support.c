@@ -63,7 +63,8 @@ struct bs_params *formula_params(const struct bs_arch_config *arch, uint64_t see
         return NULL;
     }
     s->seed = seed;
-    if (bs_arch_build(arch, 1, 8, 8, &s->g, err) != BS_OK) {
+    const int side = bs_arch_image_size(arch) ? bs_arch_image_size(arch) : 32;
+    if (bs_arch_build(arch, 1, side, side, &s->g, err) != BS_OK) {
         free(s);
         return NULL;
     }
