@@ -1,8 +1,12 @@
 /* Times a training step of a network with formula weights on the CPU backend beside its own forward, in turns.
-     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--memory MIB] [--winograd on|off] [--profile]
+     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--memory MIB] [--winograd on|off]
+                 [--profile] [--interactive]
    NAME as bench_model has them; the loss is Dice over each channel. The forward is that of inference at the same size. Times are
    the minima of all turns, of the clock and of the processor (divided by the threads), which other programs disturb less.
-   --memory: values of the forward are made again so that the step needs no more; --repeat 0 plans only; --profile prints the step's time by operator instead. */
+   --memory: values of the forward are made again so that the step needs no more; --repeat 0 plans only; --profile prints the
+   step's time by operator instead. --interactive makes a step with Adam for every line of standard input and answers with
+   milliseconds of the clock and the processor and the loss, so that a driver can alternate with other programs; memory is VmHWM
+   then, read after the libraries are loaded and after one step. */
 #include "kernels/backend.h"
 #include "kernels/base/pages.h"
 #include "model/train/step.h"
@@ -19,7 +23,7 @@
 
 struct options {
     int size, batch, threads, repeat, memory;
-    bool winograd, profile;
+    bool winograd, profile, interactive;
     const char *network;
 };
 
@@ -31,6 +35,7 @@ struct setting {
     struct bs_train_size size;
     struct bs_loss loss;
     float *image, *target, *maps[2];
+    double loaded_mib; /* VmHWM before anything was made */
 };
 
 static double seconds(clockid_t clock)
@@ -115,6 +120,45 @@ static bs_status in_turns(const struct setting *s, struct bs_err *err)
 cleanup:
     bs_step_destroy(training);
     bs_executable_destroy(exe);
+    bs_device_close(dev);
+    return rc;
+}
+
+/* Forward, loss, backward and optimiser. */
+static bs_status whole_step(const struct setting *s, struct bs_step *training, double *loss,
+                            struct bs_err *err)
+{
+    const struct bs_optimizer adam = bs_optimizer_defaults(BS_ADAM);
+    bs_status rc = bs_step_compute(training, s->image, s->target, NULL, loss, err);
+    return rc == BS_OK ? bs_step_apply(training, &adam, err) : rc;
+}
+
+static bs_status on_request(const struct setting *s, struct bs_err *err)
+{
+    const struct bs_device_options opt = {.threads = s->o.threads, .allow_winograd = s->o.winograd};
+    struct bs_device *dev = NULL;
+    struct bs_step *training = NULL;
+    double loss = 0;
+    char line[16];
+    bs_status rc = bs_device_open("cpu", &opt, &dev, err);
+    if (rc != BS_OK)
+        return rc;
+    if ((rc = bs_step_create(dev, &s->cfg, &s->size, &s->loss, s->params, &training, err)) != BS_OK ||
+        (rc = whole_step(s, training, &loss, err)) != BS_OK)
+        goto cleanup;
+    printf("memory: VmHWM %.1f MiB after loading, %.1f MiB after one run: %.1f MiB (step %.1f)\n",
+           s->loaded_mib, peak_mib(), peak_mib() - s->loaded_mib, (double)bs_step_bytes(training) / 1048576);
+    fflush(stdout);
+    while (rc == BS_OK && fgets(line, sizeof line, stdin)) {
+        struct timed t = {.wall = 0};
+        start(&t);
+        rc = whole_step(s, training, &loss, err);
+        stop(&t, s->o.threads);
+        printf("%.2f %.2f %.6f ms\n", 1e3 * t.wall, 1e3 * t.cpu, loss);
+        fflush(stdout);
+    }
+cleanup:
+    bs_step_destroy(training);
     bs_device_close(dev);
     return rc;
 }
@@ -270,6 +314,8 @@ static bool parse(int argc, char **argv, struct options *o)
         const char *next = i + 1 < argc ? argv[i + 1] : "";
         if (!strcmp(argv[i], "--profile"))
             o->profile = true;
+        else if (!strcmp(argv[i], "--interactive"))
+            o->interactive = true;
         else if (!strcmp(argv[i], "--winograd"))
             o->winograd = strcmp(next, "off") != 0, i++;
         else if (!strcmp(argv[i], "--network"))
@@ -314,19 +360,20 @@ static bs_status prepare(struct setting *s, struct bs_err *err)
 
 int main(int argc, char **argv)
 {
-    struct setting s = {.forward = NULL};
+    struct setting s = {.loaded_mib = peak_mib()};
     struct bs_err err = {0};
     if (!parse(argc, argv, &s.o) || !bs_named_network(s.o.network, false, false, &s.cfg)) {
         fprintf(
             stderr,
             "usage: %s [--network unet|unetr_b|unetr_l|unetr_h|vimunet_t|vimunet_s] [--size N] [--batch N]\n"
-            "       [--threads N] [--repeat N] [--memory MIB] [--winograd on|off] [--profile]\n",
+            "       [--threads N] [--repeat N] [--memory MIB] [--winograd on|off] [--profile] "
+            "[--interactive]\n",
             argv[0]);
         return 2;
     }
     bs_status rc = prepare(&s, &err);
     if (rc == BS_OK)
-        rc = s.o.profile ? profile(&s, &err) : in_turns(&s, &err);
+        rc = s.o.interactive ? on_request(&s, &err) : s.o.profile ? profile(&s, &err) : in_turns(&s, &err);
     if (rc != BS_OK)
         fprintf(stderr, "bench_train: %s\n", err.msg);
     bs_params_unref(s.params);

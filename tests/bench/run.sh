@@ -17,6 +17,11 @@ if ! "$venv/bin/python" -c 'import torch, onnxruntime, openvino, onnx, onnxscrip
     "$venv/bin/pip" install -q torch onnxruntime openvino onnx onnxscript numpy
 fi
 "$venv/bin/python" "$here/peers.py" --bench "$bench" --folder "$venv/bench" "$@"
+# A training step; that of ViM-UNet Tiny beside its own forward.
+if [ -x "$build/bin/bench_train" ]; then
+    "$venv/bin/python" "$here/train_peers.py" --bench "$build/bin/bench_train"
+    "$build/bin/bench_train" --network vimunet_t --repeat 5
+fi
 # Cold start and request overhead need the daemon.
 if [ -x "$build/bin/biosegd" ]; then
     BS_BUILD=$build "$here/../e2e/run.sh" --python tests/bench/requests.py
