@@ -1,4 +1,5 @@
 /* The table of kernels of one instruction set: the bodies compiled for both element types. Included by simd_*.c only. */
+#include "kernels/cpu/blocks.h"
 #include "kernels/cpu/scan.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/vector.h"
@@ -25,6 +26,7 @@
 #define FN(name)    name##_f32
 #include "kernels/cpu/body_winograd.h"
 #include "kernels/cpu/body_winograd_grad.h"
+#include "kernels/cpu/body_pointwise_grad.h"
 #include "kernels/cpu/body_pointwise.h"
 #include "kernels/cpu/body_pass.h"
 #include "kernels/cpu/body_doubled.h"
@@ -68,6 +70,7 @@ static const struct bs__simd table = {
     .conv1d_grad = conv1d_grad,
     .scan_grad = scan_grad,
     .winograd_grad = winograd_grad,
+    .pointwise_grad = pointwise_grad,
     .transform_weights = transform_weights_f32,
     .transform_weights_bf16 = transform_weights_bf16,
     .exp2 = exp2_rows,

@@ -224,6 +224,7 @@ static void panels(const void *ctx, int64_t task, int worker)
         }
 }
 
+#include "kernels/cpu/body_blocks.h"
 #include "kernels/cpu/body_gradients_planes.h"
 #include "kernels/cpu/body_gradients_pointwise.h"
 
@@ -243,6 +244,16 @@ const struct bs__gradients *BS__TABLE(void)
         .resize_grad = resize_grad,
         .pointwise = pointwise,
         .pointwise_grad = pointwise_grad,
+        .blocks = {.moments = block_moments,
+                   .moments_merge = block_moments_merge,
+                   .norm = block_norm,
+                   .norm_sums = block_norm_sums,
+                   .norm_sums_merge = block_norm_sums_merge,
+                   .norm_grad = block_norm_grad,
+                   .pass_back = block_pass_back,
+                   .sum_merge = block_sum_merge,
+                   .pool_grad = block_pool_grad,
+                   .resize_grad = block_resize_grad},
     };
     return &table;
 }

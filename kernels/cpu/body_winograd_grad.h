@@ -150,7 +150,8 @@ static void winograd_grad(const void *ctx, int64_t task, int worker)
             const int64_t n = (first + i) / tiles, tile = (first + i) % tiles;
             const int64_t y = tile / c->tiles_x * 4, x = tile % c->tiles_x * 4;
             for (int b = 0; b < blocks; b++)
-                tile_in_f32(c->x + (n * c->in_blocks + k * KCB + b) * image, c->h, c->w, y - 1, x - 1, NULL,
+                tile_in_f32(c->x + (n * c->in_blocks + k * KCB + b) * image, c->h, c->w, y - 1, x - 1,
+                            c->norm ? c->norm + (n * c->in_blocks + k * KCB + b) * 3 * L : NULL,
                             v + (b * c->run + i) * L, v_plane);
             for (int b = 0; b < vectors; b++)
                 tile_back(c->gy + (n * c->out_blocks + o * NV + b) * image, c->h, c->w, y, x,

@@ -6,6 +6,7 @@
 #ifndef BS_KERNELS_CPU_GRADIENTS_H
 #define BS_KERNELS_CPU_GRADIENTS_H
 
+#include "kernels/cpu/blocks.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/graph.h"
 
@@ -114,6 +115,7 @@ struct bs__gradients {
     bs__task_fn elements, norm, norm_grad, sum_rows, transpose, panels;
     bs__task_fn norm_planes, norm_planes_grad, sum_planes, resize, resize_grad;
     bs__task_fn pointwise, pointwise_grad;
+    struct bs__block_kernels blocks;
 };
 
 const struct bs__gradients *bs__gradients_base(void);

@@ -60,6 +60,7 @@ struct bs__winograd {
    part of the tiles of all images times one chunk of input and one of output channels; parts are to be merged in their order. */
 struct bs__winograd_grad {
     const float *x, *gy; /* blocked */
+    const float *norm;   /* of x, as struct bs__source has it, one block behind the other; NULL: none */
     int64_t n, h, w, tiles_y, tiles_x;
     int in_blocks, out_blocks;
     int64_t run, runs,
@@ -149,7 +150,7 @@ struct bs__simd {
     struct bs__simd_type f32, bf16;
     bs__task_fn row_pass, patches;
     bs__task_fn conv1d, scan, conv1d_grad, scan_grad; /* scan.h */
-    bs__task_fn winograd_grad;
+    bs__task_fn winograd_grad, pointwise_grad;        /* pointwise_grad: blocks.h */
     /* Transforms weights (in channels of one chunk, 9, out chunk) into (36, in, out chunk). */
     void (*transform_weights)(const float *weights, int in_blocks, float *dst);
     void (*transform_weights_bf16)(const uint16_t *weights, int in_blocks, float *dst);

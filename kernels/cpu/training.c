@@ -2,7 +2,11 @@
 #include "kernels/cpu/training.h"
 
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/training_fusion.h"
+#include "kernels/cpu/training_layout.h"
 #include "kernels/cpu/training_operators.h"
+#include "kernels/cpu/training_pointwise.h"
+#include "kernels/cpu/training_winograd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +33,7 @@ struct plain {
     struct bs_params *params;
     struct bs_program *program;
     struct bs__training *t;
+    struct bs__training_readers readers;
     int nconv, nown;
 };
 
@@ -98,8 +103,6 @@ static bs_status make_conv(struct plain *p, const struct bs_graph *g, const stru
     bs_status rc = bs__dnnl_grad_create(p->cpu->dnnl, result, &sizes, &s->conv, err);
     if (rc != BS_OK)
         return rc;
-    if (bs__dnnl_grad_scratch(s->conv) > 0)
-        s->scratch = new_buffer(p, bs__dnnl_grad_scratch(s->conv), p->t->nstep);
     p->nconv++;
     return BS_OK;
 }
@@ -116,7 +119,107 @@ static void make(struct plain *p, const struct bs_graph *g, bs_value v, int whic
     struct bs__training_step *s = &p->t->step[p->t->nstep];
     s->value[which] = v;
     p->t->value[v].shape = bs_graph_node(g, v)->shape;
+    p->t->value[v].blocked = bs__training_in_blocks(p->cpu, p->t->value, g, v);
     p->t->value[v].buffer = new_buffer(p, bs_shape_count(&p->t->value[v].shape) * sizeof(float), p->t->nstep);
+}
+
+/* ---- what is made as a part of something else (training_fusion.h) ---- */
+
+/* The step's inputs: of a norm that was not made its own input, of a sum that was not made what is added. */
+static void take_inputs(struct plain *p, const struct bs_node *n, struct bs__training_step *s)
+{
+    for (int i = 0; i < n->ninput; i++) {
+        const struct bs__training_value *v = &p->t->value[n->input[i]];
+        s->input[i] = n->input[i];
+        if (v->normed != BS_NO_VALUE) {
+            s->input[i] = v->normed;
+            s->moments = p->t->value[v->normed].moments;
+        } else if (v->addend[0] != BS_NO_VALUE) {
+            s->input[i] = v->addend[0]; /* the last input, of relu_grad */
+            s->input[s->ninput++] = v->addend[1];
+        }
+    }
+}
+
+/* Moments of the step's first input: those that were made, or new ones. */
+static void take_moments(struct plain *p, struct bs__training_step *s)
+{
+    struct bs__training_value *x = &p->t->value[s->input[0]];
+    const bool of_batch = s->op != BS_OP_INSTANCE_NORM && s->op != BS_OP_INSTANCE_NORM_GRAD;
+    const bool made = x->moments != BS__NO_BUFFER && x->of_batch == of_batch && !(x->eps < s->attr.eps) &&
+                      !(x->eps > s->attr.eps);
+    if (!made) {
+        const int64_t groups = x->shape.dim[1] * (of_batch ? 1 : x->shape.dim[0]);
+        s->make_moments = true;
+        x->moments = new_buffer(p, (size_t)groups * 3 * sizeof(float), p->t->nstep);
+        x->of_batch = of_batch;
+        x->eps = s->attr.eps;
+    }
+    s->moments = x->moments;
+}
+
+/* The result of relu_grad, with sums over its channels where these are wanted. */
+static void make_masked(struct plain *p, const struct bs_graph *g, bs_value v)
+{
+    p->t->step[p->t->nstep].masked = true;
+    make(p, g, v, 0);
+    if (p->readers.sum[v] != BS_NO_VALUE)
+        make(p, g, p->readers.sum[v], 1);
+}
+
+/* Does that image lie in blocks already? */
+static bool is_made(const struct plain *p, bs_value v)
+{
+    return p->t->value[v].blocked && p->t->value[v].buffer != BS__NO_BUFFER;
+}
+
+/* Results of an operator over images in blocks that are not its own; false: it makes what it always does. */
+static bool make_fused(struct plain *p, const struct bs_graph *g, bs_value v)
+{
+    struct bs__training_step *s = &p->t->step[p->t->nstep];
+    const bool is_norm = s->op == BS_OP_INSTANCE_NORM || s->op == BS_OP_INSTANCE_NORM_GRAD ||
+                         s->op == BS_OP_BATCH_NORM_TRAIN || s->op == BS_OP_BATCH_NORM_TRAIN_GRAD ||
+                         s->op == BS_OP_BATCH_STATISTICS;
+    bs_value reader;
+    if (is_norm && p->t->value[s->input[0]].blocked)
+        take_moments(p, s);
+    if (!p->t->value[v].blocked)
+        return false;
+    switch (s->op) {
+    case BS_OP_CONV2D:
+    case BS_OP_BATCH_NORM_TRAIN:
+        reader = bs__training_only_reader(g, &p->readers, v, BS_OP_RELU, 0);
+        if (reader == BS_NO_VALUE || (s->op == BS_OP_CONV2D && !bs__training_is_winograd(p->cpu, g, v)))
+            return false;
+        s->relu = true;
+        make(p, g, reader, 0);
+        return true;
+    case BS_OP_INSTANCE_NORM:
+        if (bs__training_only_convolved(p->cpu, g, v))
+            p->t->value[v].normed = s->input[0];
+        return p->t->value[v].normed != BS_NO_VALUE;
+    case BS_OP_INSTANCE_NORM_GRAD:
+        reader = bs__training_only_reader(g, &p->readers, v, BS_OP_RELU_GRAD, 1);
+        if (reader == BS_NO_VALUE || !is_made(p, bs_graph_node(g, reader)->input[0]))
+            return false; /* a mask that is made again comes after */
+        s->input[s->ninput++] = bs_graph_node(g, reader)->input[0];
+        make_masked(p, g, reader);
+        return true;
+    case BS_OP_RELU_GRAD:
+        make_masked(p, g, v);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Is v a sum that only relu_grad reads, which can add? */
+static bool is_added_later(struct plain *p, const struct bs_graph *g, bs_value v)
+{
+    const struct bs_node *n = bs_graph_node(g, v);
+    const bs_value reader = bs__training_only_reader(g, &p->readers, v, BS_OP_RELU_GRAD, 1);
+    return n->op == BS_OP_ADD && p->t->value[v].blocked && reader != BS_NO_VALUE &&
+           p->t->value[bs_graph_node(g, reader)->input[0]].blocked;
 }
 
 static bool same_inputs(const struct bs_node *a, const struct bs_node *b)
@@ -158,6 +261,18 @@ static void make_results(struct plain *p, const struct bs_graph *g, bs_value v)
     }
 }
 
+/* Winograd's convolutions work in blocks, those of 1x1 in either order, oneDNN's densely. */
+static enum bs__training_layout layout_of_conv(const struct plain *p, const struct bs__training_call *c,
+                                               struct bs__training_step *s)
+{
+    for (int i = 0; i < 2; i++)
+        s->blocked_in[i] = p->t->value[s->input[i]].blocked;
+    s->blocked_out = p->t->value[s->value[0]].blocked;
+    if (bs__training_pointwise_fits(c))
+        return s->blocked_in[0] || s->blocked_in[1] || s->blocked_out ? BS__AS_IT_LIES : BS__DENSE;
+    return bs__training_winograd_fits(c) ? BS__BLOCKS : BS__DENSE;
+}
+
 static bs_status prepare(struct plain *p, const struct bs_graph *g, const struct bs_node *n,
                          struct bs__training_step *s, struct bs_err *err)
 {
@@ -174,10 +289,16 @@ static bs_status prepare(struct plain *p, const struct bs_graph *g, const struct
         if (s->value[i] >= 0)
             c.out[i].shape = p->t->value[s->value[i]].shape;
     }
+    bs_status rc = BS_OK;
+    s->layout = how->conv ? layout_of_conv(p, &c, s) : bs__training_layout_of(p->t->value, s);
     if (how->conv && !(s->own = bs__train_conv_own(&c)))
-        return make_conv(p, g, n, s, err);
-    p->nown += how->conv;
-    const size_t bytes = how->scratch ? how->scratch(&c) : 0;
+        rc = make_conv(p, g, n, s, err);
+    if (rc != BS_OK)
+        return rc;
+    p->nown += s->own != NULL;
+    const size_t own = s->conv ? bs__dnnl_grad_scratch(s->conv) : how->scratch ? how->scratch(&c) : 0;
+    s->own_scratch = (own + 63) / 64 * 64;
+    const size_t bytes = s->own_scratch + bs__training_copies(p->t->value, s);
     if (bytes > 0)
         s->scratch = new_buffer(p, bytes, p->t->nstep);
     return BS_OK;
@@ -194,15 +315,18 @@ static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v,
                                     .attr = n->attr,
                                     .ninput = n->ninput,
                                     .host = host,
-                                    .scratch = BS__NO_BUFFER};
+                                    .scratch = BS__NO_BUFFER,
+                                    .moments = BS__NO_BUFFER};
     bs_status rc = BS_OK;
     for (int i = 0; i < BS_MAX_INPUTS; i++)
         s->value[i] = -1;
-    for (int i = 0; i < n->ninput; i++) {
-        s->input[i] = n->input[i];
-        use(p, &t->value[n->input[i]], t->nstep);
-    }
-    make_results(p, g, v);
+    take_inputs(p, n, s);
+    if (!make_fused(p, g, v))
+        make_results(p, g, v);
+    for (int i = 0; i < s->ninput; i++)
+        use(p, &t->value[s->input[i]], t->nstep);
+    if (s->moments != BS__NO_BUFFER)
+        p->program->buffer[s->moments].last = t->nstep;
     if (n->op != BS_OP_INPUT) {
         s->kind = BS__TRAINING_OPERATOR;
         rc = prepare(p, g, n, s, err);
@@ -221,7 +345,12 @@ static void add_stores(struct plain *p, const struct bs_graph *g, bs_value v)
         if (bs_graph_output_value(g, i) != v)
             continue;
         struct bs__training_step *s = &p->t->step[p->t->nstep];
-        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE, .value = {v}, .host = i, .text = "store"};
+        *s = (struct bs__training_step){.kind = BS__TRAINING_STORE,
+                                        .value = {v},
+                                        .host = i,
+                                        .scratch = BS__NO_BUFFER,
+                                        .moments = BS__NO_BUFFER,
+                                        .text = "store"};
         use(p, &p->t->value[v], p->t->nstep++);
     }
 }
@@ -238,6 +367,11 @@ static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_
             continue;
         if (value->buffer == BS__NO_BUFFER) { /* else made together with another */
             value->shape = n->shape;
+            value->blocked = bs__training_in_blocks(p->cpu, p->t->value, g, v);
+            if (is_added_later(p, g, v)) {
+                memcpy(value->addend, n->input, sizeof value->addend);
+                continue;
+            }
             rc = n->op == BS_OP_PARAM ? bind_param(p, n, value, err) : add_step(p, g, v, this_host, err);
         }
         if (rc == BS_OK)
@@ -255,12 +389,17 @@ bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, stru
     if (!(p.t = self->training = calloc(1, sizeof *p.t)) ||
         !(p.t->value = calloc(nnode, sizeof *p.t->value)) ||
         !(p.t->step = calloc(nstep, sizeof *p.t->step)) ||
-        !(program->buffer = calloc(2 * nnode + 1, sizeof *program->buffer)))
+        !(program->buffer = calloc(3 * nnode + 1, sizeof *program->buffer)))
         return BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %zu operators", nnode);
-    for (size_t v = 0; v < nnode; v++)
-        p.t->value[v].buffer = BS__NO_BUFFER;
+    for (size_t v = 0; v < nnode; v++) {
+        p.t->value[v].buffer = p.t->value[v].moments = BS__NO_BUFFER;
+        p.t->value[v].normed = p.t->value[v].addend[0] = BS_NO_VALUE;
+    }
     bs__parallel_set_threads(cpu->threads); /* oneDNN decides how sums are split when a primitive is made */
-    bs_status rc = add_steps(&p, g, err);
+    bs_status rc = bs__training_readers_create(g, &p.readers, err);
+    if (rc == BS_OK)
+        rc = add_steps(&p, g, err);
+    bs__training_readers_destroy(&p.readers);
     program->nstep = p.t->nstep;
     snprintf(program->algorithms, sizeof program->algorithms,
              "training: convolutions %d by own kernels, %d by oneDNN, f32", p.nown, p.nconv);

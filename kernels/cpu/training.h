@@ -1,6 +1,6 @@
-/* Graphs of training on the CPU. Weights change from run to run and every value is read again by the backward, so nothing is
-   packed ahead or fused away: values are dense C-order float32, one step an operator (siblings, the backward operators over
-   the same inputs, are one step). training_table.c says how each operator is computed: convolutions by oneDNN
+/* Graphs of training on the CPU. Weights change from run to run, so nothing is packed ahead. Values are float32, dense in C order
+   but for images whose channels fill blocks (training_layout.h); one step an operator but for siblings, the backward operators over
+   the same inputs, and what is made as a part of something else (training_fusion.h). training_table.c says how each operator is computed: convolutions by oneDNN
    (training_conv.c), those of tokens by the own kernels (training_rows.c, _linear.c, _attention.c, _mixer.c), what only moves
    numbers by copies (training_copy.c), the rest by the reference's loops over planes (training_steps.c). What a task takes
    depends on shapes only, whatever the number of threads. Executor thread only. */
@@ -21,6 +21,20 @@ struct bs__training_value {
     struct bs_shape shape;
     int buffer;         /* BS__NO_BUFFER: not in the arena */
     const float *param; /* NULL: not a parameter */
+    bool blocked;       /* lies in blocks of channels */
+    /* Of an image in blocks whose norm is taken: buffer of its moments, for all samples together or each by itself. */
+    int moments;
+    bool of_batch;
+    float eps;
+    /* Not made: the norm of a value, which convolutions apply while they read that one; the sum of two, which one pass adds. */
+    bs_value normed, addend[2]; /* BS_NO_VALUE: made as usual */
+};
+
+/* In which order a step's images are read and written (training_layout.h). */
+enum bs__training_layout {
+    BS__DENSE,
+    BS__BLOCKS,    /* in the table: either, as the result lies */
+    BS__AS_IT_LIES /* the operator looks at each of them */
 };
 
 enum bs__training_kind { BS__TRAINING_LOAD, BS__TRAINING_STORE, BS__TRAINING_OPERATOR };
@@ -38,6 +52,15 @@ struct bs__training_step {
     const char *own;            /* name of the own kernel that computes a convolution; NULL: none */
     struct bs__dnnl_grad *conv; /* oneDNN's; NULL: none */
     int scratch;                /* buffer */
+    size_t own_scratch;         /* bytes of it that the operator takes; copies come behind */
+    enum bs__training_layout layout;
+    bool blocked_in[2], blocked_out; /* of convolutions */
+    int moments; /* buffer: of the first input, for its norm or a convolution that applies it */
+    bool make_moments;
+    bool relu; /* behind the result */
+    bool
+        masked; /* the last image input is a mask: where it is not above zero the result becomes zero; result 1, where
+                    wanted, is the sum of result 0 over each channel */
     char text[112];
 };
 
@@ -55,6 +78,7 @@ struct bs__training_call {
     struct bs_tensor in[BS_MAX_INPUTS];
     struct bs_tensor out[BS_MAX_INPUTS]; /* as the step's value; not wanted: data NULL and no dimensions */
     void *scratch;                       /* as many bytes as asked for, 64-byte aligned */
+    float *moments;                      /* of the step; NULL: none */
 };
 
 /* How an operator is computed (training_table.c). */
@@ -64,6 +88,7 @@ struct bs__training_op {
     bool conv;                                                               /* has a primitive of oneDNN */
     bool siblings; /* which selects one of several results over the same inputs */
     bool only;     /* graphs that only predict have no such operator */
+    enum bs__training_layout layout;
 };
 const struct bs__training_op *bs__training_op(enum bs_op op);
 

@@ -8,14 +8,16 @@
 const char *bs__train_conv_own(const struct bs__training_call *c)
 {
     if (bs__training_pointwise_fits(c))
-        return "1x1";
+        return c->step->layout == BS__AS_IT_LIES ? "1x1 blocks" : "1x1";
     return bs__training_winograd_fits(c) ? "winograd" : NULL;
 }
 
 size_t bs__train_conv_scratch(const struct bs__training_call *c)
 {
-    return bs__training_pointwise_fits(c) ? bs__training_pointwise_scratch(c)
-                                          : bs__training_winograd_scratch(c);
+    if (!bs__training_pointwise_fits(c))
+        return bs__training_winograd_scratch(c);
+    return c->step->layout == BS__AS_IT_LIES ? bs__pointwise_blocks_scratch(c)
+                                             : bs__training_pointwise_scratch(c);
 }
 
 /* What a transformer's deconvolution adds behind oneDNN's gradient. */
@@ -39,10 +41,12 @@ bs_status bs__train_conv(const struct bs__training_call *c, struct bs_err *err)
     float *a = c->in[0].data, *b = c->in[1].data, *out = c->out[0].data;
     const float *bias = s->ninput == 3 ? c->in[2].data : NULL;
     if (!s->conv) {
-        if (bs__training_pointwise_fits(c))
-            bs__training_pointwise_run(c);
-        else
+        if (!bs__training_pointwise_fits(c))
             bs__training_winograd_run(c);
+        else if (s->layout == BS__AS_IT_LIES)
+            bs__pointwise_blocks_run(c);
+        else
+            bs__training_pointwise_run(c);
         return BS_OK;
     }
     bs__parallel_set_threads(c->cpu->threads);

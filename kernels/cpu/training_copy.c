@@ -1,6 +1,7 @@
 /* Operators of training that only move numbers. Slices of any axis and their gradients, concatenations and a token put in or
    taken out are one thing: a destination of equal blocks, each of which takes runs of numbers from up to three places and is
-   zero elsewhere. Tokens and images are each other's transposes. */
+   zero elsewhere; channels of images in blocks lie one after another as those of dense ones do, where cuts are at blocks. Tokens and
+   images are each other's transposes. */
 #include "kernels/cpu/training_operators.h"
 
 #define RUN  16384 /* numbers of a task */

@@ -10,6 +10,12 @@
 
 #define BS__ROWS_RUN 64 /* rows of a task of norms and sums */
 
+/* Do the step's images lie in blocks? */
+static inline bool bs__in_blocks(const struct bs__training_call *c)
+{
+    return c->step->layout == BS__BLOCKS;
+}
+
 /* Floats of a buffer in scratch memory, so that what follows is aligned to 64 bytes. */
 static inline size_t bs__floats(int64_t count)
 {
@@ -57,8 +63,21 @@ bs_status bs__train_instance_norm(const struct bs__training_call *c, struct bs_e
 bs_status bs__train_batch_norm(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_resize(const struct bs__training_call *c, struct bs_err *err);
 size_t bs__train_resize_scratch(const struct bs__training_call *c);
+size_t bs__train_image_scratch(const struct bs__training_call *c);
+/* The same over images in blocks (training_blocks.c); the functions above call them. */
+size_t bs__train_blocks_scratch(const struct bs__training_call *c);
+void bs__blocks_norm(const struct bs__training_call *c);
+void bs__blocks_norm_grad(const struct bs__training_call *c);
+void bs__blocks_statistics(const struct bs__training_call *c);
+void bs__blocks_relu_grad(const struct bs__training_call *c);
+void bs__blocks_sum(const struct bs__training_call *c);
+void bs__blocks_pool(const struct bs__training_call *c);
+void bs__blocks_pool_grad(const struct bs__training_call *c);
+void bs__blocks_resize(const struct bs__training_call *c);
+size_t bs__blocks_resize_scratch(const struct bs__training_call *c);
 /* The reference's loops. */
 bs_status bs__train_planes(const struct bs__training_call *c, struct bs_err *err);
+bs_status bs__train_pool(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_channels(const struct bs__training_call *c, struct bs_err *err);
 bs_status bs__train_whole(const struct bs__training_call *c, struct bs_err *err);
 /* training_conv.c. Own: the name of the own kernel that computes this convolution; NULL: oneDNN does. */

@@ -31,9 +31,27 @@ bs_status bs__train_planes(const struct bs__training_call *c, struct bs_err *err
     return BS_OK;
 }
 
+bs_status bs__train_pool(const struct bs__training_call *c, struct bs_err *err)
+{
+    if (!bs__in_blocks(c))
+        return bs__train_planes(c, err);
+    (c->step->op == BS_OP_MAX_POOL2D ? bs__blocks_pool : bs__blocks_pool_grad)(c);
+    return BS_OK;
+}
+
+/* What norms, sums and resizing take. */
+size_t bs__train_image_scratch(const struct bs__training_call *c)
+{
+    return bs__in_blocks(c) ? bs__train_blocks_scratch(c) : 0;
+}
+
 bs_status bs__train_channels(const struct bs__training_call *c, struct bs_err *err)
 {
     (void)err;
+    if (bs__in_blocks(c)) {
+        bs__blocks_sum(c);
+        return BS_OK;
+    }
     const int64_t *d = c->in[0].shape.dim;
     const struct bs__sum_planes s = {c->in[0].data, d[0], d[1], d[2] * d[3], c->out[0].data};
     bs__parallel(c->cpu->threads, d[1], bs__gradients_of(c->cpu->simd)->sum_planes, &s);
@@ -81,6 +99,10 @@ bs_status bs__train_instance_norm(const struct bs__training_call *c, struct bs_e
     const struct bs__gradients *k = bs__gradients_of(c->cpu->simd);
     struct bs__norm_planes n = norm_of(c, false);
     const bool grad = c->step->op == BS_OP_INSTANCE_NORM_GRAD;
+    if (bs__in_blocks(c)) {
+        (grad ? bs__blocks_norm_grad : bs__blocks_norm)(c);
+        return BS_OK;
+    }
     n.y = c->out[0].data;
     n.gy = grad ? c->in[1].data : NULL;
     bs__parallel(c->cpu->threads, norm_tasks(c, &n), grad ? k->norm_planes_grad : k->norm_planes, &n);
@@ -93,6 +115,12 @@ bs_status bs__train_batch_norm(const struct bs__training_call *c, struct bs_err 
     const struct bs__gradients *k = bs__gradients_of(c->cpu->simd);
     struct bs__norm_planes n = norm_of(c, true);
     const bool grad = c->step->op == BS_OP_BATCH_NORM_TRAIN_GRAD;
+    if (bs__in_blocks(c)) {
+        (grad                                    ? bs__blocks_norm_grad
+         : c->step->op == BS_OP_BATCH_STATISTICS ? bs__blocks_statistics
+                                                 : bs__blocks_norm)(c);
+        return BS_OK;
+    }
     if (c->step->op == BS_OP_BATCH_STATISTICS) {
         n.mean = c->out[0].data;
         n.variance = n.mean + n.step;
@@ -126,6 +154,8 @@ static struct bs__resize_planes resize_of(const struct bs__training_call *c, boo
 size_t bs__train_resize_scratch(const struct bs__training_call *c)
 {
     const struct bs__resize_planes r = resize_of(c, c->step->op == BS_OP_RESIZE_BILINEAR_GRAD);
+    if (bs__in_blocks(c))
+        return bs__blocks_resize_scratch(c);
     return (3 * bs__floats(r.out_w) + r.scratch_floats * (size_t)c->cpu->threads) * sizeof(float);
 }
 
@@ -134,6 +164,10 @@ bs_status bs__train_resize(const struct bs__training_call *c, struct bs_err *err
     (void)err;
     const bool grad = c->step->op == BS_OP_RESIZE_BILINEAR_GRAD;
     const struct bs__gradients *k = bs__gradients_of(c->cpu->simd);
+    if (bs__in_blocks(c)) {
+        bs__blocks_resize(c);
+        return BS_OK;
+    }
     struct bs__resize_planes r = resize_of(c, grad);
     const int64_t *d = c->in[0].shape.dim;
     float *at = c->scratch, *t = bs__take(&at, bs__floats(r.out_w));

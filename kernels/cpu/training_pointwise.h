@@ -10,4 +10,8 @@ bool bs__training_pointwise_fits(const struct bs__training_call *c);
 size_t bs__training_pointwise_scratch(const struct bs__training_call *c);
 void bs__training_pointwise_run(const struct bs__training_call *c);
 
+/* The same where an image lies in blocks (training_pointwise_blocks.c). */
+size_t bs__pointwise_blocks_scratch(const struct bs__training_call *c);
+void bs__pointwise_blocks_run(const struct bs__training_call *c);
+
 #endif

@@ -17,6 +17,10 @@ const struct bs__gradients *bs__gradients_of(const struct bs__simd *simd)
 bs_status bs__train_elements(const struct bs__training_call *c, struct bs_err *err)
 {
     (void)err;
+    if (bs__in_blocks(c) && c->step->masked) {
+        bs__blocks_relu_grad(c);
+        return BS_OK;
+    }
     const struct bs__elements e = {.op = c->step->op,
                                    .a = c->in[0].data,
                                    .b = c->step->ninput > 1 ? c->in[1].data : NULL,

@@ -3,8 +3,10 @@
 
 #define OP(name)           .run = bs__train_##name
 #define WITH_SCRATCH(name) .run = bs__train_##name, .scratch = bs__train_##name##_scratch
+#define OF_IMAGE(name)     .run = bs__train_##name, .scratch = bs__train_image_scratch, IMAGES
 #define ONLY               .only = true
 #define SIBLINGS           .siblings = true
+#define IMAGES             .layout = BS__BLOCKS
 
 const struct bs__training_op *bs__training_op(enum bs_op op)
 {
@@ -14,32 +16,32 @@ const struct bs__training_op *bs__training_op(enum bs_op op)
         [BS_OP_CONV2D_GRAD_X] = {WITH_SCRATCH(conv), .conv = true, ONLY},
         [BS_OP_CONV2D_GRAD_W] = {WITH_SCRATCH(conv), .conv = true, ONLY},
 
-        [BS_OP_RELU] = {OP(elements)},
-        [BS_OP_RELU_GRAD] = {OP(elements), ONLY},
-        [BS_OP_SIGMOID] = {OP(elements)},
-        [BS_OP_SIGMOID_GRAD] = {OP(elements), ONLY},
-        [BS_OP_GELU] = {OP(elements)},
-        [BS_OP_GELU_GRAD] = {OP(elements), ONLY},
-        [BS_OP_SILU] = {OP(elements)},
-        [BS_OP_SILU_GRAD] = {OP(elements), ONLY},
-        [BS_OP_ADD] = {OP(elements)},
-        [BS_OP_MUL] = {OP(elements)},
-        [BS_OP_SCALE] = {OP(elements)},
+        [BS_OP_RELU] = {OP(elements), IMAGES},
+        [BS_OP_RELU_GRAD] = {OF_IMAGE(elements), ONLY},
+        [BS_OP_SIGMOID] = {OP(elements), IMAGES},
+        [BS_OP_SIGMOID_GRAD] = {OP(elements), IMAGES, ONLY},
+        [BS_OP_GELU] = {OP(elements), IMAGES},
+        [BS_OP_GELU_GRAD] = {OP(elements), IMAGES, ONLY},
+        [BS_OP_SILU] = {OP(elements), IMAGES},
+        [BS_OP_SILU_GRAD] = {OP(elements), IMAGES, ONLY},
+        [BS_OP_ADD] = {OP(elements), IMAGES},
+        [BS_OP_MUL] = {OP(elements), IMAGES},
+        [BS_OP_SCALE] = {OP(elements), IMAGES},
 
-        [BS_OP_INSTANCE_NORM] = {OP(instance_norm)},
-        [BS_OP_INSTANCE_NORM_GRAD] = {OP(instance_norm), ONLY},
-        [BS_OP_MAX_POOL2D] = {OP(planes)},
-        [BS_OP_MAX_POOL2D_GRAD] = {OP(planes), ONLY},
-        [BS_OP_RESIZE_BILINEAR] = {WITH_SCRATCH(resize)},
-        [BS_OP_RESIZE_BILINEAR_GRAD] = {WITH_SCRATCH(resize), ONLY},
+        [BS_OP_INSTANCE_NORM] = {OF_IMAGE(instance_norm)},
+        [BS_OP_INSTANCE_NORM_GRAD] = {OF_IMAGE(instance_norm), ONLY},
+        [BS_OP_MAX_POOL2D] = {OP(pool), IMAGES},
+        [BS_OP_MAX_POOL2D_GRAD] = {OP(pool), IMAGES, ONLY},
+        [BS_OP_RESIZE_BILINEAR] = {WITH_SCRATCH(resize), IMAGES},
+        [BS_OP_RESIZE_BILINEAR_GRAD] = {WITH_SCRATCH(resize), IMAGES, ONLY},
         [BS_OP_CROP] = {OP(planes), ONLY},
-        [BS_OP_SUM_TO_CHANNEL] = {OP(channels), ONLY},
+        [BS_OP_SUM_TO_CHANNEL] = {OF_IMAGE(channels), ONLY},
 
-        [BS_OP_CONCAT] = {OP(copy)},
-        [BS_OP_SLICE_CHANNEL] = {OP(copy)},
+        [BS_OP_CONCAT] = {OP(copy), IMAGES},
+        [BS_OP_SLICE_CHANNEL] = {OP(copy), IMAGES},
         [BS_OP_SLICE_LAST] = {OP(copy)},
         [BS_OP_SLICE_TOKENS] = {OP(copy)},
-        [BS_OP_SLICE_GRAD] = {OP(copy), ONLY},
+        [BS_OP_SLICE_GRAD] = {OP(copy), IMAGES, ONLY},
         [BS_OP_INSERT_TOKEN] = {OP(copy)},
         [BS_OP_INSERT_TOKEN_GRAD] = {OP(insert_grad), ONLY},
         [BS_OP_TOKENS_FROM_IMAGE] = {OP(transpose)},
@@ -69,9 +71,9 @@ const struct bs__training_op *bs__training_op(enum bs_op op)
         [BS_OP_GROUP_NORM_GRAD] = {OP(whole), ONLY, SIBLINGS},
         [BS_OP_BATCH_NORM] = {OP(whole)},
         [BS_OP_BATCH_NORM_GRAD] = {OP(whole), ONLY, SIBLINGS},
-        [BS_OP_BATCH_NORM_TRAIN] = {OP(batch_norm), ONLY},
-        [BS_OP_BATCH_NORM_TRAIN_GRAD] = {OP(batch_norm), ONLY, SIBLINGS},
-        [BS_OP_BATCH_STATISTICS] = {OP(batch_norm), ONLY},
+        [BS_OP_BATCH_NORM_TRAIN] = {OF_IMAGE(batch_norm), ONLY},
+        [BS_OP_BATCH_NORM_TRAIN_GRAD] = {OF_IMAGE(batch_norm), ONLY, SIBLINGS},
+        [BS_OP_BATCH_STATISTICS] = {OF_IMAGE(batch_norm), ONLY},
         [BS_OP_DICE_LOSS] = {OP(whole), ONLY},
         [BS_OP_DICE_LOSS_GRAD] = {OP(whole), ONLY},
         [BS_OP_BCE_LOSS] = {OP(whole), ONLY},

@@ -1,5 +1,5 @@
-/* 3x3 convolutions of training with stride 1 and padding 1, and both of their gradients, by the own Winograd kernels. Dense
-   images are brought into blocks of channels and back in the run, weights are packed (and for few channels transformed) in it.
+/* 3x3 convolutions of training with stride 1 and padding 1, and both of their gradients, by the own Winograd kernels. Images lie in
+   blocks of channels, weights are packed (and for few channels transformed) in the run.
    The gradient of x is a convolution of what came back with the weights turned around and their channels exchanged. */
 #include "kernels/cpu/training_winograd.h"
 
@@ -31,52 +31,13 @@ bool bs__training_winograd_fits(const struct bs__training_call *c)
     return s.in % lanes == 0 && s.out % lanes == 0;
 }
 
-/* ---- layouts ---- */
-
-/* (n, channels, pixels) to (n, channels / lanes, pixels, lanes) */
-static void to_blocks(const struct bs__cpu *cpu, const float *src, int64_t n, int channels, int64_t pixels,
-                      float *dst)
-{
-    const int lanes = cpu->simd->lanes;
-    const struct bs__transpose t = {.src = src,
-                                    .rows = channels,
-                                    .cols = pixels,
-                                    .src_row = pixels,
-                                    .run = lanes,
-                                    .dst_group = pixels * lanes,
-                                    .dst_row = lanes,
-                                    .dst = dst,
-                                    .groups = channels / lanes,
-                                    .src_sample = channels * pixels,
-                                    .dst_sample = channels * pixels};
-    bs__parallel(cpu->threads, n * t.groups, bs__gradients_of(cpu->simd)->transpose, &t);
-}
-
-static void from_blocks(const struct bs__cpu *cpu, const float *src, int64_t n, int channels, int64_t pixels,
-                        float *dst)
-{
-    const int lanes = cpu->simd->lanes;
-    const struct bs__transpose t = {.src = src,
-                                    .rows = pixels,
-                                    .cols = lanes,
-                                    .src_row = lanes,
-                                    .run = 4096,
-                                    .dst_group = 4096,
-                                    .dst_row = pixels,
-                                    .dst = dst,
-                                    .groups = bs__tasks(pixels, 4096),
-                                    .src_sample = lanes * pixels,
-                                    .dst_sample = lanes * pixels};
-    bs__parallel(cpu->threads, n * (channels / lanes) * t.groups, bs__gradients_of(cpu->simd)->transpose, &t);
-}
-
 /* ---- result and gradient of x ---- */
 
 struct convolution {
     struct bs__winograd k;
     int out_chunks, width; /* output channels in a chunk */
     int64_t tasks;
-    size_t x, y, packed, transformed, bias, scratch; /* floats */
+    size_t packed, transformed, bias, scratch; /* floats */
 };
 
 static struct convolution convolution_of(const struct bs__training_call *c)
@@ -105,8 +66,6 @@ static struct convolution convolution_of(const struct bs__training_call *c)
     v.k.split.out_groups = (v.out_chunks + v.k.split.out_chunks_per_task - 1) / v.k.split.out_chunks_per_task;
     v.tasks = v.k.split.runs * s.n * v.k.split.out_groups;
     v.k.scratch_floats = bs__tile_scratch(simd, v.k.in_blocks, v.k.split.run, 36, 36);
-    v.x = bs__floats(s.n * s.in * s.h * s.w);
-    v.y = bs__floats(s.n * s.out * s.h * s.w);
     v.packed = bs__floats((int64_t)v.out_chunks * v.width * s.in * 9);
     v.transformed = v.k.transformed ? 4 * v.packed : 0;
     v.bias = bs__floats(s.out);
@@ -162,7 +121,7 @@ static void convolve(const struct bs__training_call *c)
 {
     const struct sizes s = sizes_of(c);
     struct convolution v = convolution_of(c);
-    float *at = c->scratch, *x = bs__take(&at, v.x), *y = bs__take(&at, v.y), *bias = bs__take(&at, v.bias);
+    float *at = c->scratch, *bias = bs__take(&at, v.bias);
     struct packing p = {.w = c->in[1].data,
                         .in = s.in,
                         .out = s.out,
@@ -175,14 +134,17 @@ static void convolve(const struct bs__training_call *c)
     if (c->step->op == BS_OP_CONV2D && c->step->ninput == 3)
         memcpy(bias, c->in[2].data, (size_t)s.out * sizeof *bias);
     pack_weights(c, &v, &p);
-    to_blocks(c->cpu, c->in[0].data, s.n, s.in, s.h * s.w, x);
-    v.k.source[0] = (struct bs__source){.data = x, .blocks = v.k.in_blocks, .stride = v.k.in_blocks};
+    v.k.source[0] = (struct bs__source){.data = c->in[0].data,
+                                        .blocks = v.k.in_blocks,
+                                        .stride = v.k.in_blocks,
+                                        .norm = c->moments,
+                                        .norm_stride = (int64_t)s.in * 3};
     v.k.weights = p.transformed ? p.transformed : p.packed;
     v.k.bias = bias;
-    v.k.dst = y;
+    v.k.relu = c->step->relu;
+    v.k.dst = c->out[0].data;
     v.k.scratch = at;
     bs__parallel(c->cpu->threads, v.tasks, c->cpu->simd->f32.winograd, &v.k);
-    from_blocks(c->cpu, y, s.n, s.out, s.h * s.w, c->out[0].data);
 }
 
 /* ---- gradient of the weights ---- */
@@ -190,7 +152,7 @@ static void convolve(const struct bs__training_call *c)
 struct of_weights {
     struct bs__winograd_grad k;
     int64_t tasks;
-    size_t x, y, part, merged, scratch; /* floats */
+    size_t part, merged, scratch; /* floats */
 };
 
 static struct of_weights of_weights(const struct bs__training_call *c)
@@ -213,8 +175,6 @@ static struct of_weights of_weights(const struct bs__training_call *c)
     v.k.parts = v.k.parts > v.k.runs ? v.k.runs : v.k.parts;
     v.tasks = v.k.parts * chunks;
     v.k.scratch_floats = bs__winograd_grad_scratch(simd, v.k.run);
-    v.x = bs__floats(s.n * s.in * s.h * s.w);
-    v.y = bs__floats(s.n * s.out * s.h * s.w);
     v.merged = bs__floats((int64_t)s.in * 9 * s.out);
     v.part = (size_t)v.k.parts * v.merged;
     v.scratch = v.k.scratch_floats * (size_t)c->cpu->threads;
@@ -225,13 +185,11 @@ static void gather_weights(const struct bs__training_call *c)
 {
     const struct sizes s = sizes_of(c);
     struct of_weights v = of_weights(c);
-    float *at = c->scratch, *x = bs__take(&at, v.x), *gy = bs__take(&at, v.y), *part = bs__take(&at, v.part);
-    float *merged = bs__take(&at, v.merged);
+    float *at = c->scratch, *part = bs__take(&at, v.part), *merged = bs__take(&at, v.merged);
     const int64_t count = (int64_t)s.in * 9 * s.out, run = 16;
-    to_blocks(c->cpu, c->in[0].data, s.n, s.in, s.h * s.w, x);
-    to_blocks(c->cpu, c->in[1].data, s.n, s.out, s.h * s.w, gy);
-    v.k.x = x;
-    v.k.gy = gy;
+    v.k.x = c->in[0].data;
+    v.k.norm = c->moments;
+    v.k.gy = c->in[1].data;
     v.k.part = part;
     v.k.scratch = at;
     bs__parallel(c->cpu->threads, v.tasks, c->cpu->simd->winograd_grad, &v.k);
@@ -253,10 +211,10 @@ size_t bs__training_winograd_scratch(const struct bs__training_call *c)
 {
     if (c->step->op == BS_OP_CONV2D_GRAD_W) {
         const struct of_weights v = of_weights(c);
-        return (v.x + v.y + v.part + v.merged + v.scratch) * sizeof(float);
+        return (v.part + v.merged + v.scratch) * sizeof(float);
     }
     const struct convolution v = convolution_of(c);
-    return (v.x + v.y + v.bias + v.packed + v.transformed + v.scratch) * sizeof(float);
+    return (v.bias + v.packed + v.transformed + v.scratch) * sizeof(float);
 }
 
 void bs__training_winograd_run(const struct bs__training_call *c)
