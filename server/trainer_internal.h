@@ -14,6 +14,15 @@ struct bs__notes {
     int64_t step, steps; /* of the last */
 };
 
+/* A validation's picture as the worker sent it (engine.h). */
+struct bs__run_sample {
+    bool there;
+    int fd;
+    int64_t step;
+    int channels, target_channels;
+    size_t height, width;
+};
+
 /* A run that is with the engine. Made and freed by the trainer's thread. */
 struct bs__run {
     struct bs__trainer *trainer;
@@ -29,7 +38,8 @@ struct bs__run {
     double asked_rate; /* 0: none */
     int64_t rate_step; /* the first step made with it; -1: none yet */
     struct bs__notes notes;
-    double best_metric; /* of the last better validation */
+    struct bs__run_sample sample; /* of the last validation, not kept yet */
+    double best_metric;           /* of the last better validation */
     struct {
         bool there;
         enum bs_checkpoint_kind kind;
@@ -62,6 +72,10 @@ bool bs__run_start(struct bs__trainer *t);
 void bs__run_commit(struct bs__run *r);
 /* Writes what was told; what cannot be written now is kept for later. */
 void bs__run_flush(struct bs__run *r);
+/* trainer_sample.c. Takes fd (-1: none) in the place of the picture before; the engine's thread, mu held. */
+void bs__run_note_sample(struct bs__run *r, const struct bs_run_event *e, int fd);
+/* Keeps the picture that waits; before what was told of its validation. */
+void bs__run_keep_sample(struct bs__run *r);
 /* Writes the end to the store; false when that has to be tried again later. */
 bool bs__run_finish(struct bs__run *r);
 void bs__run_free(struct bs__run *r);

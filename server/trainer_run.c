@@ -19,10 +19,10 @@ static void on_event(void *ctx, const struct bs_run_event *e, int preview)
     struct bs__run *r = ctx;
     struct bs__trainer *t = r->trainer;
     const bool validation = e->kind == BS_RUN_VALIDATION;
-    if (preview >= 0)
-        close(preview);
     pthread_mutex_lock(&t->mu);
     struct bs__notes *n = &r->notes;
+    if (preview >= 0)
+        bs__run_note_sample(r, e, preview);
     if (n->count == n->room && n->room < MAX_NOTES) {
         size_t room = n->room ? 2 * n->room : 256;
         struct bs_run_note *more = realloc(n->at, room * sizeof *more);
@@ -95,6 +95,8 @@ void bs__run_free(struct bs__run *r)
     bs_engine_task_release(r->task);
     if (r->checkpoint.there)
         close(r->checkpoint.fd);
+    if (r->sample.there)
+        close(r->sample.fd);
     free(r->notes.at);
     bs_training_request_free(&r->request);
     bs_run_state_free(&r->state);
@@ -237,6 +239,7 @@ void bs__run_flush(struct bs__run *r)
 {
     struct bs_jobs *j = r->trainer->jobs;
     struct bs_err err;
+    bs__run_keep_sample(r);
     struct bs__notes n = take_notes(r);
     if (n.count == 0) {
         free(n.at);
@@ -261,6 +264,7 @@ static bs_status commit(struct bs__run *r, struct bs_err *err)
     bs_status rc = bs_blob_put_fd(j->blobs, r->checkpoint.fd, r->checkpoint.bytes, hash, err);
     if (rc != BS_OK)
         return rc;
+    bs__run_keep_sample(r);
     struct bs__notes n = take_notes(r);
     pthread_mutex_lock(&r->trainer->mu);
     struct bs_run_checkpoint c = {.best = best,

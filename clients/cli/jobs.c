@@ -375,6 +375,11 @@ static const struct argp_option fetch_options[] = {
 static const struct argp_option metrics_options[] = {
     {"after", OPT_AFTER, "STEP", 0, "begin behind this step (default: with the first)", 10}, {0}};
 
+static const struct argp_option sample_options[] = {
+    {"output", 'o', "FILE.png", 0, "where the picture goes", 10},
+    {"overwrite", OPT_OVERWRITE, NULL, 0, "replace a file that is there", 10},
+    {0}};
+
 static error_t option(int key, char *arg, struct argp_state *state, void *ctx)
 {
     struct bs__jobs_options *o = ctx;
@@ -471,6 +476,15 @@ static const struct bs__subcommand commands[] = {
      .option = option,
      .examples =
          "  bioseg jobs metrics 3f2a...\n  bioseg --json jobs metrics 3f2a... --after 2000 >> curve.jsonl\n"},
+    {.name = "sample",
+     .args_doc = "JOB",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "a picture of a training run's last validation: image, target and prediction",
+     .run = bs__jobs_sample,
+     .options = sample_options,
+     .option = option,
+     .examples = "  bioseg jobs sample 3f2a... -o validation.png\n"},
     {.name = "pause",
      .args_doc = "JOB",
      .min_args = 1,

@@ -11,7 +11,7 @@ struct bs__jobs_options {
     Bioseg__V1__JobState state; /* list: only these; unspecified: all */
     const char *model;          /* and only of this one; NULL: all */
     struct bs__labels labels;   /* and only with these */
-    const char *folder;         /* fetch */
+    const char *folder;         /* fetch; sample: the file */
     bool png, overwrite;
     uint64_t after_step; /* metrics */
 };
@@ -27,6 +27,7 @@ bs_status bs__job_watch(struct bs__cli *cli, struct bs__rpc_client *client, cons
 int bs__jobs_metrics(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 int bs__jobs_pause(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 int bs__jobs_resume(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
+int bs__jobs_sample(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 int bs__jobs_rate(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 /* argv[0] is "submit". */
 int bs__jobs_submit_main(struct bs__cli *cli, int argc, char **argv);

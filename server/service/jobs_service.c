@@ -228,7 +228,8 @@ static bs_status submit(void *service, struct bs_call *call, const ProtobufCMess
         return rc;
     if (start->work_case != BIOSEG__V1__SUBMIT_JOB_START__WORK_SEGMENT)
         return BS_FAIL(err, BS_EINVAL, "work is missing; segment is accepted");
-    if ((rc = bs__work_decode(s, start->segment, start->image, start->total_bytes, &work, err)) == BS_OK)
+    if ((rc = bs__work_decode(s, NULL, start->segment, start->image, start->total_bytes, &work, err)) ==
+        BS_OK)
         rc = start->dry_run ? dry_run(s, call, &work, err) : receive_and_add(s, call, start, &work, err);
     bs__work_free(&work);
     return rc;

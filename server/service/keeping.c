@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 /* The spec on the image that was kept. What it does not say of the network's parameters is as it was; what it says must be. */
-static bs_status decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+static bs_status decode(struct bs_services *s, const char *owner, const Bioseg__V1__SegmentSpec *spec,
                         const struct bs_kept_entry *e, struct bs__work *work, struct bs_err *err)
 {
-    bs_status rc = bs__work_decode_kept(s, spec, &e->request, work, err);
+    bs_status rc = bs__work_decode_kept(s, owner, spec, &e->request, work, err);
     if (rc != BS_OK)
         return rc;
     if (strcmp(work->model.blob, e->model_blob) != 0)
@@ -38,7 +38,7 @@ bs_status bs__keeping_by_id(struct bs__keeping *k, struct bs_services *s, struct
         return rc;
     k->found = true;
     k->maps = (struct bs_segment_maps){.fd = k->entry.maps_fd, .made = true, .network = k->entry.network};
-    return decode(s, spec, &k->entry, work, err);
+    return decode(s, bs_call_caller(call)->name, spec, &k->entry, work, err);
 }
 
 void bs__keeping_begin(struct bs__keeping *k, struct bs_services *s, struct bs_call *call,

@@ -68,9 +68,12 @@ static bs_status get(void *service, struct bs_call *call, const ProtobufCMessage
     const Bioseg__V1__GetModelRequest *q = (const Bioseg__V1__GetModelRequest *)message;
     Bioseg__V1__GetModelResponse answer = BIOSEG__V1__GET_MODEL_RESPONSE__INIT;
     struct bs_model_record record = {.name = NULL};
-    bs_status rc = bs__model_find(s, q->model, &record, err);
+    int fd;
+    bs_status rc = bs__model_find_for(s, bs_call_caller(call)->name, q->model, &record, &fd, err);
     if (rc != BS_OK)
         return rc;
+    if (fd >= 0)
+        close(fd);
     answer.model = bs__model_message(s, bs_call_arena(call), &record, true);
     if (!answer.model)
         rc = no_memory(err);

@@ -176,11 +176,12 @@ bs_status bs__run(struct bs_services *s, struct bs_call *call, const struct bs__
     pthread_condattr_destroy(&attributes);
     if (preview_side && (rc = open_preview(&r, preview_side, err)) != BS_OK)
         goto cleanup;
-    if ((rc = bs_blob_open(s->blobs, work->model.blob, &model_fd, &model_bytes, err)) != BS_OK)
+    if (!work->has_model_fd &&
+        (rc = bs_blob_open(s->blobs, work->model.blob, &model_fd, &model_bytes, err)) != BS_OK)
         goto cleanup;
     struct bs_engine_request q = {
         .model_key = work->model.blob,
-        .model_fd = model_fd,
+        .model_fd = work->has_model_fd ? work->model_fd : model_fd,
         .image_fd = image_fd,
         .image_bytes = image_bytes,
         .raw = w->raw,

@@ -138,7 +138,8 @@ static bs_status segment(void *service, struct bs_call *call, const ProtobufCMes
     else if (inbox.fd < 0)
         rc = BS_FAIL(err, BS_EINVAL, "pixels is empty; an image has at least 1 byte");
     else
-        rc = bs__work_decode(s, request->spec, request->image, bs__inbox_bytes(&inbox), &work, err);
+        rc = bs__work_decode(s, bs_call_caller(call)->name, request->spec, request->image,
+                             bs__inbox_bytes(&inbox), &work, err);
     if (rc == BS_OK && request->keep_maps && inbox.fd >= 0)
         bs__keeping_begin(&keeping, s, call, &work, inbox.hash);
     if (rc != BS_OK || (rc = perform(s, call, &work, &inbox, &keeping, NULL, &outcome, err)) != BS_OK)
@@ -264,8 +265,8 @@ static bs_status segment_stream(void *service, struct bs_call *call, const Proto
             (rc = tell_accepted(call, &work, err)) != BS_OK)
             goto cleanup;
     } else if ((rc = bs__inbox_open_memory(&inbox, s, start->total_bytes, err)) != BS_OK ||
-               (rc = bs__work_decode(s, start->spec, start->image, start->total_bytes, &work, err)) !=
-                   BS_OK ||
+               (rc = bs__work_decode(s, bs_call_caller(call)->name, start->spec, start->image,
+                                     start->total_bytes, &work, err)) != BS_OK ||
                (rc = tell_accepted(call, &work, err)) != BS_OK ||
                (rc = bs__inbox_receive(&inbox, call, part, err)) != BS_OK) {
         goto cleanup;

@@ -98,15 +98,18 @@ uint64_t bs__inbox_bytes(const struct bs__inbox *b);
 struct bs__work {
     struct bs_job_request request; /* decoded and checked */
     struct bs_model_record model;  /* the version that will be used */
+    bool has_model_fd; /* its file is held open here: it is the best of a training run, which may go */
+    int model_fd;
     struct bs_model_info info;
     bool want_labels;
 };
-/* BS_EINVAL, BS_EUNSUPPORTED, BS_ENOTFOUND. total_bytes is what will be sent (0: not known, dry run). */
-bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+/* BS_EINVAL, BS_EUNSUPPORTED, BS_ENOTFOUND. owner: whose training runs can be named as models; NULL: nobody's. total_bytes is what
+   will be sent (0: not known, dry run). */
+bs_status bs__work_decode(struct bs_services *s, const char *owner, const Bioseg__V1__SegmentSpec *spec,
                           const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
                           struct bs__work *out, struct bs_err *err) BS_NODISCARD;
 /* The same for an image that is kept, as `kept` describes it; parameters of the network that spec leaves out are its. */
-bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+bs_status bs__work_decode_kept(struct bs_services *s, const char *owner, const Bioseg__V1__SegmentSpec *spec,
                                const struct bs_job_request *kept, struct bs__work *out,
                                struct bs_err *err) BS_NODISCARD;
 void bs__work_free(struct bs__work *w);
@@ -119,6 +122,10 @@ bs_status bs__work_part(const Bioseg__V1__SegmentSpec *spec, struct bs_job_reque
 /* A model by reference. */
 bs_status bs__model_find(struct bs_services *s, const Bioseg__V1__ModelRef *ref,
                          struct bs_model_record *record, struct bs_err *err) BS_NODISCARD;
+/* The same, or the best weights of a training run of `owner` (run_model.c), whose file is open in *fd then (else -1), which the caller
+   closes: it is the only hold on it. */
+bs_status bs__model_find_for(struct bs_services *s, const char *owner, const Bioseg__V1__ModelRef *ref,
+                             struct bs_model_record *record, int *fd, struct bs_err *err) BS_NODISCARD;
 bs_status bs__model_info(const struct bs_model_record *record, struct bs_model_info *info,
                          struct bs_err *err) BS_NODISCARD;
 

@@ -32,6 +32,12 @@ bs_status bs__training_freeze(struct bs_services *s, const char *owner, const ch
 void bs__training_free(struct bs__training *t); /* accepts one of zeros */
 
 bs_status bs__training_no_memory(struct bs_err *err);
+/* The caller's own run, which the caller frees. */
+bs_status bs__training_find(struct bs_services *s, struct bs_call *call, const char *id,
+                            struct bs_job_record *job, struct bs_err *err) BS_NODISCARD;
+/* training_sample.c; a method of Training. */
+bs_status bs__training_get_sample(void *service, struct bs_call *call, const ProtobufCMessage *message,
+                                  struct bs_err *err);
 /* training_start.c; a method of Training. */
 bs_status bs__training_start(void *service, struct bs_call *call, const ProtobufCMessage *message,
                              struct bs_err *err);

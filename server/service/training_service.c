@@ -17,9 +17,8 @@ bs_status bs__training_no_memory(struct bs_err *err)
     return BS_FAIL(err, BS_ENOMEM, "the answer needs more memory than one request may take");
 }
 
-/* The caller's own run. */
-static bs_status find(struct bs_services *s, struct bs_call *call, const char *id, struct bs_job_record *job,
-                      struct bs_err *err)
+bs_status bs__training_find(struct bs_services *s, struct bs_call *call, const char *id,
+                            struct bs_job_record *job, struct bs_err *err)
 {
     if (!id[0])
         return BS_FAIL(err, BS_EINVAL, "job_id is missing");
@@ -60,7 +59,8 @@ static bs_status describe(void *service, struct bs_call *call, const ProtobufCMe
 
 /* ---- WatchMetrics ---- */
 
-static bs_status send_note(struct bs_call *call, const struct bs_run_note *n, struct bs_err *err)
+static bs_status send_note(struct bs_call *call, const struct bs_run_note *n, int64_t sample_step,
+                           struct bs_err *err)
 {
     Bioseg__V1__WatchMetricsResponse answer = BIOSEG__V1__WATCH_METRICS_RESPONSE__INIT;
     Bioseg__V1__WatchMetricsResponse__ValuesEntry entry[NOTE_VALUES], *list[NOTE_VALUES];
@@ -76,6 +76,7 @@ static bs_status send_note(struct bs_call *call, const struct bs_run_note *n, st
                              {"seconds_left", n->seconds_left}};
     answer.step = (uint64_t)n->step;
     answer.epoch = (uint64_t)n->epoch;
+    answer.has_sample = n->validation && n->step == sample_step;
     answer.values = list;
     for (size_t i = 0; i < NOTE_VALUES; i++) {
         if (!values[i].key || isnan(values[i].value))
@@ -105,18 +106,20 @@ static bs_status send_news(void *ctx, bool *last, struct bs_err *err)
     struct bs_job_record job = {.owner = NULL};
     int n = 0;
     /* Before the notes: what is noted before a job ends is there when it has ended. */
-    bs_status rc = find(w->s, w->call, w->id, &job, err);
+    bs_status rc = bs__training_find(w->s, w->call, w->id, &job, err);
     if (rc != BS_OK)
         return rc;
     *last = job.state != BS_JOB_QUEUED && job.state != BS_JOB_RUNNING;
     bs_job_record_free(&job);
     do {
         struct bs_run_note *notes;
+        int64_t sample_step;
         rc = bs_store_run_notes(w->s->store, w->id, w->step, w->validation, NOTES_ROWS, &notes, &n, err);
         if (rc != BS_OK)
             return rc;
+        rc = bs_store_run_sample_step(w->s->store, w->id, &sample_step, err);
         for (int i = 0; i < n && rc == BS_OK; i++) {
-            rc = send_note(w->call, &notes[i], err);
+            rc = send_note(w->call, &notes[i], sample_step, err);
             w->step = notes[i].step;
             w->validation = notes[i].validation;
         }
@@ -133,7 +136,7 @@ static bs_status watch_metrics(void *service, struct bs_call *call, const Protob
     struct watching w = {.s = s, .call = call, .id = q->job_id};
     w.step = q->after_step <= INT64_MAX ? (int64_t)q->after_step : INT64_MAX;
     struct bs_job_record job = {.owner = NULL};
-    bs_status rc = find(s, call, q->job_id, &job, err);
+    bs_status rc = bs__training_find(s, call, q->job_id, &job, err);
     if (rc != BS_OK)
         return rc;
     bs_job_record_free(&job);
@@ -147,7 +150,7 @@ static bs_status answer_job(struct bs_services *s, struct bs_call *call, const c
                             Bioseg__V1__Job **field, const ProtobufCMessage *answer, struct bs_err *err)
 {
     struct bs_job_record job = {.owner = NULL};
-    bs_status rc = find(s, call, id, &job, err);
+    bs_status rc = bs__training_find(s, call, id, &job, err);
     if (rc != BS_OK)
         return rc;
     *field = bs__job_message(s, bs_call_arena(call), &job);
@@ -159,7 +162,7 @@ static bs_status answer_job(struct bs_services *s, struct bs_call *call, const c
 static bs_status own(struct bs_services *s, struct bs_call *call, const char *id, struct bs_err *err)
 {
     struct bs_job_record job = {.owner = NULL};
-    bs_status rc = find(s, call, id, &job, err);
+    bs_status rc = bs__training_find(s, call, id, &job, err);
     bs_job_record_free(&job);
     return rc;
 }
@@ -211,8 +214,8 @@ void bs__training_register(struct bs_services *s, struct bs_rpc *rpc)
         {.name = "WatchMetrics", .run = watch_metrics, .streams_answers = true, .lasting = true},
         {.name = "Resume", .run = resume},
         {.name = "Pause", .run = pause_run, .while_draining = true},
+        {.name = "GetSample", .run = bs__training_get_sample, .while_draining = true},
         {.name = "SetLearningRate", .run = set_learning_rate},
     };
-    bs_rpc_add_service(rpc, &bioseg__v1__training__descriptor, BS__METHODS(methods), s,
-                       "this method of Training" BS__LATER);
+    bs_rpc_add_service(rpc, &bioseg__v1__training__descriptor, BS__METHODS(methods), s, NULL);
 }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAX_PARAMETERS 32
 
@@ -261,7 +262,17 @@ static bs_status outputs(const Bioseg__V1__SegmentSpec *spec, struct bs__work *w
     return BS_OK;
 }
 
-bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+static bs_status find_model(struct bs_services *s, const char *owner, const Bioseg__V1__ModelRef *ref,
+                            struct bs__work *w, struct bs_err *err)
+{
+    int fd;
+    const bs_status rc = bs__model_find_for(s, owner, ref, &w->model, &fd, err);
+    w->has_model_fd = fd >= 0;
+    w->model_fd = fd;
+    return rc;
+}
+
+bs_status bs__work_decode_kept(struct bs_services *s, const char *owner, const Bioseg__V1__SegmentSpec *spec,
                                const struct bs_job_request *kept, struct bs__work *out, struct bs_err *err)
 {
     bs_status rc;
@@ -269,7 +280,7 @@ bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentS
     struct bs_job_request *q = &out->request;
     if (!spec)
         return BS_FAIL(err, BS_EINVAL, "spec is missing: it names the model");
-    if ((rc = bs__model_find(s, spec->model, &out->model, err)) != BS_OK ||
+    if ((rc = find_model(s, owner, spec->model, out, err)) != BS_OK ||
         (rc = bs__model_info(&out->model, &out->info, err)) != BS_OK)
         return rc;
     const struct bs_segment_params defaults = bs_segment_params_default(&out->info);
@@ -288,7 +299,7 @@ bs_status bs__work_decode_kept(struct bs_services *s, const Bioseg__V1__SegmentS
     return outputs(spec, out, err);
 }
 
-bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *spec,
+bs_status bs__work_decode(struct bs_services *s, const char *owner, const Bioseg__V1__SegmentSpec *spec,
                           const Bioseg__V1__ImageDescription *image, uint64_t total_bytes,
                           struct bs__work *out, struct bs_err *err)
 {
@@ -297,7 +308,7 @@ bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *
     struct bs_job_request *q = &out->request;
     if (!spec)
         return BS_FAIL(err, BS_EINVAL, "spec is missing: it names the model");
-    if ((rc = bs__model_find(s, spec->model, &out->model, err)) != BS_OK ||
+    if ((rc = find_model(s, owner, spec->model, out, err)) != BS_OK ||
         (rc = bs__model_info(&out->model, &out->info, err)) != BS_OK)
         return rc;
     snprintf(q->model, sizeof q->model, "%s", out->model.name);
@@ -317,4 +328,7 @@ bs_status bs__work_decode(struct bs_services *s, const Bioseg__V1__SegmentSpec *
 void bs__work_free(struct bs__work *w)
 {
     bs_model_record_free(&w->model);
+    if (w->has_model_fd)
+        close(w->model_fd);
+    w->has_model_fd = false;
 }

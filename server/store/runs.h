@@ -42,6 +42,27 @@ bs_status bs_store_run_notes(struct bs_store *s, const char *id, int64_t after_s
                              int limit, struct bs_run_note **out, int *count,
                              struct bs_err *err) BS_NODISCARD;
 
+/* The picture of a run's last validation; goes with the job. */
+#define BS_RUN_SAMPLE_MAX_SIDE  256
+#define BS_RUN_SAMPLE_MAX_BYTES (4 << 20)
+struct bs_run_sample {
+    int64_t step;
+    uint32_t height, width, channels, target_channels,
+        reduction;   /* pixels of the image along a side that became one */
+    uint8_t *planes; /* (channels + 2 target_channels, height, width): image, target, prediction */
+    size_t bytes;
+};
+/* Instead of the one before. */
+bs_status bs_store_run_sample_put(struct bs_store *s, const char *id, const struct bs_run_sample *p,
+                                  struct bs_err *err) BS_NODISCARD;
+/* BS_ENOTFOUND: there was no validation yet. */
+bs_status bs_store_run_sample_get(struct bs_store *s, const char *id, struct bs_run_sample *out,
+                                  struct bs_err *err) BS_NODISCARD;
+/* The step of the picture that is kept; -1: none. */
+bs_status bs_store_run_sample_step(struct bs_store *s, const char *id, int64_t *step,
+                                   struct bs_err *err) BS_NODISCARD;
+void bs_run_sample_free(struct bs_run_sample *p);
+
 /* A checkpoint that is a durable blob now. LATEST: the run goes on from there after whatever happens, deaths are counted
    anew, and a learning rate that was asked for by then is part of it. BEST: with its metric. The notes come in the same
    transaction. BS_EPRECONDITION when the job does not run any more. */

@@ -175,6 +175,16 @@ static const char *const steps[] = {
     "ALTER TABLE pairs ADD COLUMN prediction_blob TEXT;"
     "ALTER TABLE pairs ADD COLUMN prediction_bytes INTEGER NOT NULL DEFAULT 0;"
     "CREATE INDEX pairs_prediction ON pairs(prediction_blob) WHERE prediction_blob IS NOT NULL;",
+    /* 8: a picture of each run's last validation. */
+    "CREATE TABLE run_samples ("
+    "  job TEXT PRIMARY KEY NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,"
+    "  step INTEGER NOT NULL,"
+    "  height INTEGER NOT NULL,"
+    "  width INTEGER NOT NULL,"
+    "  channels INTEGER NOT NULL,"
+    "  target_channels INTEGER NOT NULL,"
+    "  reduction INTEGER NOT NULL,"
+    "  planes BLOB NOT NULL);",
 };
 #define STEP_COUNT ((int)(sizeof steps / sizeof *steps))
 

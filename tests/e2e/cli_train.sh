@@ -97,6 +97,23 @@ test_parameters_are_listed_with_their_defaults() {
     says "patch = "
 }
 
+test_a_picture_of_the_last_validation_and_the_best_weights_can_be_had() {
+    local id
+    # shellcheck disable=SC2086
+    id=$(bioseg train --dataset nuclei --model seen $small --iterations 10 --set validate_every=5 --set checkpoint_every=5 | cut -d' ' -f1)
+    run 0 bioseg jobs metrics "$id"
+    run 0 bioseg jobs sample "$id" -o "$tmp/validation.png"
+    says "after step 10"
+    python3 - "$tmp/validation.png" <<'E2' || fail "the picture has another size"
+import struct, sys
+assert struct.unpack(">II", open(sys.argv[1], "rb").read()[16:24]) == (64 * 4 + 3 * 4, 64 * 2 + 4)
+E2
+    run 2 bioseg jobs sample "$id" -o "$tmp/validation.png"
+    says "overwrite"
+    run 0 bioseg -q segment -m "job:$id" -o "$tmp/best" "$images/dsb_0147.png"
+    [ -s "$tmp/best/dsb_0147.tif" ] || fail "the best weights segmented nothing"
+}
+
 test_a_dry_run_lists_what_is_wrong_and_what_would_be() {
     # shellcheck disable=SC2086 # the options are meant to split
     run 0 bioseg train --dataset nuclei --model dry $small --iterations 30 --dry-run

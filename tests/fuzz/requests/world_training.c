@@ -116,3 +116,28 @@ void bs_dataset_report_free(struct bs_dataset_report *r)
     free(r->finding);
     *r = (struct bs_dataset_report){.count = 0};
 }
+
+bs_status bs_store_run_sample_get(struct bs_store *s, const char *id, struct bs_run_sample *out,
+                                  struct bs_err *err)
+{
+    (void)s;
+    REQUIRE(strcmp(id, "run") == 0);
+    *out = (struct bs_run_sample){
+        .step = 1, .height = 1, .width = 2, .channels = 1, .target_channels = 2, .reduction = 1, .bytes = 10};
+    return (out->planes = calloc(out->bytes, 1)) ? BS_OK : BS_FAIL(err, BS_ENOMEM, "no memory");
+}
+
+bs_status bs_store_run_sample_step(struct bs_store *s, const char *id, int64_t *step, struct bs_err *err)
+{
+    (void)s;
+    (void)id;
+    (void)err;
+    *step = 1;
+    return BS_OK;
+}
+
+void bs_run_sample_free(struct bs_run_sample *p)
+{
+    free(p->planes);
+    *p = (struct bs_run_sample){.step = 0};
+}
