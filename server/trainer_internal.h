@@ -1,4 +1,5 @@
-/* What the two files of the trainer share: trainer.c has the thread, trainer_run.c what happens to one run. */
+/* What the files of the trainer share: trainer.c has the thread, trainer_run.c what happens to one run, trainer_notes.c and
+   trainer_sample.c what it tells. */
 #ifndef BS_SERVER_TRAINER_INTERNAL_H
 #define BS_SERVER_TRAINER_INTERNAL_H
 
@@ -6,6 +7,8 @@
 #include "server/store/runs.h"
 #include "server/trainer.h"
 #include "server/training_json.h"
+
+#define BS__RUN_MAX_NOTES 100000 /* a disk that stays full that long costs points of the curve, not the run */
 
 /* What a run has told and the store does not know yet. */
 struct bs__notes {
@@ -70,6 +73,10 @@ struct bs__trainer {
 bool bs__run_start(struct bs__trainer *t);
 /* Commits the checkpoint that waits, if there is one. */
 void bs__run_commit(struct bs__run *r);
+/* trainer_notes.c. Takes the notes; those that come meanwhile begin a new list. */
+struct bs__notes bs__run_take_notes(struct bs__run *r);
+/* Puts them back before those that came meanwhile. */
+void bs__run_return_notes(struct bs__run *r, struct bs__notes *n);
 /* Writes what was told; what cannot be written now is kept for later. */
 void bs__run_flush(struct bs__run *r);
 /* trainer_sample.c. Takes fd (-1: none) in the place of the picture before; the engine's thread, mu held. */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define STORE_RETRY_MS 2000
-#define MAX_NOTES      100000 /* a disk that stays full that long costs points of the curve, not the run */
+#define MAX_NOTES      BS__RUN_MAX_NOTES
 
 /* ---- the engine's thread ---- */
 
@@ -200,59 +200,6 @@ bool bs__run_start(struct bs__trainer *t)
     return true;
 }
 
-/* ---- what it tells ---- */
-
-/* Takes the notes; those that come meanwhile begin a new list. */
-static struct bs__notes take_notes(struct bs__run *r)
-{
-    pthread_mutex_lock(&r->trainer->mu);
-    struct bs__notes n = r->notes;
-    r->notes = (struct bs__notes){.step = n.step, .steps = n.steps};
-    pthread_mutex_unlock(&r->trainer->mu);
-    return n;
-}
-
-/* Puts them back before those that came meanwhile. */
-static void return_notes(struct bs__run *r, struct bs__notes *n)
-{
-    pthread_mutex_lock(&r->trainer->mu);
-    size_t more = r->notes.count, all = n->count + more;
-    if (all > n->room) {
-        struct bs_run_note *larger = all <= MAX_NOTES ? realloc(n->at, all * sizeof *larger) : NULL;
-        if (larger) {
-            n->at = larger;
-            n->room = all;
-        } else {
-            more = n->room - n->count;
-        }
-    }
-    if (more && r->notes.at)
-        memcpy(n->at + n->count, r->notes.at, more * sizeof *n->at);
-    free(r->notes.at);
-    r->notes.at = n->at;
-    r->notes.count = n->count + more;
-    r->notes.room = n->room;
-    pthread_mutex_unlock(&r->trainer->mu);
-}
-
-void bs__run_flush(struct bs__run *r)
-{
-    struct bs_jobs *j = r->trainer->jobs;
-    struct bs_err err;
-    bs__run_keep_sample(r);
-    struct bs__notes n = take_notes(r);
-    if (n.count == 0) {
-        free(n.at);
-        return;
-    }
-    if (bs_store_run_notes_add(j->store, r->record.id, n.at, n.count, n.step, n.steps, &err) != BS_OK) {
-        return_notes(r, &n);
-        return;
-    }
-    free(n.at);
-    bs__notify(j, r->record.id, false);
-}
-
 /* ---- checkpoints ---- */
 
 /* The file becomes a blob, then the store names it: whatever happens in between, the run goes on from the one before. */
@@ -265,7 +212,7 @@ static bs_status commit(struct bs__run *r, struct bs_err *err)
     if (rc != BS_OK)
         return rc;
     bs__run_keep_sample(r);
-    struct bs__notes n = take_notes(r);
+    struct bs__notes n = bs__run_take_notes(r);
     pthread_mutex_lock(&r->trainer->mu);
     struct bs_run_checkpoint c = {.best = best,
                                   .blob = hash,
@@ -282,7 +229,7 @@ static bs_status commit(struct bs__run *r, struct bs_err *err)
               : BS_FAIL(err, BS_ENOMEM, "out of memory while keeping a checkpoint");
     if (rc != BS_OK) {
         free(copy);
-        return_notes(r, &n);
+        bs__run_return_notes(r, &n);
         return rc;
     }
     free(*blob);

@@ -278,6 +278,45 @@ static void what_has_expired_cannot_be_resumed(void **state)
     bs_store_close(s);
 }
 
+static void the_last_picture_stays_as_long_as_the_job(void **state)
+{
+    struct bs_store *s = open_store(*state);
+    uint8_t planes[5 * 2 * 3];
+    struct bs_run_sample p = {.height = 2,
+                              .width = 3,
+                              .channels = 1,
+                              .target_channels = 2,
+                              .reduction = 4,
+                              .planes = planes,
+                              .bytes = sizeof planes},
+                         got;
+    struct bs_err err;
+    int64_t step;
+    char id[40];
+    add_run(s, id);
+    assert_int_equal(bs_store_run_sample_get(s, id, &got, &err), BS_ENOTFOUND);
+    assert_int_equal(bs_store_run_sample_step(s, id, &step, &err), BS_OK);
+    assert_int_equal(step, -1);
+    for (p.step = 10; p.step <= 20; p.step += 10) {
+        memset(planes, (int)p.step, sizeof planes);
+        assert_int_equal(bs_store_run_sample_put(s, id, &p, &err), BS_OK);
+    }
+    assert_int_equal(bs_store_run_sample_get(s, id, &got, &err), BS_OK);
+    assert_true(got.step == 20 && got.height == 2 && got.width == 3 && got.channels == 1 &&
+                got.target_channels == 2 && got.reduction == 4);
+    assert_int_equal(got.bytes, sizeof planes);
+    assert_memory_equal(got.planes, planes, sizeof planes);
+    bs_run_sample_free(&got);
+    assert_int_equal(bs_store_run_sample_step(s, id, &step, &err), BS_OK);
+    assert_int_equal(step, 20);
+    p.bytes = BS_RUN_SAMPLE_MAX_BYTES + 1;
+    assert_int_equal(bs_store_run_sample_put(s, id, &p, &err), BS_EINVAL);
+    assert_int_equal(bs_store_job_cancel(s, id, &err), BS_OK);
+    assert_int_equal(bs_store_job_delete(s, id, &err), BS_OK);
+    assert_int_equal(bs_store_run_sample_get(s, id, &got, &err), BS_ENOTFOUND);
+    bs_store_close(s);
+}
+
 int main(void)
 {
 #define IN_A_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_directory, remove_directory)
@@ -287,6 +326,7 @@ int main(void)
         IN_A_FOLDER(deaths_count_anew_after_a_checkpoint),
         IN_A_FOLDER(a_paused_run_waits_until_it_is_resumed),
         IN_A_FOLDER(a_run_ends_with_its_model_or_not_at_all),
+        IN_A_FOLDER(the_last_picture_stays_as_long_as_the_job),
         IN_A_FOLDER(what_has_expired_cannot_be_resumed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
