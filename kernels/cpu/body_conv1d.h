@@ -19,8 +19,8 @@ static vec conv1d_token(const struct bs__conv1d *c, int direction, int64_t sampl
     return sum;
 }
 
-/* Four taps away from the ends: token + tap * step for tap = 0..3, the last one being the token itself. */
-INLINE void conv1d_four(const struct bs__conv1d *c, int direction, int64_t sample, int64_t t0, int64_t t1,
+/* Four taps of a few tokens away from the ends: token + tap * step for tap = 0..3, the last one being the token itself. */
+INLINE void conv1d_four(const int count, const struct bs__conv1d *c, int direction, int64_t sample, int64_t t,
                         int64_t block)
 {
     const float *w = c->direction[direction].weights + block * 4 * L;
@@ -28,13 +28,14 @@ INLINE void conv1d_four(const struct bs__conv1d *c, int direction, int64_t sampl
     const int64_t step = c->direction[direction].reverse ? -1 : 1;
     const vec w0 = load_f32(w), w1 = load_f32(w + L), w2 = load_f32(w + 2 * L), w3 = load_f32(w + 3 * L);
     const vec b = bias ? load_f32(bias + block * L) : splat(0);
-    for (int64_t t = t0; t < t1; t++) {
-        vec y = fma_v(w0, load_lanes(&c->src, sample, t - 3 * step, block * L, L), b);
-        y = fma_v(w1, load_lanes(&c->src, sample, t - 2 * step, block * L, L), y);
-        y = fma_v(w2, load_lanes(&c->src, sample, t - step, block * L, L), y);
-        y = fma_v(w3, load_lanes(&c->src, sample, t, block * L, L), y);
-        store_lanes(&c->direction[direction].dst, sample, t, block * L, L, c->silu ? silu_v(y) : y);
-    }
+    vec y[SIDE_BY_SIDE];
+    EACH_OF(count) y[i] = fma_v(w0, load_lanes(&c->src, sample, t + i - 3 * step, block * L, L), b);
+    EACH_OF(count) y[i] = fma_v(w1, load_lanes(&c->src, sample, t + i - 2 * step, block * L, L), y[i]);
+    EACH_OF(count) y[i] = fma_v(w2, load_lanes(&c->src, sample, t + i - step, block * L, L), y[i]);
+    EACH_OF(count) y[i] = fma_v(w3, load_lanes(&c->src, sample, t + i, block * L, L), y[i]);
+    if (c->silu)
+        silu_each(count, y);
+    EACH_OF(count) store_lanes(&c->direction[direction].dst, sample, t + i, block * L, L, y[i]);
 }
 
 static void conv1d(const void *ctx, int64_t task, int worker)
@@ -51,7 +52,11 @@ static void conv1d(const void *ctx, int64_t task, int worker)
             const int live = c->features - block * L < L ? (int)(c->features - block * L) : L;
             for (int i = 0; i < c->ndirection; i++) {
                 if (inside && live == L) {
-                    conv1d_four(c, i, sample, t0, t1, block);
+                    int64_t t = t0;
+                    for (; t + SIDE_BY_SIDE <= t1; t += SIDE_BY_SIDE)
+                        conv1d_four(SIDE_BY_SIDE, c, i, sample, t, block);
+                    for (; t < t1; t++)
+                        conv1d_four(1, c, i, sample, t, block);
                     continue;
                 }
                 for (int64_t t = t0; t < t1; t++) {

@@ -43,38 +43,64 @@ INLINE vec at_most_v(vec x, float limit)
 }
 #endif
 
+/* How many vectors go through a function side by side. Its operations wait for each other, some 20 in a row; one vector after the
+   other, the processor sees too few of them at a time to fill the waiting. */
 #if defined(BS__AVX512)
-/* 2^(y + f); the lowest bits of m are those of y, which is a multiple of 1/32. */
-INLINE vec exp2_from_parts_v(vec m, vec y, vec f)
+#define SIDE_BY_SIDE 8
+#else
+#define SIDE_BY_SIDE 4
+#endif
+#define EACH_OF(count) _Pragma("GCC unroll 8") for (int i = 0; i < (count); i++)
+
+#if defined(BS__AVX512)
+/* x = 2^(y + f); the lowest bits of x are those of y, which is a multiple of 1/32. */
+INLINE void exp2_from_parts(const int count, vec *x, const vec *y, vec *f)
 {
-    vec r = fma_v(splat(0.24022649F), f, splat(0.69315732F)) * f;
-    __m512 t =
-        _mm512_permutex2var_ps((__m512)load_f32(exp2_table), (__m512i)m, (__m512)load_f32(exp2_table + 16));
+    EACH_OF(count) f[i] = fma_v(splat(0.24022649F), f[i], splat(0.69315732F)) * f[i];
+    EACH_OF(count)
+    x[i] = (vec)_mm512_permutex2var_ps((__m512)load_f32(exp2_table), (__m512i)x[i],
+                                       (__m512)load_f32(exp2_table + 16));
+    EACH_OF(count) x[i] = fma_v(x[i], f[i], x[i]);
     /* scalef multiplies by 2^floor(y) and knows overflow and underflow. */
-    return (vec)_mm512_scalef_ps((__m512)fma_v((vec)t, r, (vec)t), (__m512)y);
+    EACH_OF(count) x[i] = (vec)_mm512_scalef_ps((__m512)x[i], (__m512)y[i]);
 }
 #endif
 
-/* 2^x for finite x. A NaN need not stay one: what it came from has to be a factor elsewhere. */
-INLINE vec exp2_v(vec x)
+/* x = 2^x for finite x. A NaN need not stay one: what it came from has to be a factor elsewhere. */
+INLINE void exp2_each(const int count, vec *x)
 {
 #if defined(BS__AVX512)
     /* Adding 1.5 * 2^18 rounds to multiples of 1/32 and leaves j in the lowest bits. */
     const vec magic = splat(393216.0F);
-    vec m = x + magic, y = m - magic;
-    return exp2_from_parts_v(m, y, x - y);
+    vec y[SIDE_BY_SIDE], f[SIDE_BY_SIDE];
+    EACH_OF(count) y[i] = x[i] + magic;
+    EACH_OF(count) f[i] = x[i] - (y[i] - magic);
+    EACH_OF(count) x[i] = y[i];
+    EACH_OF(count) y[i] = y[i] - magic;
+    exp2_from_parts(count, x, y, f);
 #else
     /* The same with whole numbers; 2^128 comes out as infinity. */
     const vec magic = splat(12582912.0F);
-    x = at_most_v(at_least_v(x, -126), 128);
-    vec m = x + magic, f = x - (m - magic);
-    vec q = fma_v(splat(0.00132257084F), f, splat(0.00967176259F));
-    q = fma_v(q, f, splat(0.0555089153F));
-    q = fma_v(q, f, splat(0.240222365F));
-    q = fma_v(q, f, splat(0.693146825F));
-    q = fma_v(q, f, splat(1));
-    return (vec)((ivec)q + ((ivec)m << 23));
+    vec m[SIDE_BY_SIDE], q[SIDE_BY_SIDE];
+    EACH_OF(count)
+    {
+        x[i] = at_most_v(at_least_v(x[i], -126), 128);
+        m[i] = x[i] + magic;
+        x[i] = x[i] - (m[i] - magic);
+    }
+    EACH_OF(count) q[i] = fma_v(splat(0.00132257084F), x[i], splat(0.00967176259F));
+    EACH_OF(count) q[i] = fma_v(q[i], x[i], splat(0.0555089153F));
+    EACH_OF(count) q[i] = fma_v(q[i], x[i], splat(0.240222365F));
+    EACH_OF(count) q[i] = fma_v(q[i], x[i], splat(0.693146825F));
+    EACH_OF(count) q[i] = fma_v(q[i], x[i], splat(1));
+    EACH_OF(count) x[i] = (vec)((ivec)q[i] + ((ivec)m[i] << 23));
 #endif
+}
+
+INLINE vec exp2_v(vec x)
+{
+    exp2_each(1, &x);
+    return x;
 }
 
 #if defined(BS__AVX512)
@@ -84,30 +110,60 @@ INLINE vec exp2_of_product_v(vec a, vec b)
 {
     const vec magic = splat(393216.0F);
     vec m = fma_v(a, b, magic), y = m - magic, f = (vec)_mm512_fmsub_ps((__m512)a, (__m512)b, (__m512)y);
-    return exp2_from_parts_v(m, y, f);
+    exp2_from_parts(1, &m, &y, &f);
+    return m;
 }
 #endif
 
-/* log(1 + exp(x)), which above 17 is x in float32. log(1 + e) / e for e <= 1 is a polynomial, relative error 2^-25. */
-INLINE vec softplus_v(vec x)
+/* x = log(1 + exp(x)), which above 17 is x in float32. log(1 + e) / e for e <= 1 is a polynomial, relative error 2^-25. */
+INLINE void softplus_each(const int count, vec *x)
 {
-    vec size = (vec)((ivec)x & 0x7fffffff);
-    vec e = exp2_v(at_least_v(size * splat(-LOG2E), -150));
-    vec q = fma_v(splat(0.00523268990F), e, splat(-0.0295052212F));
-    q = fma_v(q, e, splat(0.0782259181F));
-    q = fma_v(q, e, splat(-0.136632428F));
-    q = fma_v(q, e, splat(0.191060051F));
-    q = fma_v(q, e, splat(-0.248429820F));
-    q = fma_v(q, e, splat(0.333190978F));
-    q = fma_v(q, e, splat(-0.499994934F));
-    q = fma_v(q, e, splat(0.999999940F));
-    return fma_v(q, e, relu_v(x));
+    vec e[SIDE_BY_SIDE], q[SIDE_BY_SIDE];
+    EACH_OF(count) e[i] = at_least_v((vec)((ivec)x[i] & 0x7fffffff) * splat(-LOG2E), -150);
+    exp2_each(count, e);
+    EACH_OF(count) q[i] = fma_v(splat(0.00523268990F), e[i], splat(-0.0295052212F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(0.0782259181F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(-0.136632428F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(0.191060051F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(-0.248429820F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(0.333190978F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(-0.499994934F));
+    EACH_OF(count) q[i] = fma_v(q[i], e[i], splat(0.999999940F));
+    EACH_OF(count) x[i] = fma_v(q[i], e[i], relu_v(x[i]));
 }
 
-/* x / (1 + exp(-x)) */
+INLINE vec softplus_v(vec x)
+{
+    softplus_each(1, &x);
+    return x;
+}
+
+/* x = x / (1 + exp(-x)) */
+INLINE void silu_each(const int count, vec *x)
+{
+    vec e[SIDE_BY_SIDE];
+#if defined(BS__AVX512)
+    /* Where exp(-x) would be infinite, the reciprocal's correction would not be a number; there the result is below 2^-119. */
+    EACH_OF(count) x[i] = at_least_v(x[i], -87);
+    EACH_OF(count) e[i] = at_least_v(x[i] * splat(-LOG2E), -150);
+    exp2_each(count, e);
+    vec r[SIDE_BY_SIDE];
+    EACH_OF(count) e[i] = e[i] + 1;
+    EACH_OF(count) r[i] = (vec)_mm512_rcp14_ps((__m512)e[i]);
+    EACH_OF(count) e[i] = (vec)_mm512_fnmadd_ps((__m512)e[i], (__m512)r[i], (__m512)splat(1));
+    EACH_OF(count) r[i] = fma_v(r[i], e[i], r[i]);
+    EACH_OF(count) x[i] = x[i] * r[i];
+#else
+    EACH_OF(count) e[i] = at_least_v(x[i] * splat(-LOG2E), -150);
+    exp2_each(count, e);
+    EACH_OF(count) x[i] = x[i] / (1 + e[i]);
+#endif
+}
+
 INLINE vec silu_v(vec x)
 {
-    return x / (1 + exp2_v(at_least_v(x * splat(-LOG2E), -150)));
+    silu_each(1, &x);
+    return x;
 }
 
 /* 2^x of whole vectors, for tests and measurements. */

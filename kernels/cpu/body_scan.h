@@ -2,7 +2,7 @@
    made, then the recurrence runs with a group of states in registers, then the result is gated and written. A reversed
    direction walks the same pieces from the end: position i of a piece is token first + i * step. */
 
-#define PIECE 64 /* tokens; three vectors of each and their rows of B and C stay in the first cache */
+#define PIECE BS__SCAN_PIECE
 #if defined(BS__AVX512)
 #define STATES 16 /* of a group: with 16 registers more for the exponential and its table */
 #elif defined(BS__AVX2)
@@ -31,6 +31,13 @@ struct scan_ahead {
     int64_t block[3],
         row[3]; /* bytes to the next block, from the last block to the next row; 0: nothing to ask for */
     int column, columns;
+};
+
+/* Rows of this piece that are read when its recurrence is over: the next block's u, and z and dst of this one. They have been
+   asked for already, but a power of two apart, so that the first cache keeps few of them. */
+struct scan_near {
+    uintptr_t at[3];
+    int64_t row[3]; /* bytes to the next row; 0: nothing to ask for */
 };
 
 struct scan_piece {
@@ -88,6 +95,13 @@ static struct scan_rows rows_of_piece(const struct bs__rows *r, const struct sca
     return (struct scan_rows){copy, width};
 }
 
+INLINE void softplus_all(const int count, vec *x)
+{
+#pragma GCC unroll 8
+    for (int i = 0; i < count; i += SIDE_BY_SIDE)
+        softplus_each(count - i < SIDE_BY_SIDE ? count - i : SIDE_BY_SIDE, x + i);
+}
+
 /* dt, dt u and skip u of a few positions, so that the projection's weights are read once for all. */
 INLINE void step_sizes(const int count, const struct bs__scan *c, const struct bs__scan_direction *d,
                        const struct scan_piece *p, int64_t block, int live, int64_t t,
@@ -109,10 +123,11 @@ INLINE void step_sizes(const int count, const struct bs__scan *c, const struct b
 #pragma GCC unroll 8
         for (int i = 0; i < count; i++)
             dt[i] += load_lanes(&d->delta, p->sample, p->first + (t + i) * p->step, block * L, live);
+    if (c->softplus)
+        softplus_all(count, dt);
 #pragma GCC unroll 8
     for (int i = 0; i < count; i++) {
-        vec u = load_lanes(&d->u, p->sample, p->first + (t + i) * p->step, block * L, live);
-        dt[i] = c->softplus ? softplus_v(dt[i]) : dt[i];
+        const vec u = load_lanes(&d->u, p->sample, p->first + (t + i) * p->step, block * L, live);
         store_f32(s->dt + (t + i) * L, dt[i]);
         store_f32(s->du + (t + i) * L, dt[i] * u);
         store_f32(s->sum + (t + i) * L, skip * u);
@@ -130,6 +145,15 @@ INLINE void ask_ahead(struct scan_ahead *a)
     }
 }
 
+INLINE void ask_near(struct scan_near *a)
+{
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++) {
+        __builtin_prefetch((const void *)a->at[i]);
+        a->at[i] += (uintptr_t)a->row[i];
+    }
+}
+
 /* 2^(dt a) */
 INLINE vec decay(const bool fused, vec dt, vec a)
 {
@@ -141,9 +165,11 @@ INLINE vec decay(const bool fused, vec dt, vec a)
     return exp2_v(dt * a);
 }
 
-/* The recurrence of `count` states over a piece; a, state: (count, L). One group of a block asks ahead. */
+/* The recurrence of `count` states over a piece; a, state: (count, L). One group of a block asks for rows: ahead and near, or
+   neither. */
 INLINE void recurrence(const int count, const bool fused, const struct scan_piece *p, int first_state,
-                       const float *a, float *state, const struct scan_scratch *s, struct scan_ahead *ahead)
+                       const float *a, float *state, const struct scan_scratch *s, struct scan_ahead *ahead,
+                       struct scan_near *near)
 {
     const float *b = p->b.data + first_state, *c = p->c.data + first_state;
     struct scan_ahead next = ahead ? *ahead : (struct scan_ahead){{0}, {0}, {0}, 0, 0};
@@ -152,8 +178,10 @@ INLINE void recurrence(const int count, const bool fused, const struct scan_piec
     for (int n = 0; n < count; n++)
         h[n] = load_f32(state + n * L);
     for (int64_t t = 0; t < p->tokens; t++, b += p->b.step, c += p->c.step) {
-        if (ahead)
+        if (ahead) {
             ask_ahead(&next);
+            ask_near(near);
+        }
         const vec dt = load_f32(s->dt + t * L), du = load_f32(s->du + t * L);
         vec sum = load_f32(s->sum + t * L);
 #pragma GCC unroll 16
@@ -172,17 +200,17 @@ INLINE void recurrence(const int count, const bool fused, const struct scan_piec
 
 /* All states of a block, in groups. */
 INLINE void recur(const bool fused, const struct scan_piece *p, int states, const float *a, float *state,
-                  const struct scan_scratch *s, struct scan_ahead *ahead)
+                  const struct scan_scratch *s, struct scan_ahead *ahead, struct scan_near *near)
 {
     int n = 0;
     if (states >= STATES) {
-        recurrence(STATES, fused, p, 0, a, state, s, ahead);
+        recurrence(STATES, fused, p, 0, a, state, s, ahead, near);
         n = STATES;
     }
     for (; n + STATES <= states; n += STATES)
-        recurrence(STATES, fused, p, n, a + n * L, state + n * L, s, NULL);
+        recurrence(STATES, fused, p, n, a + n * L, state + n * L, s, NULL, NULL);
     for (; n < states; n++)
-        recurrence(1, fused, p, n, a + n * L, state + n * L, s, NULL);
+        recurrence(1, fused, p, n, a + n * L, state + n * L, s, NULL, NULL);
 }
 
 INLINE vec sum_of_sizes(const float *x, int64_t count)
@@ -203,8 +231,31 @@ INLINE bool products_are_small(int64_t tokens, const float *dt, int states, cons
     return true;
 }
 
+/* What a few positions have come to: added to the first direction's, gated and scaled after the last. */
+INLINE void results(const int count, const struct bs__scan *c, int direction, const struct scan_piece *p,
+                    int64_t block, int live, int64_t t, const struct scan_scratch *s)
+{
+    const bool last = direction == c->ndirection - 1;
+    const int64_t token = p->first + t * p->step;
+    vec gate[SIDE_BY_SIDE];
+    EACH_OF(count) gate[i] = splat(last ? c->scale : 1);
+    if (last && c->z.data) {
+        EACH_OF(count) gate[i] = load_lanes(&c->z, p->sample, token + i * p->step, block * L, live);
+        silu_each(count, gate);
+        EACH_OF(count) gate[i] = gate[i] * splat(c->scale);
+    }
+    EACH_OF(count)
+    {
+        vec y = load_f32(s->sum + (t + i) * L);
+        if (direction > 0)
+            y += load_lanes(&c->dst, p->sample, token + i * p->step, block * L, live);
+        store_lanes(&c->dst, p->sample, token + i * p->step, block * L, live, y * gate[i]);
+    }
+}
+
 static void run_piece(const struct bs__scan *c, int direction, const struct scan_piece *p, int64_t block,
-                      float *state, const struct scan_scratch *s, struct scan_ahead *ahead)
+                      float *state, const struct scan_scratch *s, struct scan_ahead *ahead,
+                      struct scan_near *near)
 {
     const struct bs__scan_direction *d = &c->direction[direction];
     const int live = c->features - block * L < L ? (int)(c->features - block * L) : L;
@@ -215,19 +266,13 @@ static void run_piece(const struct bs__scan *c, int direction, const struct scan
     for (; t < p->tokens; t++)
         step_sizes(1, c, d, p, block, live, t, s);
     if (c->fused && products_are_small(p->tokens, s->dt, c->states, a))
-        recur(true, p, c->states, a, state, s, ahead);
+        recur(true, p, c->states, a, state, s, ahead, near);
     else
-        recur(false, p, c->states, a, state, s, ahead);
-    const bool last = direction == c->ndirection - 1;
-    for (t = 0; t < p->tokens; t++) {
-        const int64_t token = p->first + t * p->step;
-        vec y = load_f32(s->sum + t * L);
-        if (direction > 0)
-            y += load_lanes(&c->dst, p->sample, token, block * L, live);
-        if (last && c->z.data)
-            y *= silu_v(load_lanes(&c->z, p->sample, token, block * L, live));
-        store_lanes(&c->dst, p->sample, token, block * L, live, last ? y * splat(c->scale) : y);
-    }
+        recur(false, p, c->states, a, state, s, ahead, near);
+    for (t = 0; t + SIDE_BY_SIDE <= p->tokens; t += SIDE_BY_SIDE)
+        results(SIDE_BY_SIDE, c, direction, p, block, live, t, s);
+    for (; t < p->tokens; t++)
+        results(1, c, direction, p, block, live, t, s);
 }
 
 /* What follows piece p; nothing after the last of a direction. */
@@ -247,6 +292,23 @@ static struct scan_ahead ahead_of(const struct bs__scan *c, const struct bs__sca
             ahead.row[i] = (p->step * rows[i]->row - (end - begin - 1) * L) * size;
         }
     return ahead;
+}
+
+static struct scan_near near_of(const struct bs__scan *c, const struct bs__scan_direction *d,
+                                const struct scan_piece *p, int64_t block, int64_t next)
+{
+    const struct bs__rows *rows[3] = {&d->u, &c->z, &c->dst};
+    const int64_t of[3] = {next, block, block};
+    struct scan_near near = {{0}, {0}};
+    for (int i = 0; i < 3; i++)
+        if (rows[i]->data) {
+            const int64_t size = rows[i]->bf16 ? 2 : 4;
+            near.at[i] =
+                (uintptr_t)rows[i]->data +
+                (uintptr_t)((p->sample * rows[i]->sample + p->first * rows[i]->row + of[i] * L) * size);
+            near.row[i] = p->step * rows[i]->row * size;
+        }
+    return near;
 }
 
 static void scan(const void *ctx, int64_t task, int worker)
@@ -275,8 +337,10 @@ static void scan(const void *ctx, int64_t task, int worker)
             p.c = rows_of_piece(&d->c, &p, c->states, s.c);
             p.low = rows_of_piece(&d->low, &p, c->rank, s.low);
             struct scan_ahead ahead = ahead_of(c, d, &p, begin, end);
-            for (int64_t block = begin; block < end; block++)
-                run_piece(c, i, &p, block, s.state + (block - begin) * c->states * L, &s, &ahead);
+            for (int64_t block = begin; block < end; block++) {
+                struct scan_near near = near_of(c, d, &p, block, block + 1 < end ? block + 1 : block);
+                run_piece(c, i, &p, block, s.state + (block - begin) * c->states * L, &s, &ahead, &near);
+            }
         }
     }
 }

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-#define PIECE 64 /* tokens that body_scan.h handles at a time */
-
 void bs__conv1d_split(struct bs__conv1d *c)
 {
     c->run = 64;
@@ -62,8 +60,8 @@ void bs__scan_grad_split(const struct bs__simd *simd, struct bs__scan_grad *c)
 size_t bs__scan_scratch(const struct bs__simd *simd, const struct bs__scan *c)
 {
     const size_t lanes = (size_t)simd->lanes, states = (size_t)c->states;
-    return rounded((size_t)c->vectors * states * lanes) + 2 * rounded(PIECE * states) +
-           rounded(PIECE * (size_t)c->rank) + 3 * rounded(PIECE * lanes);
+    return rounded((size_t)c->vectors * states * lanes) + 2 * rounded(BS__SCAN_PIECE * states) +
+           rounded(BS__SCAN_PIECE * (size_t)c->rank) + 3 * rounded(BS__SCAN_PIECE * lanes);
 }
 
 size_t bs__scan_packed(const struct bs__simd *simd, int features, int m)

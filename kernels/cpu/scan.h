@@ -9,6 +9,10 @@
 
 #include "kernels/cpu/simd.h"
 
+/* Tokens that the scan handles at a time: three vectors of each and their rows of B and C stay in the first cache, and the rows
+   asked for ahead, for all blocks of a task, in the second. */
+#define BS__SCAN_PIECE 32
+
 /* y[t] = bias + sum_k w[k] x[t-K+1+k], zero before the first token; reverse: the sequence runs from its last token to its
    first. Several directions read x once. A task is a run of tokens of one sample, all features: n * runs tasks. */
 struct bs__conv1d {
