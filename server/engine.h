@@ -7,6 +7,7 @@
 
 #include "kernels/executable.h"
 #include "model/card.h"
+#include "model/dataset/score.h"
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
 #include "model/train/run.h"
@@ -183,6 +184,11 @@ struct bs_engine_patience {
 bs_status bs_engine_check_dataset(struct bs_engine *e, int manifest_fd, int blobs_fd, size_t patch_height,
                                   size_t patch_width, const struct bs_engine_patience *patience,
                                   struct bs_dataset_report *out, struct bs_err *err) BS_NODISCARD;
+/* Scores labels of a result (uint32 of planes, height, width) against a file of labels, decoded in a child;
+   truth->ndim 0: the file says itself what it is. */
+bs_status bs_engine_score(struct bs_engine *e, int labels_fd, uint64_t planes, uint64_t height,
+                          uint64_t width, int truth_fd, const struct bs_raw_image *truth,
+                          struct bs_label_score *score, struct bs_err *err) BS_NODISCARD;
 
 struct bs_engine_state {
     bool ready; /* worker up and device open */

@@ -103,3 +103,30 @@ bs_status bs_engine_check_pair(struct bs_engine *e, const int fd[3], const struc
     free(m);
     return rc;
 }
+
+bs_status bs_engine_score(struct bs_engine *e, int labels_fd, uint64_t planes, uint64_t height,
+                          uint64_t width, int truth_fd, const struct bs_raw_image *truth,
+                          struct bs_label_score *score, struct bs_err *err)
+{
+    struct bs_worker_message *m = calloc(1, sizeof *m);
+    if (!m)
+        return BS_FAIL(err, BS_ENOMEM, "out of memory while scoring labels");
+    m->type = BS_WORKER_SCORE;
+    m->nfd = 2;
+    m->fd[0] = labels_fd;
+    m->fd[1] = truth_fd;
+    m->body.score =
+        (struct bs_worker_score){.planes = planes, .height = height, .width = width, .truth = *truth};
+    bs_status rc = bs__engine_ask(e, m, BS_WORKER_SCORED, &usual, "the labels", err);
+    const struct bs_label_score *s = &m->body.scored.score;
+    if (rc == BS_OK)
+        rc = failure(&m->body.scored.failure, err);
+    if (rc == BS_OK &&
+        !(s->msa >= 0 && s->msa <= 1 && s->sa50 >= 0 && s->sa50 <= 1 && s->sa75 >= 0 && s->sa75 <= 1))
+        rc = BS_FAIL(err, BS_ECORRUPT, "the score of the labels is out of range");
+    if (rc == BS_OK)
+        *score = *s;
+    bs_worker_message_release(m);
+    free(m);
+    return rc;
+}

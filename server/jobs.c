@@ -1,5 +1,6 @@
 /* The job queue's calls and its dispatcher: one thread that brings jobs from the store to the engine and their results
    back, a few at a time, and forgets what has expired. */
+#include "server/comparer.h"
 #include "server/jobs_internal.h"
 #include "server/store/datasets.h"
 #include "server/store/runs.h"
@@ -225,7 +226,8 @@ bs_status bs_jobs_create(struct bs_store *store, struct bs_blobs *blobs, struct 
         free(j);
         return BS_FAIL(err, BS_ENOMEM, "no thread for the job queue");
     }
-    if ((rc = bs__trainer_create(j, &j->trainer, err)) != BS_OK) {
+    if ((rc = bs__trainer_create(j, &j->trainer, err)) != BS_OK ||
+        (rc = bs__comparer_create(j, &j->comparer, err)) != BS_OK) {
         bs_jobs_destroy(j);
         return rc;
     }
@@ -238,12 +240,14 @@ bool bs_jobs_drain(struct bs_jobs *j, int wait_ms)
     struct timespec until = after_ms(wait_ms);
     int rc = 0;
     bs__trainer_drain(j->trainer);
+    bs__comparer_drain(j->comparer);
     pthread_mutex_lock(&j->mu);
     j->draining = true;
     while (j->flights && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&j->idle, &j->mu, &until);
     bool idle = !j->flights;
     pthread_mutex_unlock(&j->mu);
+    idle = bs__comparer_idle(j->comparer, &until) && idle;
     return bs__trainer_idle(j->trainer, &until) && idle;
 }
 
@@ -252,6 +256,7 @@ void bs_jobs_destroy(struct bs_jobs *j)
     if (!j)
         return;
     bs__trainer_destroy(j->trainer);
+    bs__comparer_destroy(j->comparer);
     pthread_mutex_lock(&j->mu);
     j->draining = j->stopping = true;
     pthread_cond_signal(&j->wake);
@@ -292,7 +297,9 @@ bs_status bs_jobs_submit(struct bs_jobs *j, struct bs_job_record *job, bool *exi
         return rc;
     if ((rc = bs_store_job_add(j->store, job, existing, err)) != BS_OK)
         return rc;
-    if (!*existing)
+    if (!*existing && strcmp(job->kind, "compare") == 0)
+        bs__comparer_kick(j->comparer);
+    else if (!*existing)
         kick(j);
     return BS_OK;
 }
@@ -348,6 +355,7 @@ bs_status bs_jobs_cancel(struct bs_jobs *j, const char *id, struct bs_err *err)
         }
     pthread_mutex_unlock(&j->mu);
     bs__trainer_cancel(j->trainer, id);
+    bs__comparer_cancel(j->comparer, id);
     bs__notify(j, id, false);
     return BS_OK;
 }

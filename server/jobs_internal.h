@@ -33,6 +33,7 @@ struct bs_jobs {
     struct bs_blobs *blobs;
     struct bs_engine *engine;
     struct bs__trainer *trainer;
+    struct bs__comparer *comparer;
     pthread_t thread;
 
     pthread_mutex_t

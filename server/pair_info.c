@@ -48,6 +48,18 @@ void bs_file_info_plane_at(const struct bs_file_info *f, uint64_t index, uint64_
     }
 }
 
+struct bs_raw_image bs_file_info_raw(const struct bs_file_info *f)
+{
+    struct bs_raw_image raw = {.ndim = 0};
+    if (!f->raw)
+        return raw;
+    raw.sample = f->sample;
+    raw.ndim = f->ndim;
+    memcpy(raw.axes, f->axes, sizeof raw.axes);
+    memcpy(raw.dim, f->dim, sizeof raw.dim);
+    return raw;
+}
+
 bool bs_pair_info_valid(const struct bs_pair_info *info)
 {
     return file_valid(&info->image) && file_valid(&info->labels) && info->has_prediction <= 1 &&

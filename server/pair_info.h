@@ -37,6 +37,9 @@ uint64_t bs_file_info_planes(const struct bs_file_info *f);
 /* Where plane `index`, in the order of the file, is along t and z. */
 void bs_file_info_plane_at(const struct bs_file_info *f, uint64_t index, uint64_t *t, uint64_t *z);
 
+/* What must be said about the file to read it; ndim 0: it says so itself. */
+struct bs_raw_image bs_file_info_raw(const struct bs_file_info *f);
+
 /* False: no worker of ours would say so. */
 bool bs_pair_info_valid(const struct bs_pair_info *info);
 bs_status bs_pair_info_to_json(const struct bs_pair_info *info, char **json, struct bs_err *err) BS_NODISCARD;

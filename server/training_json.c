@@ -153,6 +153,7 @@ bs_status bs_training_lineage_from_json(const char *json, struct bs_training_lin
               read_text(bs_json_get(root, "dataset"), "name", out->dataset, sizeof out->dataset);
     if (ok && parent)
         ok = read_text(parent, "name", out->parent, sizeof out->parent) &&
+             read_text(parent, "sha256", out->parent_blob, sizeof out->parent_blob) &&
              bs_json_as_int(bs_json_get(parent, "version"), &out->parent_version) && out->parent_version > 0;
     bs_json_free(doc);
     return ok ? BS_OK : BS_FAIL(err, BS_ECORRUPT, "the stored lineage of a model is not valid");

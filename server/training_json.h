@@ -42,6 +42,7 @@ bs_status bs_training_lineage_to_json(const struct bs_training_request *r,
 struct bs_training_lineage {
     char how[16], job[40], dataset[80];
     char parent[80]; /* "": none */
+    char parent_blob[BS_BLOB_HASH_LEN + 1];
     int64_t parent_version;
 };
 bs_status bs_training_lineage_from_json(const char *json, struct bs_training_lineage *out,

@@ -2,6 +2,7 @@
 #include "clients/cli/labels.h"
 #include "clients/cli/message.h"
 #include "clients/cli/models_alias.h"
+#include "clients/cli/models_compare.h"
 #include "clients/cli/models_export.h"
 #include "clients/cli/models_import.h"
 #include "clients/cli/output.h"
@@ -23,6 +24,7 @@ struct options {
     bool memory;              /* describe */
     struct bs__models_export export;
     struct bs__models_alias alias;
+    struct bs__models_compare compare;
 };
 
 static const char *state_text(Bioseg__V1__ModelState state)
@@ -306,6 +308,25 @@ static int history(struct bs__cli *cli, struct bs__rpc_client *client, char **ar
     return bs__models_history(cli, client, args[0], &options->alias);
 }
 
+static int compare(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs;
+    const struct options *options = ctx;
+    return bs__models_compare_run(cli, client, args, &options->compare);
+}
+
+static int comparison(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx)
+{
+    (void)nargs, (void)ctx;
+    return bs__models_comparison_show(cli, client, args[0]);
+}
+
+static error_t compare_option(int key, char *arg, struct argp_state *state, void *ctx)
+{
+    struct options *options = ctx;
+    return bs__models_compare_option(key, arg, state, &options->compare);
+}
+
 static error_t alias_option(int key, char *arg, struct argp_state *state, void *ctx)
 {
     struct options *options = ctx;
@@ -387,6 +408,23 @@ static const struct bs__subcommand commands[] = {
      .max_args = 1,
      .summary = "where a model's weights come from: imported, or trained with what",
      .run = lineage},
+    {.name = "compare",
+     .args_doc = "CANDIDATE BASELINE",
+     .min_args = 2,
+     .max_args = 2,
+     .summary = "which of two versions is better, on images that neither has learned from",
+     .run = compare,
+     .options = bs__models_compare_options,
+     .option = compare_option,
+     .examples =
+         "  bioseg models compare nuclei@newest nuclei@production --dataset plate7\n"
+         "  bioseg models compare nuclei@3 unet-nuclei@1 --images held-out/ --labels held-out-labels/\n"},
+    {.name = "comparison",
+     .args_doc = "JOB",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "what a comparison found",
+     .run = comparison},
     {.name = "promote",
      .args_doc = "NAME@VERSION",
      .min_args = 1,
@@ -447,7 +485,7 @@ static const struct bs__subcommand commands[] = {
 
 int bs__models_main(struct bs__cli *cli, int argc, char **argv)
 {
-    struct options options = {0};
+    struct options options = {.compare = {.seed = 1}};
     int code = bs__subcommand_main(cli, argc, argv, "models", "The models of the server.", commands,
                                    sizeof commands / sizeof *commands, &options);
     bs__labels_free(&options.labels);

@@ -100,14 +100,7 @@ void bs__pair_file_sizes(const Bioseg__V1__ImageDescription *d, struct bs_file_i
 
 struct bs_raw_image bs__raw_of(const struct bs_file_info *f)
 {
-    struct bs_raw_image raw = {.ndim = 0};
-    if (!f->raw)
-        return raw;
-    raw.sample = f->sample;
-    raw.ndim = f->ndim;
-    memcpy(raw.axes, f->axes, sizeof raw.axes);
-    memcpy(raw.dim, f->dim, sizeof raw.dim);
-    return raw;
+    return bs_file_info_raw(f);
 }
 
 /* ---- to messages ---- */

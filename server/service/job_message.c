@@ -1,4 +1,5 @@
 /* bioseg.v1.Job from a record of the store. Any thread. */
+#include "server/comparison.h"
 #include "server/service/service_internal.h"
 #include "server/store/runs.h"
 #include "server/training_json.h"
@@ -47,6 +48,17 @@ static void model_of(struct bs_arena *arena, const struct bs_job_record *j, Bios
     if (bs_job_request_from_json(j->request, &request, &ignored) != BS_OK)
         return;
     version_of(arena, request.model, request.model_version, model);
+    m->model = model;
+}
+
+static void candidate_of(struct bs_arena *arena, const struct bs_job_record *j, Bioseg__V1__Job *m,
+                         Bioseg__V1__ModelRef *model)
+{
+    struct bs_comparison_request request;
+    struct bs_err ignored;
+    if (bs_comparison_request_from_json(j->request, &request, &ignored) != BS_OK)
+        return;
+    version_of(arena, request.candidate.name, request.candidate.version, model);
     m->model = model;
 }
 
@@ -138,7 +150,9 @@ Bioseg__V1__Job *bs__job_message(struct bs_services *s, struct bs_arena *arena, 
     m->job.idempotency_key = keep(arena, j->idempotency_key);
     m->job.n_labels =
         bs__labels_from_json(arena, j->labels, &bioseg__v1__job__labels_entry__descriptor, &m->job.labels);
-    if (strcmp(j->kind, "train") == 0)
+    if (strcmp(j->kind, "compare") == 0)
+        candidate_of(arena, j, &m->job, &m->model);
+    else if (strcmp(j->kind, "train") == 0)
         training_of(s, arena, j, &m->job, &m->model);
     else
         model_of(arena, j, &m->job, &m->model);

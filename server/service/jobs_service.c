@@ -480,7 +480,9 @@ static bs_status get_result(void *service, struct bs_call *call, const ProtobufC
     bs_status rc = wanted_outputs(q, &w, err);
     if (rc != BS_OK || (rc = find(s, call, q->id, &job, err)) != BS_OK)
         return rc;
-    if (strcmp(job.kind, "segment") != 0)
+    if (strcmp(job.kind, "compare") == 0)
+        rc = BS_FAIL(err, BS_EINVAL, "job %s is a comparison; Comparisons.Get has what it found", job.id);
+    else if (strcmp(job.kind, "segment") != 0)
         rc =
             BS_FAIL(err, BS_EINVAL,
                     "job %s is a training run; what it yields is a model (Job.model, Models.Export)", job.id);

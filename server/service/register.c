@@ -2,7 +2,6 @@
 #include "server/service/service_internal.h"
 
 #include "bioseg/v1/admin.pb-c.h"
-#include "bioseg/v1/comparisons.pb-c.h"
 
 bs_status bs_services_register(struct bs_services *s, struct bs_rpc *rpc, struct bs_err *err)
 {
@@ -12,7 +11,7 @@ bs_status bs_services_register(struct bs_services *s, struct bs_rpc *rpc, struct
     bs__jobs_register(s, rpc);
     bs__datasets_register(s, rpc);
     bs__training_register(s, rpc);
-    bs_rpc_add_service(rpc, &bioseg__v1__comparisons__descriptor, NULL, 0, s, "comparisons" BS__LATER);
+    bs__comparisons_register(s, rpc);
     bs_rpc_add_service(rpc, &bioseg__v1__admin__descriptor, NULL, 0, s, "administration calls" BS__LATER);
     bs__health_register(s, rpc);
     return bs__reflection_register(s, rpc, err);

@@ -28,6 +28,7 @@ void bs__models_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__jobs_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__datasets_register(struct bs_services *s, struct bs_rpc *rpc);
 void bs__training_register(struct bs_services *s, struct bs_rpc *rpc);
+void bs__comparisons_register(struct bs_services *s, struct bs_rpc *rpc);
 
 /* A string of the arena by format; "" when the arena is exhausted (the message is then merely shorter). */
 char *bs__format(struct bs_arena *arena, const char *fmt, ...) BS_PRINTF(2, 3);

@@ -67,7 +67,7 @@ struct bs_job_record {
     char *owner, *project;
     char *idempotency_key;                        /* "" none; unique per owner */
     char *payload_hash;                           /* sha256 of request and input, for the key check */
-    char *kind;                                   /* "segment" or "train" */
+    char *kind;                                   /* "segment", "train" or "compare" */
     char *request;                                /* serialised request without pixels (JSON) */
     char *labels;                                 /* as those of a model */
     char *input_blob;                             /* sha256 */
@@ -103,11 +103,13 @@ bs_status bs_store_job_list(struct bs_store *s, const struct bs_job_filter *filt
 #define BS_JOB_STATES 6
 bs_status bs_store_job_counts(struct bs_store *s, int64_t count[BS_JOB_STATES],
                               struct bs_err *err) BS_NODISCARD;
-/* Takes the next QUEUED job (oldest first, fair between owners) to RUNNING; BS_ENOTFOUND when there is none. Training jobs are
-   taken by the second function only. */
+/* Takes the next QUEUED job (oldest first, fair between owners) to RUNNING; BS_ENOTFOUND when there is none. Training jobs and
+   comparisons are taken by functions of their own. */
 bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err) BS_NODISCARD;
 bs_status bs_store_job_take_training(struct bs_store *s, struct bs_job_record *out,
                                      struct bs_err *err) BS_NODISCARD;
+bs_status bs_store_job_take_comparison(struct bs_store *s, struct bs_job_record *out,
+                                       struct bs_err *err) BS_NODISCARD;
 /* RUNNING -> SUCCEEDED with result_json and blobs. */
 bs_status bs_store_job_succeed(struct bs_store *s, const struct bs_job_record *job,
                                struct bs_err *err) BS_NODISCARD;

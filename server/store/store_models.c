@@ -228,13 +228,17 @@ bs_status bs_store_model_list(struct bs_store *s, const struct bs_model_filter *
     return BS_OK;
 }
 
-/* BS_EPRECONDITION when a job that has not finished needs this version. mu held. */
-static bs_status refuse_needed(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
+/* A comparison needs two versions; the other one stands in its request only. jobs: the table's name or alias. */
+#define COMPARED(name, version)                                                                              \
+    "SELECT 1 FROM jobs WHERE kind = 'compare' AND state < 2 AND json_extract(request, '$.baseline') "       \
+    "= " name " AND json_extract(request, '$.baseline_version') = " version
+
+/* BS_EPRECONDITION when the statement finds a job that has not finished and needs this version. mu held. */
+static bs_status refuse_by(struct bs_store *s, enum bs__sql which, const char *text, const char *name,
+                           int64_t version, struct bs_err *err)
 {
     sqlite3_stmt *st;
-    bs_status rc = bs__sql(
-        s, BS__SQL_MODEL_NEEDED,
-        "SELECT id FROM jobs WHERE model = ?1 AND model_version = ?2 AND state < 2 LIMIT 1", &st, err);
+    bs_status rc = bs__sql(s, which, text, &st, err);
     if (rc != BS_OK)
         return rc;
     bs__bind_text(st, 1, name);
@@ -248,6 +252,17 @@ static bs_status refuse_needed(struct bs_store *s, const char *name, int64_t ver
         rc = bs__sql_fail(s, err, "look for jobs that need a model");
     sqlite3_reset(st);
     return rc;
+}
+
+static bs_status refuse_needed(struct bs_store *s, const char *name, int64_t version, struct bs_err *err)
+{
+    bs_status rc =
+        refuse_by(s, BS__SQL_MODEL_NEEDED,
+                  "SELECT id FROM jobs WHERE model = ?1 AND model_version = ?2 AND state < 2 LIMIT 1", name,
+                  version, err);
+    return rc == BS_OK
+               ? refuse_by(s, BS__SQL_MODEL_COMPARED, COMPARED("?1", "?2") " LIMIT 1", name, version, err)
+               : rc;
 }
 
 /* BS_EPRECONDITION when a movable name means this version. mu held. */
@@ -317,8 +332,11 @@ bs_status bs_store_model_expire(struct bs_store *s, int64_t now_ms, int *count, 
         s, BS__SQL_MODEL_EXPIRE,
         "DELETE FROM models WHERE expires_ms > 0 AND expires_ms <= ?1 AND NOT EXISTS (SELECT 1 FROM jobs"
         " WHERE jobs.model = models.name AND jobs.model_version = models.version AND jobs.state < 2)"
-        " AND NOT EXISTS (SELECT 1 FROM aliases WHERE aliases.name = models.name"
-        " AND aliases.version = models.version)",
+        " AND NOT EXISTS (" COMPARED(
+            "models.name",
+            "models.version") ")"
+                              " AND NOT EXISTS (SELECT 1 FROM aliases WHERE aliases.name = models.name"
+                              " AND aliases.version = models.version)",
         &st, err);
     if (rc == BS_OK) {
         sqlite3_bind_int64(st, 1, now_ms);

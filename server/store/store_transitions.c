@@ -206,12 +206,17 @@ unlock:
 
 bs_status bs_store_job_take(struct bs_store *s, struct bs_job_record *out, struct bs_err *err)
 {
-    return take(s, BS__SQL_JOB_NEXT, NEXT("kind <> 'train'"), out, err);
+    return take(s, BS__SQL_JOB_NEXT, NEXT("kind NOT IN ('train', 'compare')"), out, err);
 }
 
 bs_status bs_store_job_take_training(struct bs_store *s, struct bs_job_record *out, struct bs_err *err)
 {
     return take(s, BS__SQL_JOB_NEXT_TRAINING, NEXT("kind = 'train'"), out, err);
+}
+
+bs_status bs_store_job_take_comparison(struct bs_store *s, struct bs_job_record *out, struct bs_err *err)
+{
+    return take(s, BS__SQL_JOB_NEXT_COMPARISON, NEXT("kind = 'compare'"), out, err);
 }
 
 /* RUNNING -> QUEUED inside the open transaction, or -> FAILED at the last attempt. */

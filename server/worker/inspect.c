@@ -1,5 +1,6 @@
 /* Looks at files from outside in a process of its own, so that whatever they do happens to nobody else: one model file's
-   description, an image with its labels (inspect_pair.c), or a dataset (inspect_dataset.c). */
+   description, an image with its labels (inspect_pair.c), a dataset (inspect_dataset.c), or labels that were found against those of
+   a file. */
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -24,6 +25,16 @@ int bs__inspect_main(int sock)
     if (m.type == BS_WORKER_CHECK) {
         reply.type = BS_WORKER_CHECKED;
         bs__inspect_dataset(&m, &reply.body.checked);
+        bs__tell(sock, &reply);
+        bs_worker_message_release(&m);
+        return 0;
+    }
+    if (m.type == BS_WORKER_SCORE) {
+        const struct bs_worker_score *q = &m.body.score;
+        bs_status scored = bs_score_labels(m.fd[1], &q->truth, m.fd[0], q->planes, q->height, q->width,
+                                           &reply.body.scored.score, &err);
+        reply.type = BS_WORKER_SCORED;
+        bs__set_failure(&reply.body.scored.failure, scored, &err);
         bs__tell(sock, &reply);
         bs_worker_message_release(&m);
         return 0;

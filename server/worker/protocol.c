@@ -44,6 +44,7 @@ static const struct {
     [BS_WORKER_PAIR] = {sizeof(struct bs_pair_question), 2, 3},
     [BS_WORKER_CHECK] = {sizeof(struct bs_report_question), 3, 3},
     [BS_WORKER_CHECKED] = {sizeof(struct bs_worker_checked), 0, 0},
+    [BS_WORKER_SCORE] = {sizeof(struct bs_worker_score), 2, 2},
     [BS_WORKER_HELLO] = {sizeof(struct bs_worker_hello), 0, 0},
     [BS_WORKER_REFUSED] = {sizeof(struct bs_worker_failure), 0, 0},
     [BS_WORKER_STARTED] = {0, 0, 0},
@@ -53,6 +54,7 @@ static const struct {
     [BS_WORKER_DROPPED] = {sizeof(struct bs_worker_model), 0, 0},
     [BS_WORKER_INSPECTED] = {sizeof(struct bs_worker_inspected), 0, 0},
     [BS_WORKER_PAIR_CHECKED] = {sizeof(struct bs_worker_pair_checked), 0, 0},
+    [BS_WORKER_SCORED] = {sizeof(struct bs_worker_scored), 0, 0},
 };
 
 bs_status bs_worker_send(int sock, const struct bs_worker_message *m, bool wait, struct bs_err *err)
@@ -139,6 +141,12 @@ static void end_strings(struct bs_worker_message *m)
         END(m->body.question.image.axes);
         END(m->body.question.labels.axes);
         END(m->body.question.prediction.axes);
+        break;
+    case BS_WORKER_SCORE:
+        END(m->body.score.truth.axes);
+        break;
+    case BS_WORKER_SCORED:
+        END(m->body.scored.failure.text);
         break;
     case BS_WORKER_PAIR_CHECKED:
         END(m->body.pair.failure.text);

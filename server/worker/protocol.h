@@ -7,13 +7,14 @@
 
 #include "kernels/executable.h"
 #include "model/card.h"
+#include "model/dataset/score.h"
 #include "model/predict/preview.h"
 #include "model/predict/segment.h"
 #include "model/train/run.h"
 #include "server/dataset_report.h"
 #include "server/pair_info.h"
 
-#define BS_WORKER_PROTOCOL  8u
+#define BS_WORKER_PROTOCOL  9u
 #define BS_WORKER_SOCKET_FD 3 /* where the worker finds its end */
 #define BS_WORKER_MAX_FDS   6
 #define BS_WORKER_KEY_LEN   64
@@ -36,6 +37,7 @@ enum bs_worker_type {
     BS_WORKER_INSPECT, /* fds: model */
     BS_WORKER_PAIR,    /* fds: image, labels; prediction if there is one */
     BS_WORKER_CHECK,   /* fds: manifest, folder of blobs, room for what is found */
+    BS_WORKER_SCORE,   /* fds: labels of a result, the truth's file */
     /* worker to daemon */
     BS_WORKER_HELLO,   /* the device is open */
     BS_WORKER_REFUSED, /* it could not be opened; the worker ends */
@@ -49,6 +51,7 @@ enum bs_worker_type {
     BS_WORKER_INSPECTED,
     BS_WORKER_PAIR_CHECKED,
     BS_WORKER_CHECKED,
+    BS_WORKER_SCORED,
     BS_WORKER_PONG,
     BS_WORKER_TYPES
 };
@@ -181,6 +184,16 @@ struct bs_worker_checked {
     uint64_t count; /* of findings that were written down */
 };
 
+struct bs_worker_score {
+    uint64_t planes, height, width; /* of the result */
+    struct bs_raw_image truth;      /* ndim 0: the truth's file says itself what it is */
+};
+
+struct bs_worker_scored {
+    struct bs_worker_failure failure;
+    struct bs_label_score score;
+};
+
 struct bs_worker_message {
     enum bs_worker_type type;
     uint64_t task;
@@ -205,6 +218,8 @@ struct bs_worker_message {
         struct bs_worker_pair_checked pair;
         struct bs_report_question check;
         struct bs_worker_checked checked;
+        struct bs_worker_score score;
+        struct bs_worker_scored scored;
     } body;
 };
 

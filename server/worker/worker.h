@@ -121,7 +121,7 @@ bool bs__executor_ended(struct bs__executor *x);
 /* Cancels everything, waits for the thread, frees. */
 void bs__executor_stop(struct bs__executor *x);
 
-/* inspect.c: answers one INSPECT, PAIR or CHECK message; yields the exit status. */
+/* inspect.c: answers one INSPECT, PAIR, CHECK or SCORE message; yields the exit status. */
 int bs__inspect_main(int sock);
 /* inspect_pair.c: fills the answer to a PAIR message. */
 void bs__inspect_pair(const struct bs_worker_message *m, struct bs_worker_pair_checked *answer);

@@ -7,10 +7,10 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from bioseg.v1 import admin_pb2, datasets_pb2, jobs_pb2, models_pb2, segmentation_pb2, server_pb2, training_pb2
+from bioseg.v1 import admin_pb2, comparisons_pb2, datasets_pb2, jobs_pb2, models_pb2, segmentation_pb2, server_pb2, training_pb2
 from conftest import refused
 
-FILES = [server_pb2, segmentation_pb2, models_pb2, jobs_pb2, datasets_pb2, training_pb2, admin_pb2]
+FILES = [server_pb2, segmentation_pb2, models_pb2, jobs_pb2, datasets_pb2, training_pb2, comparisons_pb2, admin_pb2]
 
 
 def every_method():

@@ -66,7 +66,18 @@ SEEDS = {
     "Models.Load": [['model { name: "nuclei" }']],
     "Models.Unload": [['model { name: "nuclei" }']],
     "Models.Delete": [['model { name: "nuclei" version: 1 }'], ['model { name: "nuclei" }']],
-    "Models.SetAlias": [['model { name: "nuclei" version: 1 } alias: "production"']],
+    "Models.SetAlias": [['model { name: "nuclei" version: 1 } alias: "confocal" reason: "sharper"']],
+    "Models.Promote": [['model { name: "nuclei" alias: "newest" } reason: "better"'], ['model { name: "nuclei" }']],
+    "Models.Rollback": [['name: "nuclei" reason: "worse"'], ['name: "none" alias: "confocal"']],
+    "Models.DeleteAlias": [['name: "nuclei" alias: "confocal"']],
+    "Models.ListAliasMoves": [['name: "nuclei" page { size: 1 }'], ['name: "nuclei" alias: "production" page { token: "7" }']],
+    "Comparisons.Start": [
+        ['candidate { name: "nuclei" version: 1 } baseline { name: "nuclei" alias: "production" } dataset: "cells" force: true '
+         'seed: 3 resamples: 200 confidence: 0.9'],
+        ['idempotency_key: "k" project: "p" labels { key: "a" value: "b" } dry_run: true candidate { name: "nuclei" } '
+         'baseline { name: "nuclei" } dataset: "cells" split: SPLIT_VALIDATION'],
+    ],
+    "Comparisons.Get": [['job_id: "done"'], ['job_id: "none"']],
     "Jobs.Submit": [
         [f'start {{ idempotency_key: "again" image {{ {RAW} }} total_bytes: 16 segment {{ {SPEC} }} }}', *CHUNKS],
         [f'start {{ idempotency_key: "taken" project: "p" image {{ {RAW} }} total_bytes: 16 segment {{ {SPEC} }} }}', *CHUNKS],

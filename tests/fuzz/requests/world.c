@@ -2,6 +2,7 @@
 #include "tests/fuzz/requests/world.h"
 
 #include "proto/wire/crc32c.h"
+#include "server/comparison.h"
 #include "server/training_json.h"
 
 #include <stdlib.h>
@@ -234,8 +235,12 @@ const char *bs_job_state_name(enum bs_job_state s)
 bs_status bs_jobs_submit(struct bs_jobs *jobs, struct bs_job_record *job, bool *existing, struct bs_err *err)
 {
     struct bs_job_request request;
+    struct bs_comparison_request comparison;
     (void)jobs;
-    REQUIRE(bs_job_request_from_json(job->request, &request, err) == BS_OK);
+    if (strcmp(job->kind, "compare") == 0)
+        REQUIRE(bs_comparison_request_from_json(job->request, &comparison, err) == BS_OK);
+    else
+        REQUIRE(bs_job_request_from_json(job->request, &request, err) == BS_OK);
     *existing = strcmp(job->idempotency_key, "again") == 0;
     if (strcmp(job->idempotency_key, "taken") == 0)
         return BS_FAIL(err, BS_EEXIST, "the key was used for another payload");
