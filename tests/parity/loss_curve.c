@@ -1,9 +1,9 @@
 /* A training run whose every patch is written down, so that another program can make the same one.
-     loss_curve DATA CONFIG OUT [THREADS]
+     loss_curve DATA CONFIG OUT [THREADS [direct]]
    DATA holds images/ and labels/ (a quarter of the images validates), CONFIG is a configuration as config.h has it. Into the folder OUT go
    initial.safetensors (the weights that the run begins with), images.f32 and targets.f32 (the batches of all steps, one after the other,
    float32, (step, sample, channel, y, x)); then the run is made as the worker makes it, on the CPU, and the loss of every step is
-   printed, one line each. */
+   printed, one line each. direct: without Winograd's convolutions. */
 #include "kernels/executable.h"
 #include "model/dataset/collect.h"
 #include "model/train/initial.h"
@@ -119,14 +119,14 @@ static bs_status print_loss(void *ctx, const struct bs_run_event *event, struct 
     return BS_OK;
 }
 
-static bs_status make(struct curve *c, const char *data, const char *config, int threads, struct bs_err *err)
+static bs_status make(struct curve *c, const char *data, const char *config,
+                      const struct bs_device_options *options, struct bs_err *err)
 {
-    const struct bs_device_options options = {.threads = threads, .allow_winograd = true};
     const struct bs_run_hooks hooks = {.event = print_loss};
     struct bs_run_result result;
     bs_status rc;
     if ((rc = read_config(config, &c->config, err)) != BS_OK || (rc = open_data(data, c, err)) != BS_OK ||
-        (rc = bs_device_open("cpu", &options, &c->device, err)) != BS_OK ||
+        (rc = bs_device_open("cpu", options, &c->device, err)) != BS_OK ||
         (rc = bs_initial_params(&c->config.arch, c->config.seed, &c->initial, err)) != BS_OK)
         return rc;
     const struct bs_run_setup setup = {.device = c->device,
@@ -145,12 +145,14 @@ int main(int argc, char **argv)
 {
     struct curve c = {.manifest = {.channel = BS_PLANE_CHANNEL_ANY}};
     struct bs_err err = {.msg = ""};
-    if (argc < 4 || argc > 5) {
-        (void)fprintf(stderr, "usage: %s DATA CONFIG OUT [THREADS]\n", argv[0]);
+    if (argc < 4 || argc > 6 || (argc > 5 && strcmp(argv[5], "direct") != 0)) {
+        (void)fprintf(stderr, "usage: %s DATA CONFIG OUT [THREADS [direct]]\n", argv[0]);
         return 2;
     }
     c.out = argv[3];
-    const bs_status rc = make(&c, argv[1], argv[2], argc > 4 ? atoi(argv[4]) : 0, &err);
+    const struct bs_device_options options = {.threads = argc > 4 ? atoi(argv[4]) : 0,
+                                              .allow_winograd = argc < 6};
+    const bs_status rc = make(&c, argv[1], argv[2], &options, &err);
     if (rc != BS_OK)
         (void)fprintf(stderr, "loss_curve: %s\n", err.msg);
     bs_run_destroy(c.run);

@@ -4,7 +4,8 @@
     tests/parity/own_model.py unet-nuclei|vimunet-nuclei --data DSB2018 [--threads N] [--daemon FOLDER] [--out FOLDER]
 
 DSB2018 holds train, val and test, each with images/ and labels/ (deploy/models/nuclei-images.csv has the names and where they come from). The
-recipe is deploy/models/NAME.yaml. The test images are seen by no run. With --daemon a run that was finished there is not made again.
+recipe is deploy/models/NAME.yaml, and NAME.2.yaml, ... where a run goes on from the one before; every run makes a version of the model. The
+test images are seen by no run. With --daemon a run that was finished there is not made again.
 """
 import argparse
 import json
@@ -27,22 +28,37 @@ KNOWN = {"unet-nuclei": [], "vimunet-nuclei": ["--class-token", "middle", "--dir
 MEAN = 20
 
 
-def train(daemon, name, data):
+def recipes(name):
+    return [MODELS / f"{name}.yaml", *sorted(MODELS.glob(f"{name}.[2-9].yaml"))]
+
+
+def train(daemon, recipe):
     """Losses, validations and processor time of the run."""
-    kept = daemon.data / f"{name}.json"
+    kept = daemon.data / f"{recipe.stem}.json"
     if kept.exists():
         return json.loads(kept.read_text())
-    daemon.dataset("dsb2018", {"train": data / "train", "validation": data / "val"})
-    losses, validations, _, used = daemon.train("--config", MODELS / f"{name}.yaml")
+    losses, validations, _, used = daemon.train("--config", recipe)
     run = {"losses": losses, "validations": validations, "processor_seconds": used}
     kept.write_text(json.dumps(run))
     return run
 
 
-def write_model(daemon, name, out):
+def joined(runs):
+    """One after the other, steps counted through; the best is the last run's."""
+    all_of_it = {"losses": [], "validations": [], "processor_seconds": sum(r["processor_seconds"] for r in runs)}
+    for run in runs:
+        before = len(all_of_it["losses"])
+        best = min(run["validations"], key=lambda v: v[1])
+        all_of_it["best"] = (before + best[0], best[1])
+        for kind in ("losses", "validations"):
+            all_of_it[kind] += [(before + step, value) for step, value in run[kind]]
+    return all_of_it
+
+
+def write_model(daemon, name, version, out):
     plain = daemon.data / f"{name}.safetensors"
     plain.unlink(missing_ok=True)
-    daemon.bioseg("models", "export", name, "-o", plain)
+    daemon.bioseg("models", "export", f"{name}@{version}", "-o", plain)
     target = out / f"{name}.safetensors"
     subprocess.run([BIN / "bioseg", "-q", "convert", plain, "-o", target, "--overwrite", "--description", DESCRIPTION[name],
                     "--licence", LICENCE, "--source", SOURCE, "--recipe", "distances", "--activation", "sigmoid",
@@ -78,9 +94,9 @@ def curves(run):
 
 
 def report(name, run, scores):
-    best = min(run["validations"], key=lambda v: v[1])
+    best = run["best"]
     lines = [f"# {name}", "",
-             f"Recipe: [{name}.yaml]({name}.yaml). Made by `tests/parity/own_model.py {name} --data DSB2018`; {len(run['losses'])} steps, "
+             f"Recipe: {', '.join(f'[{r.name}]({r.name})' for r in recipes(name))}. Made by `tests/parity/own_model.py {name} --data DSB2018`; {len(run['losses'])} steps, "
              f"{run['processor_seconds'] / 60:.0f} minutes of a processor. The weights are those after step {best[0]}, where the validation "
              f"loss was lowest ({best[1]:.4f}). Images: [nuclei-images.csv](nuclei-images.csv); the run saw no test image.", "",
              f"![loss by step]({name}.svg)", "",
@@ -88,7 +104,7 @@ def report(name, run, scores):
     lines += [f"| {split} ({len(s['images'])}) | {s['summary']['msa']:.4f} | {s['summary']['sa50']:.4f} | {s['summary']['sa75']:.4f} |"
               for split, s in scores.items()]
     lines += ["", "For comparison: a threshold by Otsu and a watershed on the distance transform have mSA 0.496 (val) and 0.485 (test); a U-Net "
-              "of the same size, trained as long with the original program, 0.5737 and 0.5344. The size filter of 50 pixels is the recipe's; "
+              "of 1.81 million parameters, trained for 900 steps with the original program, 0.5737 and 0.5344. The size filter of 50 pixels is the recipe's; "
               "it takes the smallest nuclei away.", "", "## Test images", "",
               "| image | nuclei | found | mSA | SA50 | SA75 |", "|---|---|---|---|---|---|"]
     lines += [f"| {i['image']} | {i['expected']} | {i['predicted']} | {i['msa']:.4f} | {i['sa50']:.4f} | {i['sa75']:.4f} |"
@@ -105,8 +121,10 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=MODELS)
     a = parser.parse_args()
     with Daemon(a.daemon, a.threads) as daemon:
-        run = train(daemon, a.name, a.data)
-        target = write_model(daemon, a.name, a.out)
+        if not any(d["name"] == "dsb2018" for d in daemon.json("datasets", "list")):
+            daemon.dataset("dsb2018", {"train": a.data / "train", "validation": a.data / "val"})
+        run = joined([train(daemon, recipe) for recipe in recipes(a.name)])
+        target = write_model(daemon, a.name, len(recipes(a.name)), a.out)
         daemon.bioseg("models", "import", target, "--name", "judged")
         scores = {split: daemon.score("judged", a.data / split) for split in ("val", "test")}
     (a.out / f"{a.name}.svg").write_text(curves(run))
