@@ -74,6 +74,29 @@ def test_a_dataset_holds_pairs_from_files_and_arrays(client, data):
         client.dataset("arrays")
 
 
+def test_where_labels_count_is_said_when_they_are_added_and_anew(client):
+    client.create_dataset("partial")
+    image, labels = squares(48, 64)
+    box = bioseg.Region(0, 0, 20, 30)
+    drawn = bioseg.Annotation(ignore_label=101, annotated=(box,), ignored=((4, 4, 8, 8),))
+    pair = client.add_pair("partial", image, labels, name="drawn", annotation=drawn)
+    filled = {"depth": 1, "duration": 1}  # by the server
+    assert pair.annotation == bioseg.Annotation(101, (box._replace(**filled),), (bioseg.Region(4, 4, 8, 8, **filled),))
+    assert pair.prediction_sha256 is None
+    corrected = labels.copy()
+    corrected[4:12, 4:12] = 0
+    predicted = client.add_pair("partial", image[1:], corrected[1:], name="predicted", prediction=labels[1:])
+    assert predicted.annotation == bioseg.Annotation(predicted=True)
+    assert predicted.prediction_sha256 == bioseg.pair_hashes(image[1:], labels[1:])[1] != predicted.labels_sha256
+    assert client.annotate("partial", predicted, bioseg.Annotation(predicted=True, done=True)).annotation.done
+    assert client.annotate("partial", pair.id, None).annotation is None
+    assert [p.annotation.done for p in client.pairs("partial") if p.name == "predicted"] == [True]
+    for wrong in (bioseg.Annotation(annotated=((0, 0, 99, 99),)), bioseg.Annotation(ignored=((-1, 0, 1, 1),))):
+        with pytest.raises(errors.InvalidRequest):
+            client.add_pair("partial", image, labels, name="x", annotation=wrong)
+    client.delete_dataset("partial")
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "float64"])
 @pytest.mark.parametrize("axes", ["yx", "yxc", "tzyx", "cyx"])
 def test_arrays_become_files_that_the_server_reads_as_they_were(client, dtype, axes):

@@ -10,7 +10,7 @@
 `bioseg.aio.Client` is the same for asyncio.
 """
 from . import errors
-from ._datasets import Dataset, Pair, pair_hashes
+from ._datasets import Annotation, Dataset, Pair, pair_hashes
 from ._training import Metrics, TrainingEvent, TrainingRun
 from .client import Client, JobHandle, Segmentation
 from .errors import BiosegError
@@ -18,6 +18,6 @@ from .results import (AliasMove, Job, KeptMaps, LineageStep, Model, ObjectTable,
                       ServerWarning, Training)
 
 __version__ = "0.1.0"
-__all__ = ["AliasMove", "BiosegError", "Client", "Dataset", "Job", "JobHandle", "KeptMaps", "LineageStep", "Metrics", "Model", "ObjectTable", "Pair", "Parameter",
-           "Plan", "Preview", "Progress", "Region", "Result", "Segmentation", "ServerInfo", "ServerWarning", "Training", "TrainingEvent", "TrainingRun",
-           "errors", "pair_hashes"]
+__all__ = ["AliasMove", "Annotation", "BiosegError", "Client", "Dataset", "Job", "JobHandle", "KeptMaps", "LineageStep", "Metrics", "Model",
+           "ObjectTable", "Pair", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "Segmentation", "ServerInfo", "ServerWarning",
+           "Training", "TrainingEvent", "TrainingRun", "errors", "pair_hashes"]

@@ -5,7 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from ._images import ImageSource, describe
 from ._progress import Report, finish, reporter
 from ._tiff import image_file, labels_file
 from .errors import BiosegError, Cancelled, InvalidRequest, NotReachable, from_rpc
-from .results import Progress, _time
+from .results import Progress, Region, _time
 from .v1 import common_pb2 as common
 from .v1 import datasets_pb2 as datasets
 
-__all__ = ["Dataset", "DatasetCalls", "Pair", "pair_hashes"]
+__all__ = ["Annotation", "Dataset", "DatasetCalls", "Pair", "pair_hashes"]
 
 SPLITS = {"train": datasets.SPLIT_TRAIN, "validation": datasets.SPLIT_VALIDATION, "test": datasets.SPLIT_TEST}
 _SPLIT_NAMES = {number: name for name, number in SPLITS.items()}
@@ -56,8 +56,40 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class Annotation:
+    """Where the labels of a pair count; what does not is neither object nor background to a loss or a score.
+
+    ignore_label: pixels of this value do not count. annotated: boxes as `segment` takes regions; when there are any, nothing outside of all of
+    them counts. ignored: nothing inside counts. predicted: a model made the labels; what nobody changed counts only when done: someone has
+    looked at all of it. Of labels that were added with the prediction beside them, what was changed counts in any case.
+    """
+
+    ignore_label: int | None = None
+    annotated: tuple[Any, ...] = ()
+    ignored: tuple[Any, ...] = ()
+    predicted: bool = False
+    done: bool = False
+
+    def message(self) -> datasets.Annotation:
+        made = datasets.Annotation(annotated=map(req.region_message, self.annotated), ignored=map(req.region_message, self.ignored), done=self.done,
+                                   origin=datasets.LABEL_ORIGIN_PREDICTED if self.predicted else datasets.LABEL_ORIGIN_DRAWN)
+        if self.ignore_label is not None:
+            made.ignore_label = self.ignore_label
+        return made
+
+    @classmethod
+    def from_message(cls, a: datasets.Annotation) -> Annotation:
+        def regions(found: Any) -> tuple[Region, ...]:
+            return tuple(Region(r.y, r.x, r.height, r.width, r.z, r.depth, r.t, r.duration) for r in found)
+
+        return cls(a.ignore_label if a.HasField("ignore_label") else None, regions(a.annotated), regions(a.ignored),
+                   a.origin == datasets.LABEL_ORIGIN_PREDICTED, a.done)
+
+
+@dataclass(frozen=True)
 class Pair:
-    """An image with its labels. split: "train", "validation" or "test". shape: of the image by axis name, as its file states it."""
+    """An image with its labels. split: "train", "validation" or "test". shape: of the image by axis name, as its file states it. annotation:
+    where the labels count; None: everywhere. prediction_sha256: None where no prediction is beside the labels."""
 
     id: str
     name: str
@@ -68,23 +100,26 @@ class Pair:
     image_sha256: str
     labels_sha256: str
     created: datetime | None
+    annotation: Annotation | None = None
+    prediction_sha256: str | None = None
 
     @classmethod
     def from_message(cls, p: datasets.Pair) -> Pair:
         return cls(p.id, p.name, _SPLIT_NAMES.get(p.split, "unknown"), p.group, {a.name: a.size for a in p.image.axes}, p.object_count,
-                   p.image_sha256, p.labels_sha256, _time(p.created_ms))
+                   p.image_sha256, p.labels_sha256, _time(p.created_ms), Annotation.from_message(p.annotation) if p.HasField("annotation") else None,
+                   p.prediction_sha256 or None)
 
 
 @dataclass
 class _Offer:
-    """A pair that is to be added: its message, and where its two files come from."""
+    """A pair that is to be added: its message, and where its files come from."""
 
     pair: datasets.Pair
-    files: tuple[ImageSource, ImageSource]  # image, labels
+    files: tuple[ImageSource, ...]  # image, labels, and the prediction if there is one
 
     @property
-    def hashes(self) -> tuple[str, str]:
-        return self.pair.image_sha256, self.pair.labels_sha256
+    def hashes(self) -> tuple[str, ...]:
+        return (self.pair.image_sha256, self.pair.labels_sha256, self.pair.prediction_sha256)[:len(self.files)]
 
 
 def _source(content: Any, array_file: Any, axes: str | None) -> ImageSource:
@@ -108,7 +143,8 @@ def pair_hashes(image: Any, labels: Any, *, axes: str | None = None) -> tuple[st
     return _sha256(_source(image, image_file, axes)), _sha256(_source(labels, labels_file, axes))
 
 
-def _offer(image: Any, labels: Any, name: str | None, split: str, group: str, axes: str | None) -> _Offer:
+def _offer(image: Any, labels: Any, name: str | None = None, split: str = "train", group: str = "", axes: str | None = None,
+           annotation: Annotation | None = None, prediction: Any = None) -> _Offer:
     if name is None:
         if not isinstance(image, (str, os.PathLike)):
             raise InvalidRequest("a pair needs a name, by which it is found again: name=... (of files it is that of the image)")
@@ -116,13 +152,19 @@ def _offer(image: Any, labels: Any, name: str | None, split: str, group: str, ax
     number = req._one_of("split", split, SPLITS)
     files = _source(image, image_file, axes), _source(labels, labels_file, axes)
     pair = datasets.Pair(name=name, split=number, group=group, image_sha256=_sha256(files[0]), labels_sha256=_sha256(files[1]))
+    if prediction is not None:
+        files = *files, _source(prediction, labels_file, axes)
+        pair.prediction_sha256 = _sha256(files[2])
+        annotation = replace(annotation or Annotation(), predicted=True)
+    if annotation is not None:
+        pair.annotation.CopyFrom(annotation.message())
     return _Offer(pair, files)
 
 
 def _messages(dataset: str, offer: _Offer, missing: set[str], across_splits: bool, sent: Any) -> Iterator[datasets.AddPairRequest]:
     sizes = [source.total_bytes if sha256 in missing else 0 for source, sha256 in zip(offer.files, offer.hashes)]
     yield datasets.AddPairRequest(start=datasets.AddPairStart(dataset=dataset, pair=offer.pair, image_bytes=sizes[0], labels_bytes=sizes[1],
-                                                              group_across_splits=across_splits))
+                                                              prediction_bytes=sum(sizes[2:]), group_across_splits=across_splits))
     total = 0
     for artifact, source in enumerate(offer.files):
         offset = 0
@@ -190,8 +232,16 @@ class DatasetCalls:
         """pair: a Pair, or its id. Refused while runs that have not finished need the dataset."""
         self._unary("Datasets/DeletePair", datasets.DeletePairRequest(dataset=_name(dataset), id=pair if isinstance(pair, str) else pair.id))
 
+    def annotate(self, dataset: Any, pair: Any, annotation: Annotation | None) -> Pair:
+        """Says anew where the labels of a pair count, e.g. that they are done; None: everywhere. Runs that have begun keep to what they had."""
+        request = datasets.UpdatePairRequest(dataset=_name(dataset), id=pair if isinstance(pair, str) else pair.id)
+        if annotation is not None:
+            request.annotation.CopyFrom(annotation.message())
+        return Pair.from_message(self._unary("Datasets/UpdatePair", request).pair)
+
     def add_pair(self, dataset: Any, image: Any, labels: Any, *, name: str | None = None, split: str = "train", group: str = "",
-                 axes: str | None = None, across_splits: bool = False, progress: Report = None) -> Pair:
+                 axes: str | None = None, annotation: Annotation | None = None, prediction: Any = None, across_splits: bool = False,
+                 progress: Report = None) -> Pair:
         """Adds an image with its labels. The same pair again is answered with the first one, and a file that one of the caller's datasets
         holds is not sent: what broke off is simply called again.
 
@@ -199,10 +249,12 @@ class DatasetCalls:
         name: what the pair is called, once in a dataset; of a file its name. split: "train", "validation" or "test".
         group: what belongs together, e.g. the planes of one stack: all pairs of a group are in one split, unless across_splits says otherwise.
         axes: of an array that has not two dimensions, e.g. "zyx" or "yxc"; labels have the same without c.
+        annotation: where the labels count; None: everywhere. prediction: the labels as the model made them before a person corrected them:
+        what was changed counts then, and the rest when the annotation says done.
         """
         report = reporter(progress)
         try:
-            return self._add(_name(dataset), _offer(image, labels, name, split, group, axes), None, across_splits, report)
+            return self._add(_name(dataset), _offer(image, labels, name, split, group, axes, annotation, prediction), None, across_splits, report)
         finally:
             finish(report)
 
@@ -216,12 +268,12 @@ class DatasetCalls:
                 across = given.pop("across_splits", False)
                 name = str(given.get("name") or (Path(given["image"]).name if isinstance(given.get("image"), (str, os.PathLike)) else n))
                 try:
-                    offer = _offer(**{"name": None, "split": "train", "group": "", "axes": None, **given})
+                    offer = _offer(**given)
                     yield name, self._add(_name(dataset), offer, None, across, report)
                 except (NotReachable, PermissionError, Cancelled):
                     raise
                 except TypeError as error:
-                    raise InvalidRequest(f"{name}: a pair is a dict of image, labels, name, split, group, axes and across_splits ({error})") from None
+                    raise InvalidRequest(f"{name}: a pair is a dict of image, labels and what else add_pair takes ({error})") from None
                 except BiosegError as error:
                     yield name, error
         finally:

@@ -52,6 +52,7 @@ METHODS = {
     "Datasets/Missing": ("unary_unary", datasets.MissingFilesRequest, datasets.MissingFilesResponse),
     "Datasets/ListPairs": ("unary_unary", datasets.ListPairsRequest, datasets.ListPairsResponse),
     "Datasets/DeletePair": ("unary_unary", datasets.DeletePairRequest, datasets.DeletePairResponse),
+    "Datasets/UpdatePair": ("unary_unary", datasets.UpdatePairRequest, datasets.UpdatePairResponse),
     "Training/Describe": ("unary_unary", training.DescribeTrainingRequest, training.DescribeTrainingResponse),
     "Training/Start": ("unary_unary", training.StartTrainingRequest, training.StartTrainingResponse),
     "Training/WatchMetrics": ("unary_stream", training.WatchMetricsRequest, training.WatchMetricsResponse),

@@ -17,7 +17,7 @@ from typing import Any
 
 from . import client as blocking
 from ._progress import Report, finish, reporter
-from ._datasets import Dataset, Pair
+from ._datasets import Annotation, Dataset, Pair
 from ._training import Metrics, TrainingEvent
 from .results import AliasMove, Job, KeptMaps, LineageStep, Model, Parameter, Plan, Preview, Progress, Result, ServerInfo
 
@@ -256,6 +256,9 @@ class Client:
             return await self._run(functools.partial(self._client.add_pair, dataset, image, labels, progress=report, **options))
         finally:
             end()
+
+    async def annotate(self, dataset: Any, pair: Any, annotation: Annotation | None) -> Pair:
+        return await self._run(self._client.annotate, dataset, pair, annotation)
 
     async def delete_pair(self, dataset: Any, pair: Any) -> None:
         await self._run(self._client.delete_pair, dataset, pair)
