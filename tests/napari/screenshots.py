@@ -63,6 +63,63 @@ def alone(dock, height):
     return dock
 
 
+def training_pictures(viewer, window, image, session):
+    """Correct and train: what is done, and a run that learns from it, tried beside the model that it began with."""
+    viewer.layers.clear()
+    let(0.3)
+    _, segment = panel(viewer, "Segment")
+    viewer.add_image(image, name="nuclei", contrast_limits=(0, 90))
+    segment.as_job.setChecked(False)
+    segment.image.planes.setCurrentIndex(0)
+    segment.form.reset()
+    let(until=lambda: segment.segment_button.isEnabled())
+    run = segment.segment()
+    let(until=lambda: run.state != "running", most=400)
+    assert run.state == "done", segment.message.text()
+    viewer.layers["nuclei labels"].contour = 2
+    for dock in window.findChildren(type(panel(viewer, "Segment")[0])):
+        if "bioseg" in dock.windowTitle():
+            dock.hide()
+    dock, train = panel(viewer, "Correct and train")
+    dock.show()
+    dock.raise_()
+    viewer.layers.selection.active = viewer.layers["nuclei"]
+    train.image._draw_region()
+    done = viewer.layers["region"]
+    done.name = "done"
+    for top, left, bottom, right in ((20, 20, 276, 300), (20, 340, 276, 620), (290, 20, 500, 300)):
+        done.add([[top, left], [top, right], [bottom, right], [bottom, left]], shape_type="rectangle")
+    done.selected_data = set()
+    done.mode = "pan_zoom"
+    viewer.layers.selection.active = viewer.layers["nuclei"]
+    train.image.region.setCurrentIndex(train.image.region.findText("inside done"))
+    train.mark_done()
+    assert len(train.marks.done) == 3, train.message.text()
+    let(until=lambda: train.network.ready and all(e.objects is not None for e in train.marks.done))
+    train.message.say("information", "")
+    viewer.reset_view()
+    let(1)
+    save(window, "correct")
+
+    train.network.form.set_values({"iterations": 120, "validate_every": 8, "checkpoint_every": 40, "patch": 128, "learning_rate": 1e-4})
+    assert train.train() is not None
+    let(until=lambda: train.watch.job is not None and train.watch.job.done and train.watch.curve.shown.last.step == 120, most=1800)
+    assert train.watch.job.state == "succeeded", train.watch.state.text()
+    train.image.region.setCurrentIndex(0)
+    for layer in list(viewer.layers)[1:]:
+        layer.visible = False
+    runs = train.watch.try_it()
+    let(until=lambda: all(r.state != "running" for r in runs), most=400)
+    assert len(runs) == 2 and all(r.state == "done" for r in runs), train.watch.message.text()
+    for layer in list(viewer.layers)[-2:]:
+        layer.contour = 2
+    viewer.layers[-2].visible = True
+    viewer.reset_view()
+    let(1)
+    save(window, "train")
+    dock.close()
+
+
 def main():
     OUT.mkdir(parents=True, exist_ok=True)
     (HOME / "share").mkdir()
@@ -170,6 +227,8 @@ def main():
         run.cancel()
         let(1)
         dock.close()
+
+        training_pictures(viewer, window, image, session)
 
         dock, connect = panel(viewer, "Connect")
         let(0.5)

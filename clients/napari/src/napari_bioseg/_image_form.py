@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any
 
 from bioseg.errors import InvalidRequest
@@ -18,9 +19,10 @@ class ImageForm(QWidget):
     changed = Signal()   # another layer, or none
     said = Signal(str)   # what the user may do next
 
-    def __init__(self, viewer: Any):
+    def __init__(self, viewer: Any, pixels_only: bool = False):
+        """pixels_only: nothing about what becomes of the pixels is asked, neither their size nor whether planes are linked."""
         super().__init__()
-        self._viewer = viewer
+        self._viewer, self._pixels_only = viewer, pixels_only
         self._watched: weakref.WeakSet = weakref.WeakSet()  # layers whose names are followed
         self._sized_for: Any = None
         self.layer = Combo()
@@ -60,7 +62,8 @@ class ImageForm(QWidget):
             self._labels[widget] = label
             form.addRow(label, widget)
         form.addRow("Region", row(self.region, self.draw_button))
-        form.addRow("Pixel size", self.pixel_size)
+        if not self._pixels_only:
+            form.addRow("Pixel size", self.pixel_size)
 
     def _show_layers(self, *_: Any) -> None:
         images = [layer for layer in self._viewer.layers if isinstance(layer, Image) and not _layers.is_preview(layer)]
@@ -119,7 +122,7 @@ class ImageForm(QWidget):
         names = _layers.leading_axes(layer) if layer is not None else []
         along = [n for n in moving if _layers.shape(layer)[n] > 1] if layer is not None else []
         fill_combo(self.linked, [("independent", None), *((f"linked 2D along {names[n]}" if len(along) > 1 else "linked 2D", n) for n in along)])
-        self._show(self.linked, bool(moving))
+        self._show(self.linked, bool(moving) and not self._pixels_only)
 
     def _show(self, widget: QWidget, visible: bool) -> None:
         widget.setVisible(visible)
@@ -133,7 +136,16 @@ class ImageForm(QWidget):
                                          edge_width=max(1, min(_layers.height_width(layer)) // 200), scale=layer.scale[-2:])
         shapes.mode = "add_rectangle"
         self.region.setCurrentIndex(self.region.findText(f"inside {shapes.name}"))
-        self.said.emit("Draw a rectangle over the part of the image you want, then press Segment.")
+        self.said.emit("Draw rectangles over what is done, then press Mark done." if self._pixels_only else
+                       "Draw a rectangle over the part of the image you want, then press Segment.")
+
+    def selections(self) -> list[Any]:
+        """What the form says of its layer, one for each box that is drawn. Touches no pixel."""
+        shapes = self.region.currentData()
+        order = self.order(None, "", {})
+        if not isinstance(shapes, Shapes):
+            return [order.selection]
+        return [replace(order.selection, rows=rows, columns=columns) for rows, columns in _layers.boxes(self._viewer, self.layer.currentData(), shapes)]
 
     def order(self, layer: Any, model: str, parameters: dict[str, Any]) -> Order:
         """What the form says, of its layer (None) or of another one. Touches no pixel."""
@@ -143,7 +155,7 @@ class ImageForm(QWidget):
             raise InvalidRequest("there is no image: open one, or drag its file into the window")
         if layer is not shown and (layer.rgb, layer.ndim) != (shown.rgb, shown.ndim):
             raise InvalidRequest(f"{layer.name} has other axes than {shown.name}, which the form is about: segment it by itself")
-        linked = self.linked.currentData() if self.planes.currentData() else None
+        linked = self.linked.currentData() if self.planes.currentData() and not self._pixels_only else None
         size = self.pixel_size.value() if layer is shown else _layers.pixel_size(layer)
         return _layers.order(self._viewer, layer, model=model, parameters=parameters, planes=self.planes.currentData() or (), linked=linked,
                              channel_axis=self.channel_axis.currentData(), channel=self.channel.currentData(), region=self.region.currentData(),

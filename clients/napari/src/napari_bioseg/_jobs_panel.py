@@ -36,11 +36,23 @@ class Group:
         return all(j.done for j in self.jobs)
 
     @property
+    def training(self) -> bool:
+        """A run, which has no labels; its panel is "Correct and train"."""
+        return self.jobs[0].kind == "train"
+
+    @property
+    def has_labels(self) -> bool:
+        """Now or later."""
+        return self.jobs[0].kind == "segment" and (self.succeeded or not self.done)
+
+    @property
     def succeeded(self) -> bool:
         return all(j.state == "succeeded" for j in self.jobs)
 
     @property
     def title(self) -> str:
+        if self.training:
+            return f"training on {self.jobs[0].training.dataset}" if self.jobs[0].training else "training"
         if self.ticket is None:
             return f"job {self.jobs[0].id[:8]}"
         return self.ticket.layer + (f" ({len(self.jobs)} planes)" if len(self.jobs) > 1 else "")
@@ -51,6 +63,9 @@ class Group:
         for bad in ("failed", "cancelled"):
             if bad in states and self.done:
                 return bad
+        if self.training:
+            job = self.jobs[0]
+            return f"step {job.progress.done} of {job.progress.total}" if job.state == "running" and job.progress.total else job.state
         if self.done:
             count = sum(j.object_count for j in self.jobs)
             return f"{count} object{'' if count == 1 else 's'}"
@@ -193,7 +208,7 @@ class JobsPanel(QWidget):
 
     def _show_buttons(self) -> None:
         chosen = self.selected()
-        self.open_button.setEnabled(any(g.succeeded or not g.done for g in chosen))
+        self.open_button.setEnabled(any(g.has_labels for g in chosen))
         self.cancel_button.setEnabled(any(not g.done for g in chosen))
         self.delete_button.setEnabled(any(g.done for g in chosen))
         failed = [g for g in chosen if g.error]
@@ -204,7 +219,7 @@ class JobsPanel(QWidget):
         client = self._session.client
         if client is None:
             return []
-        opened = [self.runs.open(client, g.jobs[0]) for g in self.selected() if g.succeeded or not g.done]
+        opened = [self.runs.open(client, g.jobs[0]) for g in self.selected() if g.has_labels]
         for run in opened:
             self._rows.addWidget(RunRow(run))
         return opened

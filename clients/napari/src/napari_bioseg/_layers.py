@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ def _region(viewer: Any, layer: Any, shapes: Any) -> tuple[tuple[int, int], tupl
     if not chosen:
         raise InvalidRequest(f"nothing is drawn in {shapes.name} yet: draw a rectangle in it")
     return _box(viewer, layer, [shapes.data_to_world(corner)[-2:] for polygon in chosen for corner in polygon])
+
+
+def boxes(viewer: Any, layer: Any, shapes: Any) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Rows and columns within each of the shapes, of the selected ones if there are any."""
+    drawn = list(shapes.data)
+    chosen = [drawn[n] for n in sorted(shapes.selected_data)] or drawn
+    if not chosen:
+        raise InvalidRequest(f"nothing is drawn in {shapes.name} yet: draw a rectangle in it")
+    return [_box(viewer, layer, [shapes.data_to_world(corner)[-2:] for corner in polygon]) for polygon in chosen]
 
 
 def _visible(viewer: Any, layer: Any) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -93,6 +103,11 @@ def order(viewer: Any, layer: Any, *, model: str, parameters: dict[str, Any], pl
     selection = Selection(tuple(leading), rows, columns, channel if layer.rgb else None, layer.rgb, channel_axis, around)
     place = place_of(layer, selection, sizes[channel_axis] if channel_axis is not None else 1)
     return Order(layer.name, level_0(layer.data, layer.multiscale), selection, place, model, parameters, pixel_size, linked)
+
+
+def renamed(found: Order, name: str) -> Order:
+    """The same order, of labels that are called otherwise."""
+    return replace(found, name=name)
 
 
 def is_preview(layer: Any) -> bool:

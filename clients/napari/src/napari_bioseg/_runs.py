@@ -17,6 +17,7 @@ from bioseg.errors import Cancelled, NotFound
 from qtpy.QtCore import QObject, Signal
 
 from . import _threads, _work
+from ._examples import pack
 from ._folder import FolderOrder, Said, segment_folder
 from ._layers import make, remove
 from ._planes import Ticket
@@ -400,7 +401,7 @@ def make_layer(finished: Finished) -> Any:
     return make(Labels, finished.labels, finished.place.options() if finished.place else {}, 
                 name=f"{finished.name} labels" + (f" ({finished.planes})" if finished.planes else ""),
                 metadata={"bioseg": {"provenance": finished.provenance, "planes": finished.planes, "warnings": finished.warnings,
-                                     "objects": finished.table}},
+                                     "objects": finished.table, "prediction": pack(finished.labels)}},
                 features={("index" if name == "id" else name): column for name, column in finished.table.items()})
 
 

@@ -166,6 +166,10 @@ class ParameterField:
         except ValueError:
             raise ValueError(f"{self.parameter.title}: {text!r} is no number") from None
 
+    def shown(self) -> Any:
+        """What stands there, default or not."""
+        return self._read()
+
     def value(self) -> Any:
         value = self._read()
         return None if _same(value, self.parameter.default) else value
@@ -191,12 +195,14 @@ class ParameterForm(QWidget):
 
     changed = Signal()  # someone or something has set a value
 
-    def __init__(self, parameters: Sequence[Parameter], without: Sequence[str] = (), first: Sequence[str] = ()):
+    def __init__(self, parameters: Sequence[Parameter], without: Sequence[str] = (), first: Sequence[str] = (), only_first: bool = False):
+        """first: outside of the fold in any case; only_first: and nothing else."""
         super().__init__()
         self.fields = {p.name: ParameterField(p) for p in parameters if p.name not in without}
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         plain, advanced = QFormLayout(), QWidget()
+        self.rows = plain
         folded = QFormLayout(advanced)
         for form in (plain, folded):
             form.setContentsMargins(0, 0, 0, 0)
@@ -206,7 +212,7 @@ class ParameterForm(QWidget):
             label = QLabel(field.parameter.title)
             label.setToolTip(field.widget.toolTip())
             field.changed.connect(self._tell)
-            (folded if field.parameter.advanced and name not in first else plain).addRow(label, field.widget)
+            (folded if (field.parameter.advanced or only_first) and name not in first else plain).addRow(label, field.widget)
         layout.addLayout(plain)
         self.fold = Fold("Advanced", advanced)
         self.fold.setVisible(folded.rowCount() > 0)
@@ -279,7 +285,7 @@ def align(*forms: QFormLayout) -> None:
     """Gives the fields of several forms, one above the other, the same left edge, whichever rows are shown."""
     labels = [item.widget() for form in forms for n in range(form.rowCount())
               if (item := form.itemAt(n, QFormLayout.ItemRole.LabelRole)) is not None and item.widget() is not None]
-    width = max(label.sizeHint().width() for label in labels)
+    width = max((label.sizeHint().width() for label in labels), default=0)
     for label in labels:
         label.setMinimumWidth(width)
 
