@@ -210,8 +210,8 @@ void bs_engine_cancel(struct bs_engine *e, struct bs_engine_task *task)
 }
 
 /* Queues a task that has no callbacks and waits for its end. Takes the caller's reference. */
-static bs_status run_and_wait(struct bs_engine *e, struct bs_engine_task *t, uint64_t *planned,
-                              struct bs_model_card_plan *card, struct bs_err *err)
+bs_status bs__run_and_wait(struct bs_engine *e, struct bs_engine_task *t, struct bs__planned *planned,
+                           struct bs_err *err)
 {
     bs_status rc = bs__task_enqueue(e, t, err);
     if (rc == BS_OK) {
@@ -222,9 +222,7 @@ static bs_status run_and_wait(struct bs_engine *e, struct bs_engine_task *t, uin
         if (rc != BS_OK && err)
             *err = t->err;
         if (planned)
-            *planned = t->planned_bytes;
-        if (card)
-            *card = t->card;
+            *planned = (struct bs__planned){t->planned_bytes, t->parameters, t->card};
         pthread_mutex_unlock(&e->mu);
     }
     bs__task_unref(t);
@@ -242,7 +240,7 @@ bs_status bs_engine_load(struct bs_engine *e, const char *model_key, int model_f
         bs__task_unref(t);
         return rc;
     }
-    return run_and_wait(e, t, NULL, NULL, err);
+    return bs__run_and_wait(e, t, NULL, err);
 }
 
 bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs_err *err)
@@ -252,7 +250,7 @@ bs_status bs_engine_unload(struct bs_engine *e, const char *model_key, struct bs
     if (rc != BS_OK || (rc = bs__new_task(BS_WORKER_UNLOAD, &t, err)) != BS_OK)
         return rc;
     snprintf(t->message.body.model.model_key, sizeof t->message.body.model.model_key, "%s", model_key);
-    return run_and_wait(e, t, NULL, NULL, err);
+    return bs__run_and_wait(e, t, NULL, err);
 }
 
 bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_fd, size_t height,
@@ -260,7 +258,7 @@ bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_f
                          struct bs_err *err)
 {
     struct bs_engine_task *t;
-    uint64_t planned = 0;
+    struct bs__planned planned = {.bytes = 0};
     bs_status rc = check_key(model_key, err);
     if (rc != BS_OK || (rc = bs__new_task(BS_WORKER_PLAN, &t, err)) != BS_OK)
         return rc;
@@ -273,8 +271,8 @@ bs_status bs_engine_plan(struct bs_engine *e, const char *model_key, int model_f
         bs__task_unref(t);
         return rc;
     }
-    rc = run_and_wait(e, t, &planned, NULL, err);
-    *bytes = (size_t)planned;
+    rc = bs__run_and_wait(e, t, &planned, err);
+    *bytes = (size_t)planned.bytes;
     return rc;
 }
 
@@ -290,7 +288,10 @@ bs_status bs_engine_card(struct bs_engine *e, int model_fd, int batch, enum bs_p
         bs__task_unref(t);
         return rc;
     }
-    return run_and_wait(e, t, NULL, plan, err);
+    struct bs__planned planned = {.card = {.batch = batch}};
+    rc = bs__run_and_wait(e, t, &planned, err);
+    *plan = planned.card;
+    return rc;
 }
 
 static const struct bs__loaded *find_loaded(const struct bs_engine *e, const char *model_key)

@@ -141,6 +141,10 @@ struct bs_engine_training_callbacks {
 bs_status bs_engine_train(struct bs_engine *e, const struct bs_engine_training *run,
                           const struct bs_engine_training_callbacks *cb, struct bs_engine_task **task,
                           struct bs_err *err) BS_NODISCARD;
+/* What such a run would take: bytes of the device, numbers that are trained. checkpoint_fd and resume_fd do not count. Waits for the worker,
+   not for runs; never from a callback. BS_ENOMEM: in words, more than there is. */
+bs_status bs_engine_plan_training(struct bs_engine *e, const struct bs_engine_training *run, uint64_t *bytes,
+                                  uint64_t *parameters, struct bs_err *err) BS_NODISCARD;
 /* The last checkpoint told was committed, or why not; a failure ends the run with that error. Any thread, also from the callback. */
 void bs_engine_training_committed(struct bs_engine *e, struct bs_engine_task *task, bs_status status,
                                   const char *text);

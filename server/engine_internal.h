@@ -25,7 +25,7 @@ struct bs_engine_task {
     /* what a waiting caller reads once finished */
     bs_status status;
     struct bs_err err;
-    uint64_t planned_bytes;
+    uint64_t planned_bytes, parameters;
     struct bs_model_card_plan card;
     /* of a training run */
     struct bs_engine_training_callbacks training;
@@ -112,6 +112,13 @@ bs_status bs__new_task(enum bs_worker_type type, struct bs_engine_task **out,
 bs_status bs__task_duplicate(struct bs_engine_task *t, int fd, struct bs_err *err) BS_NODISCARD;
 /* Puts the task into the queue, which gets a reference of its own. */
 bs_status bs__task_enqueue(struct bs_engine *e, struct bs_engine_task *t, struct bs_err *err) BS_NODISCARD;
+/* Queues the task, waits for its end, and reads what it planned (planned may be NULL). Takes the caller's reference. */
+struct bs__planned {
+    uint64_t bytes, parameters;
+    struct bs_model_card_plan card;
+};
+bs_status bs__run_and_wait(struct bs_engine *e, struct bs_engine_task *t, struct bs__planned *planned,
+                           struct bs_err *err) BS_NODISCARD;
 /* engine_queue.c; the engine's thread, mu held. Takes the next task that is no training run out of the queue, the next that is
    one, and all that were cancelled (one list). */
 struct bs_engine_task *bs__choose(struct bs_engine *e);

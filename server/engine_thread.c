@@ -207,6 +207,7 @@ static void task_done(struct bs_engine *e, struct bs_engine_task *t, struct bs_w
     }
     pthread_mutex_lock(&e->mu);
     t->planned_bytes = d->planned_bytes;
+    t->parameters = d->parameters;
     t->card = d->card;
     e->backoff_ms = 0;
     pthread_mutex_unlock(&e->mu);

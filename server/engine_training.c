@@ -4,33 +4,43 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+/* A task of that type with what the run is made of; checkpoints are the caller's to add. Returns new ref. */
+static bs_status new_training(enum bs_worker_type type, const struct bs_engine_training *run,
+                              struct bs_engine_task **out, struct bs_err *err)
+{
+    struct stat config, manifest;
+    bs_status rc = bs__new_task(type, out, err);
+    if (rc != BS_OK)
+        return rc;
+    struct bs_engine_task *t = *out;
+    struct bs_worker_train *b = &t->message.body.train;
+    if (fstat(run->config_fd, &config) != 0 || fstat(run->manifest_fd, &manifest) != 0)
+        return BS_FAIL(err, BS_EIO, "the description of a training run has no length");
+    b->config_bytes = (uint64_t)config.st_size;
+    b->manifest_bytes = (uint64_t)manifest.st_size;
+    b->has_initial = run->initial_fd >= 0;
+    if ((rc = bs__task_duplicate(t, run->config_fd, err)) == BS_OK &&
+        (rc = bs__task_duplicate(t, run->manifest_fd, err)) == BS_OK)
+        rc = bs__task_duplicate(t, run->blobs_fd, err);
+    return rc;
+}
+
 bs_status bs_engine_train(struct bs_engine *e, const struct bs_engine_training *run,
                           const struct bs_engine_training_callbacks *cb, struct bs_engine_task **task,
                           struct bs_err *err)
 {
     struct bs_engine_task *t = NULL;
-    struct stat config, manifest;
     *task = NULL;
-    bs_status rc = bs__new_task(BS_WORKER_TRAIN, &t, err);
+    bs_status rc = new_training(BS_WORKER_TRAIN, run, &t, err);
     if (rc != BS_OK)
-        return rc;
-    struct bs_worker_train *b = &t->message.body.train;
-    if (fstat(run->config_fd, &config) != 0 || fstat(run->manifest_fd, &manifest) != 0) {
-        rc = BS_FAIL(err, BS_EIO, "the description of a training run has no length");
         goto cleanup;
-    }
-    b->config_bytes = (uint64_t)config.st_size;
-    b->manifest_bytes = (uint64_t)manifest.st_size;
+    struct bs_worker_train *b = &t->message.body.train;
     b->has_checkpoint_folder = run->checkpoint_fd >= 0;
-    b->has_initial = run->initial_fd >= 0;
     b->has_resume = run->resume_fd >= 0;
     t->interactive = false;
     t->report_death = true;
     t->training = *cb;
-    if ((rc = bs__task_duplicate(t, run->config_fd, err)) != BS_OK ||
-        (rc = bs__task_duplicate(t, run->manifest_fd, err)) != BS_OK ||
-        (rc = bs__task_duplicate(t, run->blobs_fd, err)) != BS_OK ||
-        (b->has_checkpoint_folder && (rc = bs__task_duplicate(t, run->checkpoint_fd, err)) != BS_OK) ||
+    if ((b->has_checkpoint_folder && (rc = bs__task_duplicate(t, run->checkpoint_fd, err)) != BS_OK) ||
         (b->has_initial && (rc = bs__task_duplicate(t, run->initial_fd, err)) != BS_OK) ||
         (b->has_resume && (rc = bs__task_duplicate(t, run->resume_fd, err)) != BS_OK) ||
         (rc = bs__task_enqueue(e, t, err)) != BS_OK)
@@ -39,6 +49,23 @@ bs_status bs_engine_train(struct bs_engine *e, const struct bs_engine_training *
     t = NULL;
 cleanup:
     bs__task_unref(t);
+    return rc;
+}
+
+bs_status bs_engine_plan_training(struct bs_engine *e, const struct bs_engine_training *run, uint64_t *bytes,
+                                  uint64_t *parameters, struct bs_err *err)
+{
+    struct bs_engine_task *t = NULL;
+    struct bs__planned planned = {.bytes = 0};
+    bs_status rc = new_training(BS_WORKER_TRAIN_PLAN, run, &t, err);
+    if (rc != BS_OK ||
+        (run->initial_fd >= 0 && (rc = bs__task_duplicate(t, run->initial_fd, err)) != BS_OK)) {
+        bs__task_unref(t);
+        return rc;
+    }
+    rc = bs__run_and_wait(e, t, &planned, err);
+    *bytes = planned.bytes;
+    *parameters = planned.parameters;
     return rc;
 }
 

@@ -182,6 +182,17 @@ size_t bs_run_bytes(const struct bs_run *r)
            bs_batches_bytes(&r->train) + bs_batches_bytes(&r->validation);
 }
 
+uint64_t bs_run_trained(const struct bs_run *r)
+{
+    uint64_t n = 0;
+    for (int i = 0; i < bs_step_tensor_count(r->step); i++) {
+        const struct bs_step_tensor *t = bs_step_tensor_at(r->step, i);
+        if (t->role == BS_ROLE_TRAINED)
+            n += (uint64_t)bs_shape_count(&t->shape);
+    }
+    return n;
+}
+
 uint64_t bs_run_plan_hash(const struct bs_run *r)
 {
     /* FNV-1a over the second after the first. */

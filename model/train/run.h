@@ -97,6 +97,8 @@ void bs_run_destroy(struct bs_run *run);
 
 /* Planned peak: arena of step or validation, state, samples made ahead. */
 size_t bs_run_bytes(const struct bs_run *run);
+/* Numbers that the optimiser changes. */
+uint64_t bs_run_trained(const struct bs_run *run);
 /* Of everything that may change a bit: the plans of step and validation. */
 uint64_t bs_run_plan_hash(const struct bs_run *run);
 /* Of the step, for people. */

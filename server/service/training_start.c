@@ -87,15 +87,31 @@ static bool gone(void *call)
     return bs_call_cancelled(call);
 }
 
+static bs_status text_file(const char *text, int *fd, struct bs_err *err)
+{
+    const size_t n = strlen(text);
+    *fd = memfd_create("training", MFD_CLOEXEC);
+    if (*fd < 0 || write(*fd, text, n) != (ssize_t)n)
+        return BS_FAIL(err, BS_ENOMEM, "no memory for the description of a training run");
+    return BS_OK;
+}
+
+static bs_status manifest_file(const struct bs__training *t, int *fd, struct bs_err *err)
+{
+    char *text = NULL;
+    bs_status rc = bs_manifest_write(&t->manifest, &text, err);
+    if (rc == BS_OK)
+        rc = text_file(text, fd, err);
+    free(text);
+    return rc;
+}
+
 static bs_status check_dataset(struct bs_services *s, struct bs_call *call, const struct bs__training *t,
                                struct bs_dataset_report *report, struct bs_err *err)
 {
     const struct bs_engine_patience patience = {.gone = gone, .ctx = call};
-    const int fd = memfd_create("dataset", MFD_CLOEXEC);
-    char *text = NULL;
-    bs_status rc = bs_manifest_write(&t->manifest, &text, err);
-    if (rc == BS_OK && (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text)))
-        rc = BS_FAIL(err, BS_ENOMEM, "no memory for the list of images");
+    int fd = -1;
+    bs_status rc = manifest_file(t, &fd, err);
     if (rc == BS_OK)
         rc = bs_engine_check_dataset(s->engine, fd, bs_blobs_folder(s->blobs), t->config.sample.height,
                                      t->config.sample.width, &patience, report, err);
@@ -103,7 +119,6 @@ static bs_status check_dataset(struct bs_services *s, struct bs_call *call, cons
         rc = bs_call_cancelled_status(call, err);
     if (fd >= 0)
         close(fd);
-    free(text);
     return rc;
 }
 
@@ -148,12 +163,41 @@ static Bioseg__V1__DatasetFinding **findings(struct bs_arena *arena, const struc
 
 /* ---- the plan ---- */
 
-static bs_status tell_plan(struct bs_call *call, const struct bs__training *t,
+/* What the run would take of the device. */
+static bs_status plan_memory(struct bs_services *s, const struct bs__training *t, uint64_t *bytes,
+                             uint64_t *parameters, struct bs_err *err)
+{
+    struct bs_engine_training run = {.config_fd = -1,
+                                     .manifest_fd = -1,
+                                     .blobs_fd = bs_blobs_folder(s->blobs),
+                                     .checkpoint_fd = -1,
+                                     .initial_fd = -1,
+                                     .resume_fd = -1};
+    uint64_t size;
+    bs_status rc = text_file(t->request.config, &run.config_fd, err);
+    if (rc == BS_OK)
+        rc = manifest_file(t, &run.manifest_fd, err);
+    if (rc == BS_OK && t->initial.blob)
+        rc = bs_blob_open(s->blobs, t->initial.blob, &run.initial_fd, &size, err);
+    if (rc == BS_OK)
+        rc = bs_engine_plan_training(s->engine, &run, bytes, parameters, err);
+    const int fd[] = {run.config_fd, run.manifest_fd, run.initial_fd};
+    for (size_t i = 0; i < sizeof fd / sizeof *fd; i++)
+        if (fd[i] >= 0)
+            close(fd[i]);
+    return rc;
+}
+
+static bs_status tell_plan(struct bs_services *s, struct bs_call *call, const struct bs__training *t,
                            const struct bs_dataset_report *report, struct bs_err *err)
 {
     Bioseg__V1__StartTrainingResponse answer = BIOSEG__V1__START_TRAINING_RESPONSE__INIT;
     Bioseg__V1__TrainingPlan plan = BIOSEG__V1__TRAINING_PLAN__INIT;
     const struct bs_train_config *c = &t->config;
+    bs_status rc;
+    /* Files that cannot be trained on need no plan, and may be why there would be none. */
+    if (!report->problems && (rc = plan_memory(s, t, &plan.planned_bytes, &plan.parameters, err)) != BS_OK)
+        return rc;
     const uint64_t samples = c->epoch_samples ? (uint64_t)c->epoch_samples : t->count[BS_PART_TRAIN];
     plan.steps_per_epoch = (samples + (uint64_t)c->batch - 1) / (uint64_t)c->batch;
     plan.steps = c->iterations ? (uint64_t)c->iterations : (uint64_t)c->epochs * plan.steps_per_epoch;
@@ -201,7 +245,7 @@ bs_status bs__training_start(void *service, struct bs_call *call, const Protobuf
         (rc = check_dataset(s, call, &t, &report, err)) != BS_OK)
         goto cleanup;
     if (q->dry_run) {
-        rc = tell_plan(call, &t, &report, err);
+        rc = tell_plan(s, call, &t, &report, err);
         goto cleanup;
     }
     if (report.problems) {

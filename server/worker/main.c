@@ -71,7 +71,8 @@ static int serve(const struct bs__worker_options *opt)
         else if (m->type == BS_WORKER_TRAIN_COMMITTED)
             bs__executor_committed(executor, m->task, &m->body.failure);
         else if (m->type == BS_WORKER_SEGMENT || m->type == BS_WORKER_LOAD || m->type == BS_WORKER_UNLOAD ||
-                 m->type == BS_WORKER_PLAN || m->type == BS_WORKER_CARD || m->type == BS_WORKER_TRAIN)
+                 m->type == BS_WORKER_PLAN || m->type == BS_WORKER_CARD || m->type == BS_WORKER_TRAIN ||
+                 m->type == BS_WORKER_TRAIN_PLAN)
             bs__executor_push(executor, m);
         else
             bs_worker_message_release(m);

@@ -32,6 +32,7 @@ static const struct {
     [BS_WORKER_PLAN] = {sizeof(struct bs_worker_plan), 1, 1},
     [BS_WORKER_CARD] = {sizeof(struct bs_worker_card), 1, 1},
     [BS_WORKER_TRAIN] = {sizeof(struct bs_worker_train), 3, 6},
+    [BS_WORKER_TRAIN_PLAN] = {sizeof(struct bs_worker_train), 3, 4},
     [BS_WORKER_TRAIN_CONTROL] = {sizeof(struct bs_worker_train_control), 0, 0},
     [BS_WORKER_TRAIN_COMMITTED] = {sizeof(struct bs_worker_failure), 0, 0},
     [BS_WORKER_TRAIN_EVENT] = {sizeof(struct bs_worker_train_event), 0, 1},

@@ -29,6 +29,7 @@ enum bs_worker_type {
     BS_WORKER_PLAN,  /* fds: model */
     BS_WORKER_CARD,  /* fds: model */
     BS_WORKER_TRAIN, /* fds: configuration, manifest, folder of blobs; folder for checkpoints, initial weights, checkpoint to go on from if there */
+    BS_WORKER_TRAIN_PLAN, /* fds: configuration, manifest, folder of blobs; initial weights if there */
     BS_WORKER_TRAIN_CONTROL,
     BS_WORKER_TRAIN_COMMITTED, /* answers every TRAIN_CHECKPOINT */
     BS_WORKER_CANCEL,
@@ -146,7 +147,8 @@ struct bs_worker_pong {
 
 struct bs_worker_done {
     struct bs_worker_failure failure; /* status BS_OK: the rest counts */
-    uint64_t planned_bytes;           /* PLAN */
+    uint64_t planned_bytes;           /* PLAN, TRAIN_PLAN */
+    uint64_t parameters;              /* TRAIN_PLAN: numbers that are trained */
     struct bs_model_card_plan card;   /* CARD */
     struct bs_worker_trained trained; /* TRAIN */
     uint64_t height, width;

@@ -301,6 +301,8 @@ void bs__task_run(struct bs__models *models, struct bs_device *dev, int sock, st
         rc = plan(models, m, &done->body.done.planned_bytes, &err);
     else if (m->type == BS_WORKER_CARD)
         rc = card(dev, m, &done->body.done.card, &err);
+    else if (m->type == BS_WORKER_TRAIN_PLAN)
+        rc = bs__train_plan(dev, m, &done->body.done, &err);
     else if (m->type == BS_WORKER_UNLOAD)
         rc = bs__models_drop(models, m->body.model.model_key, &err);
     else if ((rc = bs__models_get(models, m->body.model.model_key, m->fd[0], &model, &err)) == BS_OK)

@@ -145,7 +145,7 @@ static const char *name_of(void *ctx, size_t index)
     return pair->image.name ? pair->image.name : pair->image.sha256;
 }
 
-/* Models that nobody uses now go before a run is refused. */
+/* Models that nobody uses now go before a run is refused; models NULL: none goes. */
 static bs_status create_run(struct bs__models *models, struct bs_device *dev, struct training *t,
                             struct bs_err *err)
 {
@@ -165,7 +165,7 @@ static bs_status create_run(struct bs__models *models, struct bs_device *dev, st
         const size_t available = bs_device_memory_available(dev);
         setup.max_bytes = available == SIZE_MAX ? 0 : available - available / TRAINING_SHARE;
         rc = bs_run_create(&setup, &t->run, err);
-        if (rc != BS_ENOMEM || !bs__models_make_room(models, NULL, 0, 0))
+        if (rc != BS_ENOMEM || !models || !bs__models_make_room(models, NULL, 0, 0))
             break;
     }
     return rc;
@@ -199,6 +199,19 @@ static void clear(struct training *t)
     bs_pair_files_destroy(t->validation);
     bs_root_close(t->blobs);
     bs_manifest_clear(&t->manifest);
+}
+
+bs_status bs__train_plan(struct bs_device *dev, const struct bs_worker_message *m,
+                         struct bs_worker_done *done, struct bs_err *err)
+{
+    struct training t = {.manifest = {.channel = BS_PLANE_CHANNEL_ANY}};
+    const bs_status rc = prepare(NULL, dev, m, &t, err);
+    if (rc == BS_OK) {
+        done->planned_bytes = bs_run_bytes(t.run);
+        done->parameters = bs_run_trained(t.run);
+    }
+    clear(&t);
+    return rc;
 }
 
 static void fill_done(struct bs_worker_trained *d, const struct bs_run *run, const struct bs_run_result *r)

@@ -72,6 +72,9 @@ void bs__task_end(struct bs_device *dev, int sock, struct bs_worker_message *don
 
 /* train.c: one training run from start to its DONE message. Executor thread only; x runs other requests between its operators. */
 struct bs__executor;
+/* What a run would take of the device; nothing is kept, and no model goes for it. */
+bs_status bs__train_plan(struct bs_device *dev, const struct bs_worker_message *m,
+                         struct bs_worker_done *done, struct bs_err *err) BS_NODISCARD;
 /* A text in a file of the daemon's; free() it. */
 bs_status bs__worker_text(int fd, uint64_t bytes, size_t most, char **out, struct bs_err *err) BS_NODISCARD;
 /* The folder of blobs, and files of a manifest in it, by their content's hash; nothing beside it is opened. */

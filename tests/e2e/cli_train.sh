@@ -119,6 +119,7 @@ test_a_dry_run_lists_what_is_wrong_and_what_would_be() {
     run 0 bioseg train --dataset nuclei --model dry $small --iterations 30 --dry-run
     says "3 images to train on, 1 to validate with"
     says "30 steps, 2 for a pass"
+    says "parameters to train"
     says "0 problems"
     run 0 bioseg datasets create flawed
     run 0 bioseg datasets add flawed --images "$tmp/images" --labels "$tmp/masks" --validation 0.25 --ignored 0,0,0,0

@@ -34,6 +34,11 @@ def test_a_dry_run_tells_the_plan_and_starts_nothing(client):
     plan = dry(client, spec("planned", patch=32))
     assert (plan.train_count, plan.validation_count, list(plan.left_out)) == (1, 1, ["guess.tif"])
     assert (plan.steps, plan.steps_per_epoch, plan.problem_count, plan.warning_count) == (40, 1, 0, 0)
+    # At least value, gradient and two moments of each; the narrower network takes less, frozen parts are not trained.
+    assert plan.parameters > 1000 and plan.planned_bytes > 16 * plan.parameters
+    wide = dry(client, spec("planned", patch=32, features=8))
+    assert wide.parameters > 3 * plan.parameters and wide.planned_bytes > plan.planned_bytes
+    refused(C.RESOURCE_EXHAUSTED, lambda: dry(client, spec("planned", patch=8192, batch=64, features=64)))
     assert json.loads(plan.config_json)["batch"] == 2 and not plan.findings
     assert dry(client, spec("planned", patch=32, epochs=5, epoch_samples=7)).steps == 5 * 4
     assert len(client.jobs.List(jobs.ListJobsRequest()).jobs) == before
@@ -55,6 +60,7 @@ def test_all_problems_are_told_at_once_with_the_names_of_files(client):
     plan = dry(client, spec("wrong", patch=64))
     problems = {(f.kind, f.pair) for f in plan.findings if not f.warning}
     assert problems == {("constant", "flat.tif"), ("nothing_counts", "nothing.tif"), ("nothing_counts", "untouched.tif")}
+    assert plan.planned_bytes == plan.parameters == 0  # nothing to plan for
     assert plan.problem_count == 3 and not any(f.warning for f in plan.findings[:3])
     assert all(f.pair in f.text for f in plan.findings if f.pair)
     warnings = {(f.kind, f.pair) for f in plan.findings if f.warning}
