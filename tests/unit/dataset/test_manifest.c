@@ -17,8 +17,8 @@
 
 static struct bs_manifest_pair plain(void)
 {
-    return (struct bs_manifest_pair){.image = {(char *)"a/cells \"1\".tif", NULL, HASH_A},
-                                     .labels = {(char *)"a/labels.tif", NULL, HASH_B},
+    return (struct bs_manifest_pair){.image = {(char *)"a/cells \"1\".tif", NULL, HASH_A, {.ndim = 0}},
+                                     .labels = {(char *)"a/labels.tif", NULL, HASH_B, {.ndim = 0}},
                                      .image_plane = BS_PLANE_ONLY,
                                      .labels_plane = BS_PLANE_ONLY,
                                      .group = (char *)"a",
