@@ -196,7 +196,7 @@ static void survey(struct bs__gpu_lowering *l, int count)
 static void lower_node(struct bs__gpu_lowering *l, bs_value v)
 {
     if (bs__gpu_lower_conv_node(l, v) || bs__gpu_lower_image_node(l, v) || bs__gpu_lower_token_node(l, v) ||
-        bs__gpu_lower_mixer_node(l, v))
+        bs__gpu_lower_mixer_node(l, v) || bs__gpu_lower_grad_node(l, v))
         return;
     bs__gpu_fail(l, BS_EUNSUPPORTED, "the CUDA backend has no such operator; \"ref\" has",
                  bs__gpu_node(l, v));

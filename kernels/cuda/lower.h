@@ -85,11 +85,12 @@ struct bs__gpu_place bs__gpu_value_packed(struct bs__gpu_lowering *l, bs_value v
 /* Gives a value its place: inside the concatenation that reads it, if one does, else packed. Then it is made. */
 const struct bs__gpu_place *bs__gpu_make(struct bs__gpu_lowering *l, bs_value v, enum bs__element e);
 
-/* lower_images.c, lower_conv.c, lower_tokens.c, lower_mixer.c: make value v; false when the operator is none of theirs. */
+/* lower_images.c, lower_conv.c, lower_tokens.c, lower_mixer.c, lower_grad.c: make value v; false when the operator is none of theirs. */
 bool bs__gpu_lower_image_node(struct bs__gpu_lowering *l, bs_value v);
 bool bs__gpu_lower_conv_node(struct bs__gpu_lowering *l, bs_value v);
 bool bs__gpu_lower_token_node(struct bs__gpu_lowering *l, bs_value v);
 bool bs__gpu_lower_mixer_node(struct bs__gpu_lowering *l, bs_value v);
+bool bs__gpu_lower_grad_node(struct bs__gpu_lowering *l, bs_value v);
 /* lower_tokens.c: makes v, a sum of tokens, together with the norm that reads it; false where there is none. */
 bool bs__gpu_lower_sum(struct bs__gpu_lowering *l, bs_value v);
 /* A view of another value: the same rows, from a column on. */

@@ -13,6 +13,7 @@
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/image_norms.h"
 #include "kernels/cuda/layout.h"
+#include "kernels/cuda/losses.h"
 #include "kernels/cuda/norms.h"
 #include "kernels/cuda/pointwise.h"
 #include "kernels/cuda/pool.h"
@@ -46,6 +47,10 @@ enum bs__gpu_step_kind {
     BS__GPU_CUBLASLT,        /* a product by the library */
     BS__GPU_CUDNN,           /* a convolution by the library */
     BS__GPU_FUSED_ATTENTION, /* by cuDNN */
+    BS__GPU_MAX_POOL_GRAD,
+    BS__GPU_RESIZE_GRAD,
+    BS__GPU_LOSS,
+    BS__GPU_LOSS_GRAD,
     BS__GPU_STEP_KINDS
 };
 
@@ -68,6 +73,7 @@ union bs__gpu_arguments {
     struct bs__image_norm image_norm;
     struct bs__batch_norm batch_norm;
     struct bs__max_pool pool;
+    struct bs__max_pool_grad pool_grad;
     struct bs__resize resize;
     struct bs__conv_direct conv;
     struct bs__gemm gemm;
@@ -86,6 +92,10 @@ union bs__gpu_arguments {
         struct bs__scan scan;
         bs_address workspace;
     } mixer;
+    struct {
+        struct bs__loss of;
+        enum bs__loss_kind kind;
+    } loss;
     struct bs__library_call library;
 };
 

@@ -64,6 +64,14 @@ bs_status bs__gpu_queue_step(struct bs__gpu *gpu, const struct bs_program *progr
     case BS__GPU_CUDNN:
         return bs__cudnn_convolve(a.library.plan->convolution, a.library.x, a.library.w, a.library.bias,
                                   a.library.y, a.library.workspace, err);
+    case BS__GPU_MAX_POOL_GRAD:
+        return bs__cuda_max_pool_grad(q, s->element, &a.pool_grad, err);
+    case BS__GPU_RESIZE_GRAD:
+        return bs__cuda_resize_bilinear_grad(q, s->element, &a.resize, err);
+    case BS__GPU_LOSS:
+        return bs__cuda_loss(q, s->element, a.loss.kind, &a.loss.of, err);
+    case BS__GPU_LOSS_GRAD:
+        return bs__cuda_loss_grad(q, s->element, a.loss.kind, &a.loss.of, err);
     case BS__GPU_STEP_KINDS:
         break;
     }

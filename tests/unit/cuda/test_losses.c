@@ -14,11 +14,13 @@ static const struct {
     struct gaps gaps;
     bool empty;   /* nothing is predicted, and there is nothing */
     bool certain; /* predictions of exactly 0 and 1 */
+    float eps;    /* 0: 1e-7. Else everything is 1, so that the squares add up to it */
 } shapes[] = {
-    {1, 1, 1, 1, {0, 0}, false, false},    {2, 35, 2, 2, {0, 0}, false, false},
-    {1, 5000, 1, 1, {0, 0}, false, false}, {3, 257, 8, 4, {4, 8}, false, true},
-    {1, 700, 6, 3, {1, 2}, true, false},   {2, 64, 132, 1, {0, 0}, false, false},
-    {1, 3000, 4, 1, {0, 0}, false, false}, {1, 20, 40, 40, {0, 4}, false, true},
+    {1, 1, 1, 1, {0, 0}, false, false, 0},    {2, 35, 2, 2, {0, 0}, false, false, 0},
+    {1, 5000, 1, 1, {0, 0}, false, false, 0}, {3, 257, 8, 4, {4, 8}, false, true, 0},
+    {1, 700, 6, 3, {1, 2}, true, false, 0},   {2, 64, 132, 1, {0, 0}, false, false, 0},
+    {1, 3000, 4, 1, {0, 0}, false, false, 0}, {1, 20, 40, 40, {0, 4}, false, true, 0},
+    {1, 2, 1, 1, {0, 0}, false, false, 4},
 };
 static const struct {
     enum bs__loss_kind kind;
@@ -38,12 +40,15 @@ static void one(struct cuda_test *t, enum bs__element e, size_t s, size_t k)
         target[i] = shapes[s].empty ? 0 : roundf(target[i]);
         if (shapes[s].empty || (shapes[s].certain && i % 3 == 0))
             p[i] = shapes[s].empty ? 0 : (float)(i % 2);
+        if (shapes[s].eps > 0)
+            p[i] = target[i] = 1;
     }
     float *p_planes = rows_to_planes(p, n, pixels, c), *t_planes = rows_to_planes(target, n, pixels, c);
     float *got = rows_zeros(count);
     const float gy = 1.5f;
     const struct bs_shape shape = BS_SHAPE(n, c, pixels, 1);
-    const struct bs_attr attr = {.groups = (int)shapes[s].groups, .eps = 1e-7f};
+    const struct bs_attr attr = {.groups = (int)shapes[s].groups,
+                                 .eps = shapes[s].eps > 0 ? shapes[s].eps : 1e-7f};
     const struct bs_tensor in[] = {rows_tensor(p_planes, shape), rows_tensor(t_planes, shape),
                                    rows_tensor(&gy, BS_SHAPE(1))};
     float *want = rows_reference(kinds[k].loss, &attr, in, 2);
