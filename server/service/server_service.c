@@ -9,7 +9,7 @@ static bs_status get_info(void *service, struct bs_call *call, const ProtobufCMe
     static const char *const features[] = {
         "segment",      "segment-stream", "segment-region", "segment-stack", "linked-planes",   "jobs",
         "jobs-dry-run", "models-import",  "models-export",  "model-cards",   "segment-preview", "kept-maps",
-        "datasets",     "training"};
+        "datasets",     "training",       "training-best"};
     struct bs_services *s = service;
     Bioseg__V1__GetInfoResponse answer = BIOSEG__V1__GET_INFO_RESPONSE__INIT;
     Bioseg__V1__Limits limits = BIOSEG__V1__LIMITS__INIT;

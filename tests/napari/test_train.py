@@ -209,7 +209,7 @@ def test_drawn_boxes_are_examples_of_their_own(viewer, train, qtbot, client):
     assert sorted(p.shape["y"] for p in client.pairs("boxes")) == sorted(e.selection.shape[-2] for e in widget.marks.done)
 
 
-def test_a_run_is_paused_resumed_given_another_rate_and_cancelled(two, train, panel, qtbot, client):
+def test_a_run_is_paused_tried_resumed_given_another_rate_and_cancelled(two, train, panel, finish, qtbot, client):
     widget = train(LONG, dataset="steered", name="steered")
     mark(widget, two, "dsb_0147", "dsb_0161")
     run_id = started(widget, qtbot)
@@ -225,6 +225,8 @@ def test_a_run_is_paused_resumed_given_another_rate_and_cancelled(two, train, pa
     until(qtbot, widget, "paused")
     assert watch.pause_button.text() == "Resume" and "Paused" in watch.state.text()
     at = watch.job.progress.done
+    runs = watch.try_it()  # the best so far of a run without an end
+    assert [finish(r) for r in runs] == ["done"] and two.layers[-1].name == "dsb_0161: best of steered so far labels", watch.message.text()
     # The panel is closed and opened again: it finds the run and all that it told.
     viewer = two
     viewer.window.remove_dock_widget(widget.parent())

@@ -209,6 +209,7 @@ def test_a_run_is_paused_resumed_given_another_rate_and_cancelled(client, data):
     assert any(e.learning_rate == 1e-5 for e in run.events(after_step=25))
     so_far = run.metrics()
     assert len(so_far.steps) >= 25 and so_far.best_step
+    assert client.segment(IMAGES / "dsb_0161.png", model=run.best).labels.shape == (256, 256)
     run.pause()
     job = run.wait()
     assert job.state == "paused" and job.error and job.training.latest_step
@@ -297,3 +298,24 @@ def test_the_same_for_asyncio(daemon, data):
             await client.delete_dataset("async")
 
     asyncio.run(asyncio.wait_for(story(), 120))
+
+
+def test_a_plan_lists_what_is_wrong_and_starts_nothing(client, data):
+    wanted = {"dataset": data, "model": "planned", "architecture": "unet", "parameters": SMALL}
+    before = [j.id for j in client.training_runs()]
+    plan = client.plan_training(wanted)
+    assert (plan.steps, plan.train_count, plan.validation_count, plan.problem_count) == (20, 3, 1, 0) and plan.parameters > 1000 and plan.planned_bytes
+    assert plan.config["iterations"] == 20 and plan.left_out == ()
+    client.create_dataset("wrong")
+    image, labels = squares(64, 64)
+    client.add_pair("wrong", image, labels, name="good", split="validation")
+    client.add_pair("wrong", image[1:], np.zeros((63, 64), int), name="empty", annotation=bioseg.Annotation(annotated=((0, 0, 1, 1),),
+                                                                                                          ignored=((0, 0, 1, 1),)))
+    client.add_pair("wrong", image[2:], labels[2:], name="unseen", annotation=bioseg.Annotation(predicted=True))
+    plan = client.plan_training(wanted, dataset="wrong")
+    assert plan.left_out == ("unseen",) and plan.problem_count >= 1 and not plan.findings[0].warning and "empty" in str(plan.findings[0])
+    with pytest.raises(errors.Refused) as refused:
+        client.train(wanted, dataset="wrong")
+    assert refused.value.reason == "dataset-problems"
+    assert [j.id for j in client.training_runs()] == before
+    client.delete_dataset("wrong")

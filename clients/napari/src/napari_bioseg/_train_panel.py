@@ -282,6 +282,7 @@ def _told(started: Started) -> tuple[str, str]:
     said = [f"{started.sent} sent" if started.sent else "", f"{started.replaced} corrected again" if started.replaced else "",
             f"{started.there} there already" if started.there else ""]
     text = f"The run has been handed in ({', '.join(s for s in said if s)})."
+    warnings = list(started.warnings)
     if started.across:
-        return "warning", f"{text} Parts of {', '.join(started.across)} train and others judge: scores look better than they are elsewhere."
-    return "information", text
+        warnings.append(f"Parts of {', '.join(started.across)} train and others judge: scores look better than they are elsewhere.")
+    return "warning" if warnings else "information", "\n".join([text, *warnings])

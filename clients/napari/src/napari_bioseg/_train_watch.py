@@ -309,8 +309,8 @@ class TrainWatch(QWidget):
         if job.model:
             return job.model
         info = self._session.info
-        offered = info is not None and "training-best" in info.features
-        return f"job:{job.id}" if offered and job.training is not None and job.training.best_step is not None else None
+        offered = self._session.client is not None and info is not None and "training-best" in info.features
+        return bioseg.TrainingRun(self._session.client, job.id).best if offered and job.training is not None and job.training.best_step is not None else None
 
     def try_it(self) -> list[Run]:
         """Two runs of segmentation, whose labels come as layers side by side."""

@@ -19,6 +19,7 @@ from ._planes import printable
 from ._work import Cancel, Report
 
 _RETRY_SECONDS = 1.0
+_MOST_NAMED = 5
 _MOST_POINTS = 500   # of a curve on the screen
 _SMOOTHING = 0.95    # losses of single batches jump
 
@@ -45,6 +46,7 @@ class Started:
     there: int
     replaced: int
     across: tuple[str, ...]  # images that train and validate
+    warnings: tuple[str, ...] = ()  # of the server about the dataset
 
 
 def start(client: bioseg.Client, order: TrainOrder, cancel: Cancel, report: Report) -> Started:
@@ -77,9 +79,18 @@ def start(client: bioseg.Client, order: TrainOrder, cancel: Cancel, report: Repo
                         annotation=annotation, prediction=prediction, progress=lambda _: cancel.check())
     cancel.check()
     report("starting", -1)
-    run = client.train(dataset=order.dataset, model=order.model, initial=order.initial, architecture=order.architecture, recipe=order.recipe,
-                       parameters=order.parameters, labels={"napari/training": "1"})
-    return Started(run.id, sent, there, replaced, client.dataset(order.dataset).groups_across_splits)
+    what = {"dataset": order.dataset, "model": order.model, "initial": order.initial, "architecture": order.architecture, "recipe": order.recipe,
+            "parameters": order.parameters}
+    try:
+        run = client.train(labels={"napari/training": "1"}, **what)
+    except Refused as error:
+        if error.reason != "dataset-problems":
+            raise
+        plan = client.plan_training(**what)
+        problems = [f.text for f in plan.findings if not f.warning]
+        more = [f"… and {plan.problem_count - _MOST_NAMED} more."] if plan.problem_count > _MOST_NAMED else []
+        raise Refused("\n".join(["the server refuses to train on this:", *problems[:_MOST_NAMED], *more]), error.request_id, error.reason) from None
+    return Started(run.id, sent, there, replaced, client.dataset(order.dataset).groups_across_splits, tuple(map(str, run.warnings[:_MOST_NAMED])))
 
 
 def _known(example: Example, labels: np.ndarray) -> tuple[np.ndarray | None, bioseg.Annotation | None]:

@@ -11,13 +11,13 @@
 """
 from . import errors
 from ._datasets import Annotation, Dataset, Pair, pair_hashes
-from ._training import Metrics, TrainingEvent, TrainingRun
+from ._training import Finding, Metrics, TrainingEvent, TrainingPlan, TrainingRun
 from .client import Client, JobHandle, Segmentation
 from .errors import BiosegError
 from .results import (AliasMove, Job, KeptMaps, LineageStep, Model, ObjectTable, Parameter, Plan, Preview, Progress, Region, Result, ServerInfo,
                       ServerWarning, Training)
 
 __version__ = "0.1.0"
-__all__ = ["AliasMove", "Annotation", "BiosegError", "Client", "Dataset", "Job", "JobHandle", "KeptMaps", "LineageStep", "Metrics", "Model",
+__all__ = ["AliasMove", "Annotation", "BiosegError", "Client", "Dataset", "Finding", "Job", "JobHandle", "KeptMaps", "LineageStep", "Metrics", "Model",
            "ObjectTable", "Pair", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "Segmentation", "ServerInfo", "ServerWarning",
-           "Training", "TrainingEvent", "TrainingRun", "errors", "pair_hashes"]
+           "Training", "TrainingEvent", "TrainingPlan", "TrainingRun", "errors", "pair_hashes"]

@@ -1,6 +1,7 @@
 """Training: runs that the server keeps, followed live, paused, resumed, given another learning rate, and the model in the end."""
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from .v1 import training_pb2 as training
 if TYPE_CHECKING:
     from .client import Client
 
-__all__ = ["Metrics", "TrainingCalls", "TrainingEvent", "TrainingRun"]
+__all__ = ["Finding", "Metrics", "TrainingCalls", "TrainingEvent", "TrainingPlan", "TrainingRun"]
 
 _CONFIG = ("dataset", "model", "architecture", "from", "recipe", "seed", "parameters")
 
@@ -52,6 +53,47 @@ class TrainingEvent:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """Something about a dataset. warning: a run begins all the same. pair: its name; "": it concerns the whole. text: for people."""
+
+    kind: str
+    warning: bool
+    pair: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def from_message(cls, f: training.DatasetFinding) -> Finding:
+        return cls(f.kind, f.warning, f.pair, f.text)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What a run would be. left_out: pairs that are a model's predictions which nobody has marked done. findings: what is wrong with the
+    dataset, problems first, at most a thousand of problem_count + warning_count."""
+
+    planned_bytes: int
+    parameters: int
+    steps: int
+    steps_per_epoch: int
+    train_count: int
+    validation_count: int
+    left_out: tuple[str, ...]
+    dataset_sha256: str
+    config: dict[str, Any]
+    findings: tuple[Finding, ...]
+    problem_count: int
+    warning_count: int
+
+    @classmethod
+    def from_message(cls, p: training.TrainingPlan) -> TrainingPlan:
+        return cls(p.planned_bytes, p.parameters, p.steps, p.steps_per_epoch, p.train_count, p.validation_count, tuple(p.left_out), p.dataset_sha256,
+                   json.loads(p.config_json) if p.config_json else {}, tuple(map(Finding.from_message, p.findings)), p.problem_count, p.warning_count)
+
+
+@dataclass(frozen=True)
 class Metrics:
     """What a run has told so far, as columns. Of its steps: steps, train_loss, learning_rate; of its validations: validation_steps,
     validation_loss. best_step, best_validation_loss: None before the first validation."""
@@ -78,10 +120,20 @@ class Metrics:
 
 
 class TrainingRun(JobHandle):
-    """A training run on the server, by its id. It goes on whether or not this program does; `Client.training_run(id)` finds it again."""
+    """A training run on the server, by its id. It goes on whether or not this program does; `Client.training_run(id)` finds it again.
+    warnings: what a person should judge about the dataset, of a run that this program has started."""
+
+    def __init__(self, client: Client, job_id: str, warnings: tuple[Finding, ...] = ()):
+        super().__init__(client, job_id)
+        self.warnings = warnings
 
     def __repr__(self) -> str:
         return f"<TrainingRun {self.id} at {self._client.address}>"
+
+    @property
+    def best(self) -> str:
+        """The best weights so far, as a model to segment with, while the run goes on and later. NotFound before the first validation."""
+        return f"job:{self.id}"
 
     def events(self, after_step: int = 0, patience: float = 300) -> Iterator[TrainingEvent]:
         """Every step and validation after that step, as they come, until the run is done or paused. A connection that breaks is made again,
@@ -224,11 +276,21 @@ class TrainingCalls:
         architecture: "unet", "unetr" or "vimunet", to begin with random weights; or initial: the model to train on.
         recipe: "distances" or "boundaries". parameters: what differs from the defaults; `training_parameters` lists them.
         key: the same key with the same request gives the first run again. labels: your own marks.
+        Refused with the reason "dataset-problems": `plan_training` lists them.
         """
         spec = training_spec(config, {"dataset": dataset, "model": model, "architecture": architecture, "from": initial, "recipe": recipe,
                                       "seed": seed, "parameters": parameters})
         request = training.StartTrainingRequest(idempotency_key=key or req.new_key(), project=project, labels=dict(labels or {}), spec=spec)
-        return TrainingRun(self, self._unary("Training/Start", request).job.id)
+        answer = self._unary("Training/Start", request)
+        return TrainingRun(self, answer.job.id, tuple(map(Finding.from_message, answer.warnings)))
+
+    def plan_training(self: Client, config: Mapping[str, Any] | None = None, *, dataset: Any = None, model: str | None = None,  # type: ignore[misc]
+                      architecture: str | None = None, initial: Any = None, recipe: str | None = None,
+                      parameters: Mapping[str, Any] | None = None, seed: int | None = None) -> TrainingPlan:
+        """Checks everything that `train` would with the same arguments, all images of the dataset included, and starts nothing."""
+        spec = training_spec(config, {"dataset": dataset, "model": model, "architecture": architecture, "from": initial, "recipe": recipe,
+                                      "seed": seed, "parameters": parameters})
+        return TrainingPlan.from_message(self._unary("Training/Start", training.StartTrainingRequest(dry_run=True, spec=spec)).plan)
 
     def training_run(self: Client, job_id: str) -> TrainingRun:  # type: ignore[misc]
         """A run started before, by this or another program of the same user. NotFound if there is none, or if it is a job of another kind."""

@@ -18,7 +18,7 @@ from typing import Any
 from . import client as blocking
 from ._progress import Report, finish, reporter
 from ._datasets import Annotation, Dataset, Pair
-from ._training import Metrics, TrainingEvent
+from ._training import Metrics, TrainingEvent, TrainingPlan
 from .results import AliasMove, Job, KeptMaps, LineageStep, Model, Parameter, Plan, Preview, Progress, Result, ServerInfo
 
 __all__ = ["Client", "JobHandle", "TrainingRun"]
@@ -90,6 +90,11 @@ class TrainingRun(JobHandle):
 
     def __repr__(self) -> str:
         return f"<TrainingRun {self.id} at {self._client.address}>"
+
+    @property
+    def best(self) -> str:
+        """The best weights so far, as a model to segment with."""
+        return self._handle.best
 
     async def events(self, after_step: int = 0, patience: float = 300) -> AsyncIterator[TrainingEvent]:
         """Every step and validation after that step, as they come, until the run is done or paused."""
@@ -271,6 +276,10 @@ class Client:
     async def train(self, config: Mapping[str, Any] | None = None, **options: Any) -> TrainingRun:
         """Queues a run; arguments as bioseg.Client.train."""
         return TrainingRun(self, await self._run(functools.partial(self._client.train, config, **options)))
+
+    async def plan_training(self, config: Mapping[str, Any] | None = None, **options: Any) -> TrainingPlan:
+        """Checks everything and starts nothing; arguments as bioseg.Client.plan_training."""
+        return await self._run(functools.partial(self._client.plan_training, config, **options))
 
     async def training_run(self, job_id: str) -> TrainingRun:
         return TrainingRun(self, await self._run(self._client.training_run, job_id))
