@@ -372,6 +372,10 @@ static const struct argp_option fetch_options[] = {
     {"overwrite", OPT_OVERWRITE, NULL, 0, "replace results that are there", 10},
     {0}};
 
+static const struct argp_option report_options[] = {
+    {"output", 'o', "FILE", 0, "where the report goes", 10},
+    {"overwrite", OPT_OVERWRITE, NULL, 0, "replace the file if it is there", 10},
+    {0}};
 static const struct argp_option metrics_options[] = {
     {"after", OPT_AFTER, "STEP", 0, "begin behind this step (default: with the first)", 10}, {0}};
 
@@ -485,6 +489,15 @@ static const struct bs__subcommand commands[] = {
      .options = sample_options,
      .option = option,
      .examples = "  bioseg jobs sample 3f2a... -o validation.png\n"},
+    {.name = "report",
+     .args_doc = "JOB",
+     .min_args = 1,
+     .max_args = 1,
+     .summary = "a training run as one HTML file: settings, data, curves, lineage, comparisons",
+     .run = bs__jobs_report,
+     .options = report_options,
+     .option = option,
+     .examples = "  bioseg jobs report 3f2a... -o report.html\n"},
     {.name = "pause",
      .args_doc = "JOB",
      .min_args = 1,

@@ -29,6 +29,8 @@ int bs__jobs_pause(struct bs__cli *cli, struct bs__rpc_client *client, char **ar
 int bs__jobs_resume(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 int bs__jobs_sample(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 int bs__jobs_rate(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
+/* `bioseg jobs report` (jobs_report.c); -o is in options->folder. */
+int bs__jobs_report(struct bs__cli *cli, struct bs__rpc_client *client, char **args, int nargs, void *ctx);
 /* argv[0] is "submit". */
 int bs__jobs_submit_main(struct bs__cli *cli, int argc, char **argv);
 

@@ -170,5 +170,56 @@ test_a_comparison_goes_on_after_a_crash_and_holds_its_versions() {
     says "candidate innocent@1"
 }
 
+test_a_run_becomes_one_page_in_which_names_are_names() {
+    local hostile='<img src=x onerror=alert(1)>"'"'"'&amp;.png' id
+    bioseg -q datasets create hostile --description '<script>alert(2)</script>' >/dev/null
+    pair hostile 0147 train "${hostile%.png}"
+    pair hostile 0152 validation
+    pair hostile 0161 test "third<b>"
+    # shellcheck disable=SC2086 # the options are meant to split
+    run 0 bioseg train --dataset hostile --model page --recipe boundaries $small --watch
+    run 0 bioseg models compare page@1 nuclei@1 --dataset hostile
+    id=$(bioseg --json jobs list --state succeeded | python3 -c 'import json, sys; print(next(j["id"] for j in json.load(sys.stdin) if j["kind"] == "train"))')
+    run 2 bioseg jobs report "$id"
+    says "-o FILE"
+    run 0 bioseg jobs report "$id" -o "$tmp/report.html"
+    run 2 bioseg jobs report "$id" -o "$tmp/report.html"
+    says "--overwrite"
+    run 0 bioseg jobs report "$id" -o "$tmp/report.html" --overwrite
+    python3 - "$tmp/report.html" "$hostile" <<'E2' || fail "the page is wrong"
+import html.parser, sys
+page, hostile = open(sys.argv[1], encoding="utf-8").read(), sys.argv[2]
+class Reader(html.parser.HTMLParser):
+    tags, texts, outside = [], [], []
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.outside += [a for a in attributes if a[0] in ("src", "href") or a[0].startswith("on")]
+    def handle_data(self, data):
+        self.texts.append(data)
+reader = Reader()
+reader.feed(page)
+assert hostile in reader.texts, reader.texts           # shown as it is,
+assert "third<b>.png" in reader.texts                  # also in the comparison,
+assert "<script>alert(2)</script>" in reader.texts
+assert not {"script", "img", "b", "link", "iframe"} & set(reader.tags), set(reader.tags)   # and never a tag
+assert not reader.outside, reader.outside
+assert reader.tags.count("svg") == 2 and "polyline" in reader.tags and "circle" in reader.tags
+for text in ("Compared with nuclei@1 on 1 images of hostile (test)", "succeeded", "page version 1", "Best step", "sample.flips"):
+    assert any(text in t for t in reader.texts), text
+E2
+    # a run that failed or goes on has a page as well
+    # shellcheck disable=SC2086
+    run 0 bioseg train --dataset hostile --model long --recipe boundaries $small --iterations 1000000
+    id=${out%% *}
+    run 0 bioseg jobs pause "$id"
+    run 0 bioseg jobs metrics "$id"
+    run 0 bioseg jobs report "$id" -o "$tmp/paused.html"
+    grep -q "has not ended" "$tmp/paused.html" || fail "a paused run is shown as one"
+    run 0 bioseg jobs cancel "$id"
+    run 5 bioseg jobs report 000 -o "$tmp/none.html"
+    absent "$tmp/none.html"
+    [ -z "${BS_KEEP_REPORT:-}" ] || cp "$tmp/report.html" "$BS_KEEP_REPORT"
+}
+
 start_daemon --device cpu
 run_tests
