@@ -10,7 +10,7 @@
 #include "kernels/plan.h"
 
 /* Counts every change of this table and of the structs that it and its headers show (a plugin has them compiled in). */
-#define BS_BACKEND_ABI 4u
+#define BS_BACKEND_ABI 5u
 
 /* What lowering yields. The backend allocates it and what private points to; destroy_program frees both. */
 struct bs_program {
@@ -27,6 +27,8 @@ struct bs_run {
     const struct bs_tensor *input; /* host tensors in the order of the graph's INPUT nodes (f32 C order) */
     struct bs_tensor *output;      /* host tensors in the order of the graph's outputs (f32 C order) */
     const struct bs_meanwhile *meanwhile; /* for run_program; NULL: nothing */
+    /* For run_step, which need not look at it: who wants to go first in the middle of a step (kernels/base/cancel.h); NULL: nobody. */
+    const struct bs_cancel *cancel;
 };
 
 struct bs_backend_i {

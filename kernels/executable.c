@@ -358,7 +358,8 @@ bs_status bs_executable_run_while(struct bs_executable *exe, const struct bs_ten
         (rc = ensure_arena(exe, err)) != BS_OK)
         return rc;
     const struct bs_backend_i *backend = exe->device->backend;
-    struct bs_run run = {.arena = exe->arena, .input = inputs, .output = outputs, .meanwhile = meanwhile};
+    const struct bs_run run = {
+        .arena = exe->arena, .input = inputs, .output = outputs, .meanwhile = meanwhile, .cancel = cancel};
     if (backend->run_program)
         return backend->run_program(exe->device->self, exe->program, &run, cancel, err);
     for (int step = 0; step < exe->program->nstep; step++) {

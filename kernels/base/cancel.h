@@ -12,6 +12,9 @@
 struct bs_yield {
     void *ctx;
     void (*call)(void *ctx);
+    /* Set by any thread while something waits to go first: then a backend also stops in the middle of an operator, where it can,
+       and calls. NULL: between operators only. */
+    const atomic_bool *wanted;
 };
 
 struct bs_cancel {
@@ -41,6 +44,12 @@ static inline void bs_cancel_yield(const struct bs_cancel *c)
 {
     if (c && c->yield)
         c->yield->call(c->yield->ctx);
+}
+
+/* Does anybody wait who should not have to wait for the end of an operator? Any thread. */
+static inline bool bs_cancel_yield_wanted(const struct bs_cancel *c)
+{
+    return c && c->yield && c->yield->wanted && atomic_load_explicit(c->yield->wanted, memory_order_relaxed);
 }
 
 static inline unsigned bs_cancel_looks(const struct bs_cancel *c)

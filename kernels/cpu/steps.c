@@ -123,10 +123,9 @@ static void join(const struct running *r, const struct bs__step *s)
         }
 }
 
-bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, const struct bs_run *run,
-                           struct bs_err *err)
+static bs_status run_step(const struct bs__cpu *cpu, struct bs_program *program, int step,
+                          const struct bs_run *run, struct bs_err *err)
 {
-    const struct bs__cpu *cpu = dev;
     const struct running r = {program, program->private, run};
     if (r.self->training)
         return bs__training_run_step(cpu, program, r.self->training, step, run, err);
@@ -220,6 +219,16 @@ bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, cons
     }
     if (rc == BS_OK && s->stats != BS__NO_BUFFER && s->part != BS__NO_BUFFER)
         merge_parts(&r, s);
+    return rc;
+}
+
+/* A step that gives way runs steps of other programs in its middle, which give way to nobody, or to others. */
+bs_status bs__cpu_run_step(void *dev, struct bs_program *program, int step, const struct bs_run *run,
+                           struct bs_err *err)
+{
+    const struct bs_cancel *before = bs__parallel_yield_to(run->cancel);
+    const bs_status rc = run_step(dev, program, step, run, err);
+    (void)bs__parallel_yield_to(before);
     return rc;
 }
 

@@ -65,6 +65,7 @@ static bs_status fill(void *ctx, size_t i, void *dst, size_t bytes, struct bs_er
 {
     const struct contents *c = ctx;
     const size_t count = bytes / sizeof(float);
+    bs_cancel_yield(c->run->cancel); /* hundreds of megabytes take a while */
     if (!c->value[i])
         return bs_params_read(c->run->initial, c->item[i].name, dst, count, err);
     for (size_t k = 0; k < count; k++)
@@ -140,6 +141,7 @@ bs_status bs_run_resume(struct bs_run *r, const struct bs_safetensors *st, struc
         const struct bs_step_tensor *t = bs_step_tensor_at(r->step, i);
         if (t->role == BS_ROLE_CONSTANT)
             continue;
+        bs_cancel_yield(r->cancel);
         rc = read_tensor(st, "", t, t->value, err);
         if (rc == BS_OK && t->role == BS_ROLE_TRAINED)
             rc = read_tensor(st, FIRST, t, t->first, err);

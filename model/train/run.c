@@ -149,6 +149,7 @@ bs_status bs_run_create(const struct bs_run_setup *setup, struct bs_run **out, s
     r->config.sample.mask = r->config.loss.masked = setup->train->partial || setup->validation->partial;
     r->initial = bs_params_ref(setup->initial);
     (void)snprintf(r->dataset_hash, sizeof r->dataset_hash, "%s", setup->dataset_hash);
+    r->cancel = setup->cancel;
     r->latest_step = -1;
     r->state = (struct bs__run_state){.learning_rate = r->config.optimizer.learning_rate,
                                       .plateau = r->config.plateau,

@@ -23,6 +23,8 @@ struct bs_run_setup {
     const char *dataset_hash; /* a run is resumed with the dataset it began with; hex digits */
     int sample_threads;       /* 0: samples are made by the caller between steps */
     size_t max_bytes;         /* planned memory above that is refused with BS_ENOMEM; 0: no limit */
+    const struct bs_cancel
+        *cancel; /* looked at while the run is planned, and who goes first meanwhile; NULL: nobody */
 };
 
 enum bs_run_event_kind {

@@ -268,6 +268,7 @@ bs_status bs_run_execute(struct bs_run *r, const struct bs_run_hooks *hooks, con
         .run = r, .hooks = hooks, .cancel = cancel, .began = seconds_now(), .began_step = r->state.step};
     struct bs_batches_setup train = r->train;
     train.first = r->state.step;
+    r->cancel = cancel;
     *result = (struct bs_run_result){.end = BS_RUN_FINISHED};
     bs_status rc = bs_batches_create(&train, &l.batches, err);
     if (rc == BS_OK)

@@ -32,7 +32,8 @@ struct bs_run {
     int64_t steps; /* until the end */
     int64_t epoch_steps, validate_every, validation_count;
     struct bs__run_state state;
-    int64_t latest_step; /* of the last LATEST checkpoint; -1: none */
+    int64_t latest_step;            /* of the last LATEST checkpoint; -1: none */
+    const struct bs_cancel *cancel; /* of planning, then of the execution: who goes first; NULL: nobody */
 };
 
 /* config_json.c: where two texts of a configuration part, member by member, in words. */

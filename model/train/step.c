@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MOMENTUM 0.1 /* how far running statistics move towards the batch's; torch's default */
+#define RUN      ((size_t)1 << 17) /* elements that are changed before somebody may go first: a millisecond */
+#define MOMENTUM 0.1               /* how far running statistics move towards the batch's; torch's default */
 
 struct bs_step {
     struct bs_train_graph *graph;
@@ -14,9 +15,10 @@ struct bs_step {
     struct bs_tensor *in, *out;    /* bound to the executable; out owns its memory */
     int nin, nout;
     float seed;
-    int64_t count; /* steps applied */
-    bool computed; /* gradients wait to be applied */
-    size_t bytes;  /* of state and outputs */
+    int64_t count;                  /* steps applied */
+    bool computed;                  /* gradients wait to be applied; */
+    const struct bs_cancel *cancel; /* of their compute */
+    size_t bytes;                   /* of state and outputs */
     struct bs_recompute recompute;
 };
 
@@ -230,6 +232,7 @@ bs_status bs_step_compute(struct bs_step *s, const float *image, const float *ta
             "too high",
             (long long)s->count + 1, *loss);
     s->computed = true;
+    s->cancel = cancel;
     return BS_OK;
 }
 
@@ -247,6 +250,17 @@ static void move_statistics(struct bs_step_tensor *t, const struct bs_tensor *ba
         t->value[c] = (float)((1 - MOMENTUM) * (double)t->value[c] + MOMENTUM * (double)seen[c]);
 }
 
+static void optimise(const struct bs_step *s, const struct bs_optimizer *o, const struct bs_step_tensor *t)
+{
+    const size_t count = bs_shape_count(&t->shape);
+    for (size_t at = 0; at < count; at += RUN) {
+        if (bs_cancel_yield_wanted(s->cancel))
+            bs_cancel_yield(s->cancel);
+        bs_optimizer_step(o, s->count, t->gradient + at, count - at < RUN ? count - at : RUN, t->value + at,
+                          t->first + at, t->second + at);
+    }
+}
+
 bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct bs_err *err)
 {
     bs_status rc = bs_optimizer_check(o, err);
@@ -259,8 +273,7 @@ bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct 
     for (int i = 0; i < s->graph->ntensor; i++) {
         struct bs_step_tensor *t = &s->tensor[i];
         if (t->role == BS_ROLE_TRAINED)
-            bs_optimizer_step(o, s->count, t->gradient, bs_shape_count(&t->shape), t->value, t->first,
-                              t->second);
+            optimise(s, o, t);
         else if (t->role != BS_ROLE_CONSTANT)
             move_statistics(t, &s->out[s->graph->tensor[i].output]);
     }

@@ -60,7 +60,8 @@ bs_status bs_step_compute(struct bs_step *s, const float *image, const float *ta
                           const struct bs_cancel *cancel, double *loss, struct bs_err *err) BS_NODISCARD;
 /* What the network made of the last batch, (N,C,h',w'), without the mask's channel. */
 const float *bs_step_output(const struct bs_step *s);
-/* Takes the gradients of the last successful compute, once: BS_EPRECONDITION without one. */
+/* Takes the gradients of the last successful compute, once: BS_EPRECONDITION without one. Lets go first, in between, who wants to by
+   that compute's cancel, and is never cancelled. */
 bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct bs_err *err) BS_NODISCARD;
 
 /* Steps applied so far: the number that the optimiser counts. Settable to go on from a checkpoint. */

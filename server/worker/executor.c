@@ -32,7 +32,18 @@ struct bs__executor {
     struct request *training; /* has the device when nothing else runs */
     struct request *running;  /* the other one that has it; maybe between two operators of training */
     bool stopping, ended;
+    atomic_bool
+        wanted; /* something waits that goes before training; written under mu, read by all that compute */
 };
+
+/* After a change of the queue; mu held. */
+static void note_wanted(struct bs__executor *x)
+{
+    bool wanted = false;
+    for (const struct request *r = x->waiting; r; r = r->next)
+        wanted |= r->rank < RANK_TRAINING;
+    atomic_store_explicit(&x->wanted, wanted, memory_order_relaxed);
+}
 
 /* Takes the first of the lowest rank, at most `most`, out of the queue; NULL: there is none. mu held. */
 static struct request *take(struct bs__executor *x, int most)
@@ -45,6 +56,7 @@ static struct request *take(struct bs__executor *x, int most)
         return NULL;
     struct request *r = *best;
     *best = r->next;
+    note_wanted(x);
     *(r->rank == RANK_TRAINING ? &x->training : &x->running) = r;
     return r;
 }
@@ -106,6 +118,11 @@ void bs__executor_give_way(struct bs__executor *x)
             return;
         run_request(x, r);
     }
+}
+
+const atomic_bool *bs__executor_wanted(const struct bs__executor *x)
+{
+    return &x->wanted;
 }
 
 static void say_hello(int sock, struct bs_device *dev, size_t budget)
@@ -200,6 +217,7 @@ void bs__executor_push(struct bs__executor *x, const struct bs_worker_message *m
     while (*at)
         at = &(*at)->next;
     *at = r;
+    note_wanted(x);
     pthread_cond_signal(&x->wake);
     pthread_mutex_unlock(&x->mu);
 }

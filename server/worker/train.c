@@ -258,7 +258,7 @@ void bs__train_run(struct bs__executor *x, struct bs__models *models, struct bs_
                    struct bs_worker_message *m, struct bs_cancel *cancel)
 {
     const struct bs_worker_message started = {.type = BS_WORKER_STARTED, .task = m->task};
-    const struct bs_yield yield = {x, give_way};
+    const struct bs_yield yield = {x, give_way, bs__executor_wanted(x)};
     struct bs_worker_message *done = calloc(1, sizeof *done);
     struct bs__teller teller = {.x = x,
                                 .sock = sock,

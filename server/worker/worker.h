@@ -117,6 +117,8 @@ void bs__executor_take_control(struct bs__executor *x, struct bs_run_control *co
 bool bs__executor_take_commit(struct bs__executor *x, int ms, struct bs_worker_failure *failure);
 /* Runs what waits beside training runs. Between two operators of one; executor thread. */
 void bs__executor_give_way(struct bs__executor *x);
+/* Set while something waits for that. Lives as long as the executor. */
+const atomic_bool *bs__executor_wanted(const struct bs__executor *x);
 /* bs_cancel_looks of what runs; 0: nothing runs. */
 uint64_t bs__executor_looks(struct bs__executor *x);
 /* Whether the thread ends by itself, because the device could not be opened. */
