@@ -19,6 +19,7 @@
 #define MAX_BACKOFF_MS   10000
 #define STEADY_MS        10000 /* a worker that lived this long starts the backoff anew */
 #define MAX_DEATHS       2
+#define MAX_LOADED       1024 /* models that a worker may say it holds */
 
 int64_t bs__engine_now_ms(void)
 {
@@ -70,11 +71,15 @@ static void forget_loaded(struct bs_engine *e, const char *key)
     }
 }
 
-static void note_loaded(struct bs_engine *e, const struct bs_worker_model *m)
+/* False: no worker has so many. */
+static bool note_loaded(struct bs_engine *e, const struct bs_worker_model *m)
 {
     struct bs__loaded *l = e->loaded;
-    while (l && strcmp(l->key, m->model_key) != 0)
-        l = l->next;
+    int others = 0;
+    for (; l && strcmp(l->key, m->model_key) != 0; l = l->next)
+        others++;
+    if (others >= MAX_LOADED)
+        return false;
     if (!l && (l = calloc(1, sizeof *l))) {
         snprintf(l->key, sizeof l->key, "%s", m->model_key);
         l->next = e->loaded;
@@ -82,6 +87,7 @@ static void note_loaded(struct bs_engine *e, const struct bs_worker_model *m)
     }
     if (l)
         l->bytes = (size_t)m->bytes;
+    return true;
 }
 
 /* The first answer of the first worker lets bs_engine_create go on. mu held. */
@@ -249,6 +255,7 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
     if (e->training && e->training->message.task == m->task)
         t = e->training;
     const bool mine = t && t->message.task == m->task, training = mine && t->message.type == BS_WORKER_TRAIN;
+    bool fine;
     struct bs_err err;
     switch (m->type) {
     case BS_WORKER_HELLO:
@@ -301,12 +308,11 @@ static bool handle(struct bs_engine *e, struct bs_worker_message *m)
     case BS_WORKER_LOADED:
     case BS_WORKER_DROPPED:
         pthread_mutex_lock(&e->mu);
-        if (m->type == BS_WORKER_LOADED)
-            note_loaded(e, &m->body.model);
-        else
+        fine = m->type == BS_WORKER_DROPPED || note_loaded(e, &m->body.model);
+        if (m->type == BS_WORKER_DROPPED)
             forget_loaded(e, m->body.model.model_key);
         pthread_mutex_unlock(&e->mu);
-        return true;
+        return fine;
     default:
         return false;
     }

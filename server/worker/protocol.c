@@ -90,10 +90,43 @@ bs_status bs_worker_send(int sock, const struct bs_worker_message *m, bool wait,
     }
 }
 
+/* Bytes of the character at the beginning of a text; 0: it is none of UTF-8 (RFC 3629). */
+static size_t character(const unsigned char *s, size_t left)
+{
+    const size_t bytes = s[0] < 0x80   ? 1
+                         : s[0] < 0xc2 ? 0
+                         : s[0] < 0xe0 ? 2
+                         : s[0] < 0xf0 ? 3
+                         : s[0] < 0xf5 ? 4
+                                       : 0;
+    if (bytes == 0 || bytes > left)
+        return 0;
+    for (size_t i = 1; i < bytes; i++)
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    const bool too_long = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
+    const bool surrogate = s[0] == 0xed && s[1] >= 0xa0, beyond = s[0] == 0xf4 && s[1] >= 0x90;
+    return too_long || surrogate || beyond ? 0 : bytes;
+}
+
+/* Ends a text inside its field, and replaces what is no UTF-8: a message that was cut may end in half a character, and clients
+   refuse the whole answer then. */
+static void end_string(char *text, size_t size)
+{
+    text[size - 1] = '\0';
+    const size_t length = strlen(text);
+    for (size_t at = 0; at < length;) {
+        const size_t bytes = character((const unsigned char *)text + at, length - at);
+        if (bytes == 0)
+            text[at] = '?';
+        at += bytes ? bytes : 1;
+    }
+}
+
 /* Strings from the other side always end inside their field. */
 static void end_strings(struct bs_worker_message *m)
 {
-#define END(field) (field)[sizeof(field) - 1] = '\0'
+#define END(field) end_string((field), sizeof(field))
     switch (m->type) {
     case BS_WORKER_SEGMENT:
         END(m->body.segment.model_key);
@@ -244,7 +277,8 @@ bs_status bs_worker_check_done(const struct bs_worker_message *m, struct bs_err 
     size_t pixels, labels, maps, objects;
     bool ok = d->failure.status <= BS_EINTERNAL && d->trained.end <= BS_RUN_PAUSED && d->trained.step >= 0 &&
               d->trained.latest_step >= -1 && !isnan(d->trained.best_metric) && d->nwarning >= 0 &&
-              d->nwarning <= BS_MAX_WARNINGS;
+              d->nwarning <= BS_MAX_WARNINGS && isfinite(d->seconds_network) &&
+              isfinite(d->seconds_instances);
     if (ok && m->nfd > 0)
         ok = d->failure.status == BS_OK && d->height > 0 && d->width > 0 && stack_valid(&d->stack) &&
              m->nfd == 1 + (d->has_maps != 0) + (d->has_objects != 0) && d->channels >= 0 &&

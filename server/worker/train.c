@@ -29,6 +29,7 @@ struct training {
     struct bs_pair_files *train, *validation;
     struct bs_params *initial;
     struct bs_run *run;
+    const struct bs_cancel *cancel; /* whom getting ready gives way to, too */
 };
 
 bs_status bs__worker_text(int fd, uint64_t bytes, size_t most, char **out, struct bs_err *err)
@@ -159,9 +160,11 @@ static bs_status create_run(struct bs__models *models, struct bs_device *dev, st
                                  .train_name = name_of,
                                  .name_ctx = t->train,
                                  .dataset_hash = t->dataset,
-                                 .sample_threads = info.memory ? GPU_SAMPLERS : CPU_SAMPLERS};
+                                 .sample_threads = info.memory ? GPU_SAMPLERS : CPU_SAMPLERS,
+                                 .cancel = t->cancel};
     bs_status rc = BS_OK;
     for (int i = 0; i < 2; i++) {
+        bs_cancel_yield(t->cancel);
         const size_t available = bs_device_memory_available(dev);
         setup.max_bytes = available == SIZE_MAX ? 0 : available - available / TRAINING_SHARE;
         rc = bs_run_create(&setup, &t->run, err);
@@ -230,7 +233,7 @@ static bs_status train(struct bs__models *models, struct bs_device *dev, struct 
                        struct bs_worker_trained *done, struct bs_err *err)
 {
     const struct bs_run_hooks hooks = {teller, bs__tell_event, bs__tell_checkpoint, bs__ask_control};
-    struct training t = {.manifest = {.channel = BS_PLANE_CHANNEL_ANY}};
+    struct training t = {.manifest = {.channel = BS_PLANE_CHANNEL_ANY}, .cancel = cancel};
     struct bs_run_result result;
     struct bs_err late = {.msg = ""};
     bs_status rc = prepare(models, dev, m, &t, err);

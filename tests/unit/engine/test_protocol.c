@@ -51,6 +51,30 @@ static void messages_arrive_with_body_and_descriptors(void **state)
     free(got);
 }
 
+/* A message that was cut in half a character would make clients refuse the whole answer. */
+static void texts_arrive_as_utf8_whatever_was_sent(void **state)
+{
+    static const char *const sent[][2] = {
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x94\xac", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x94\xac"},
+        {"caf\xc3", "caf?"},
+        {"\xff\xc0\xaf", "???"},
+        {"\xe2\x82", "??"},
+        {"\xed\xa0\x80", "???"},
+        {"\xf4\x90\x80\x80", "????"}};
+    int *pair = *state;
+    struct bs_err err;
+    struct bs_worker_message *m = calloc(1, sizeof *m), *got = calloc(1, sizeof *got);
+    m->type = BS_WORKER_REFUSED;
+    for (size_t i = 0; i < sizeof sent / sizeof *sent; i++) {
+        strcpy(m->body.failure.text, sent[i][0]);
+        assert_int_equal(bs_worker_send(pair[0], m, true, &err), BS_OK);
+        assert_int_equal(bs_worker_receive(pair[1], true, got, &err), BS_OK);
+        assert_string_equal(got->body.failure.text, sent[i][1]);
+    }
+    free(m);
+    free(got);
+}
+
 static void random_packets_are_refused(void **state)
 {
     int *pair = *state;
@@ -250,6 +274,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_open, pair_close)
     const struct CMUnitTest tests[] = {
         T(messages_arrive_with_body_and_descriptors),
+        T(texts_arrive_as_utf8_whatever_was_sent),
         T(random_packets_are_refused),
         T(descriptors_of_a_refused_message_are_closed),
         cmocka_unit_test(results_that_contradict_themselves_are_refused),
