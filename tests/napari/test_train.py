@@ -311,6 +311,20 @@ def test_mistakes_have_sentences(viewer, train, qtbot, client, blobs):
     assert widget.train() is None and not widget.train_button.isEnabled() and widget.connect_button.isVisibleTo(widget)
 
 
+def test_a_run_that_is_refused_is_a_list_of_all_that_is_wrong(viewer, train, qtbot, client):
+    for n in range(2):
+        viewer.add_image(np.full((64, 64 + n), 7, np.uint8), name=f"flat {n}")
+        viewer.add_labels(np.eye(64, 64 + n, dtype=int), name=f"flat {n} labels")
+    widget = train(dataset="refused", name="refused")
+    mark(widget, viewer, "flat 0", "flat 1")
+    run = widget.train()
+    qtbot.waitUntil(lambda: run.state != "running" and widget.message.text() != "", timeout=WAIT)
+    said = widget.message.text()
+    assert run.state == "failed" and said.startswith("The server refuses to train on this:")
+    assert all(f'"flat {n}": all samples are 7.' in said for n in range(2)) and widget.message.kind == "error"
+    assert client.dataset("refused").pair_count == 2 and not any(j.training.model_name == "refused" for j in client.training_runs())
+
+
 def test_labels_are_found_wherever_they_lie_on_the_image(viewer, blobs):
     stack = np.stack([blobs(60, 70, s) for s in range(3)])
     image = viewer.add_image(stack, name="stack", scale=(2, 0.5, 0.25), translate=(1, 7, 8))
