@@ -167,6 +167,8 @@ def test_a_run_tells_every_step_and_ends_with_a_model(client, data, trained):
     assert (job.kind, job.state, job.model, job.progress.phase) == ("train", "succeeded", "tiny@1", "steps")
     assert job.training.config["iterations"] == 20 and job.training.dataset == data and job.training.initial is None
     assert (job.training.best_step, job.training.best_validation_loss) == (metrics.best_step, metrics.best_validation_loss)
+    sample = run.sample()
+    assert sample.step == 20 and sample.prediction.shape == sample.target.shape == (2, *sample.image.shape[1:]) and sample.image.any()
     assert run_id in [j.id for j in client.training_runs()] and all(j.kind == "train" for j in client.training_runs())
     assert client.segment(IMAGES / "dsb_0161.png", model="tiny").labels.shape == (256, 256)
     by_name = {p.name: p for p in client.training_parameters("unet", "boundaries")}

@@ -11,7 +11,7 @@
 """
 from . import errors
 from ._datasets import Annotation, Dataset, Pair, pair_hashes
-from ._training import Finding, Metrics, TrainingEvent, TrainingPlan, TrainingRun
+from ._training import Finding, Metrics, Sample, TrainingEvent, TrainingPlan, TrainingRun
 from .client import Client, JobHandle, Segmentation
 from .errors import BiosegError
 from .results import (AliasMove, Job, KeptMaps, LineageStep, Model, ObjectTable, Parameter, Plan, Preview, Progress, Region, Result, ServerInfo,
@@ -19,5 +19,5 @@ from .results import (AliasMove, Job, KeptMaps, LineageStep, Model, ObjectTable,
 
 __version__ = "0.1.0"
 __all__ = ["AliasMove", "Annotation", "BiosegError", "Client", "Dataset", "Finding", "Job", "JobHandle", "KeptMaps", "LineageStep", "Metrics", "Model",
-           "ObjectTable", "Pair", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "Segmentation", "ServerInfo", "ServerWarning",
+           "ObjectTable", "Pair", "Parameter", "Plan", "Preview", "Progress", "Region", "Result", "Sample", "Segmentation", "ServerInfo", "ServerWarning",
            "Training", "TrainingEvent", "TrainingPlan", "TrainingRun", "errors", "pair_hashes"]

@@ -56,6 +56,7 @@ METHODS = {
     "Training/Describe": ("unary_unary", training.DescribeTrainingRequest, training.DescribeTrainingResponse),
     "Training/Start": ("unary_unary", training.StartTrainingRequest, training.StartTrainingResponse),
     "Training/WatchMetrics": ("unary_stream", training.WatchMetricsRequest, training.WatchMetricsResponse),
+    "Training/GetSample": ("unary_unary", training.GetSampleRequest, training.GetSampleResponse),
     "Training/Pause": ("unary_unary", training.PauseTrainingRequest, training.PauseTrainingResponse),
     "Training/Resume": ("unary_unary", training.ResumeTrainingRequest, training.ResumeTrainingResponse),
     "Training/SetLearningRate": ("unary_unary", training.SetLearningRateRequest, training.SetLearningRateResponse),

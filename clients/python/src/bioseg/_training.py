@@ -13,14 +13,14 @@ import numpy as np
 from . import _requests as req
 from ._handles import JobHandle, Stoppable
 from ._progress import Report, finish, reporter
-from .errors import Cancelled, InvalidRequest, JobFailed, NotFound, Refused, from_rpc
+from .errors import Cancelled, DamagedResult, InvalidRequest, JobFailed, NotFound, Refused, from_rpc
 from .results import Job, Model, Parameter, Progress
 from .v1 import training_pb2 as training
 
 if TYPE_CHECKING:
     from .client import Client
 
-__all__ = ["Finding", "Metrics", "TrainingCalls", "TrainingEvent", "TrainingPlan", "TrainingRun"]
+__all__ = ["Finding", "Metrics", "Sample", "TrainingCalls", "TrainingEvent", "TrainingPlan", "TrainingRun"]
 
 _CONFIG = ("dataset", "model", "architecture", "from", "recipe", "seed", "parameters")
 
@@ -50,6 +50,26 @@ class TrainingEvent:
         best = v.get("best_step")
         return cls(m.step, m.epoch, v.get("train_loss", float("nan")), v.get("learning_rate", float("nan")), v.get("validation_loss"),
                    v.get("best_validation_loss"), None if best is None else int(best), v.get("images_per_second"), v.get("seconds_left"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the network made of a validation image at a step, for the eye only: uint8 (c, y, x) each. target and prediction: 0 to 1 as 0 to 255;
+    reduction: pixels of the image along a side that became one."""
+
+    step: int
+    image: np.ndarray
+    target: np.ndarray
+    prediction: np.ndarray
+    reduction: int
+
+    @classmethod
+    def from_message(cls, s: training.GetSampleResponse) -> Sample:
+        n, m = s.channels, s.target_channels
+        if len(s.planes) != (n + 2 * m) * s.height * s.width:
+            raise DamagedResult("the picture of a validation is not of the size that it says")
+        planes = np.frombuffer(s.planes, np.uint8).reshape(n + 2 * m, s.height, s.width)
+        return cls(s.step, planes[:n], planes[n:n + m], planes[n + m:], s.reduction)
 
 
 @dataclass(frozen=True)
@@ -182,6 +202,10 @@ class TrainingRun(JobHandle):
                 if event.step >= job.progress.done and not (job.done or job.state == "paused"):
                     break
         return Metrics.of(told)
+
+    def sample(self) -> Sample:
+        """What the network made of an image at the last validation. NotFound before the first one."""
+        return Sample.from_message(self._client._unary("Training/GetSample", training.GetSampleRequest(job_id=self.id)))
 
     def wait(self, progress: Report = None, patience: float = 300, event: Callable[[TrainingEvent], None] | None = None) -> Job:
         """Waits until it is done or paused, whatever the outcome. event: called with each TrainingEvent, from the first one on."""

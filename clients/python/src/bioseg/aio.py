@@ -18,7 +18,7 @@ from typing import Any
 from . import client as blocking
 from ._progress import Report, finish, reporter
 from ._datasets import Annotation, Dataset, Pair
-from ._training import Metrics, TrainingEvent, TrainingPlan
+from ._training import Metrics, Sample, TrainingEvent, TrainingPlan
 from .results import AliasMove, Job, KeptMaps, LineageStep, Model, Parameter, Plan, Preview, Progress, Result, ServerInfo
 
 __all__ = ["Client", "JobHandle", "TrainingRun"]
@@ -105,6 +105,9 @@ class TrainingRun(JobHandle):
                 yield event
         finally:
             stoppable.stop()
+
+    async def sample(self) -> Sample:
+        return await self._client._run(self._handle.sample)
 
     async def metrics(self) -> Metrics:
         return await self._client._run(self._handle.metrics)
