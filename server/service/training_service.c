@@ -76,7 +76,7 @@ static bs_status send_note(struct bs_call *call, const struct bs_run_note *n, in
                              {"seconds_left", n->seconds_left}};
     answer.step = (uint64_t)n->step;
     answer.epoch = (uint64_t)n->epoch;
-    answer.has_sample = n->validation && n->step == sample_step;
+    answer.has_sample = n->validation && n->step <= sample_step;
     answer.values = list;
     for (size_t i = 0; i < NOTE_VALUES; i++) {
         if (!values[i].key || isnan(values[i].value))
