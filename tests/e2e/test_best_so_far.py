@@ -9,7 +9,7 @@ from bioseg.v1 import models_pb2 as models
 from bioseg.v1 import segmentation_pb2 as segmentation
 from bioseg.v1 import training_pb2 as training
 from conftest import default_spec, refused
-from test_training import IMAGES, data, metrics, spec, start, wait_for  # noqa: F401
+from test_training import IMAGES, fill, metrics, spec, start, wait_for
 
 C = grpc.StatusCode
 LONG = {"iterations": 100000, "validate_every": 10, "checkpoint_every": 10}
@@ -33,7 +33,12 @@ def pause(client, job_id):
 
 
 @pytest.fixture(scope="module")
-def run(client, data):  # noqa: F811
+def data(client):
+    return fill(client, "best-so-far")
+
+
+@pytest.fixture(scope="module")
+def run(client, data):
     """A run that was validated some times and waits, and a segmentation from before."""
     job = start(client, spec(data, model="unfinished", **LONG)).job
     wait_for(client, job.id, lambda j: j.training.WhichOneof("best_presence"))
@@ -58,7 +63,7 @@ def test_the_best_weights_so_far_segment_and_are_named_with_their_step(client, r
                 if m.name in (name, "unfinished")]
 
 
-def test_better_weights_take_the_place_of_those_before(client, data):  # noqa: F811
+def test_better_weights_take_the_place_of_those_before(client, data):
     job = start(client, spec(data, model="better", **{**LONG, "iterations": 60})).job
     client.wait(job.id)
     told = [m for m in metrics(client, job.id) if "validation_loss" in m.values]
@@ -66,7 +71,7 @@ def test_better_weights_take_the_place_of_those_before(client, data):  # noqa: F
     assert origin.model_version == min(told, key=lambda m: m.values["validation_loss"]).step
 
 
-def test_what_a_run_has_not_is_refused(client, data, run):  # noqa: F811
+def test_what_a_run_has_not_is_refused(client, data, run):
     job, _ = run
     waiting = start(client, spec(data, model="waits", **{**LONG, "validate_every": 100000})).job
     refused(C.NOT_FOUND, lambda: segment(client, f"job:{waiting.id}"), "validated")
@@ -100,7 +105,7 @@ def test_a_picture_of_the_last_validation_is_kept_and_announced(client, run):
     assert announced[-1] == picture.step and announced == list(range(10, picture.step + 1, 10))
 
 
-def test_large_pictures_are_reduced(client, data):  # noqa: F811
+def test_large_pictures_are_reduced(client, data):
     job = start(client, spec(data, model="large", **{**SMALL_RUN, "patch": 272})).job
     client.wait(job.id)
     picture = sample(client, job.id)
