@@ -368,6 +368,10 @@ static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_
         if (value->buffer == BS__NO_BUFFER) { /* else made together with another */
             value->shape = n->shape;
             value->blocked = bs__training_in_blocks(p->cpu, p->t->value, g, v);
+            if (n->op == BS_OP_INPUT && bs__training_only_packed(p->cpu, g, &p->readers, v)) {
+                value->host = this_host;
+                continue;
+            }
             if (is_added_later(p, g, v)) {
                 memcpy(value->addend, n->input, sizeof value->addend);
                 continue;
@@ -393,6 +397,7 @@ bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, stru
         return BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %zu operators", nnode);
     for (size_t v = 0; v < nnode; v++) {
         p.t->value[v].buffer = p.t->value[v].moments = BS__NO_BUFFER;
+        p.t->value[v].host = -1;
         p.t->value[v].normed = p.t->value[v].addend[0] = BS_NO_VALUE;
     }
     bs__parallel_set_threads(cpu->threads); /* oneDNN decides how sums are split when a primitive is made */

@@ -21,6 +21,7 @@ struct bs__training_value {
     struct bs_shape shape;
     int buffer;         /* BS__NO_BUFFER: not in the arena */
     const float *param; /* NULL: not a parameter */
+    int host;           /* an input of the run that is read where the caller has it; below 0: none */
     bool blocked;       /* lies in blocks of channels */
     /* Of an image in blocks whose norm is taken: buffer of its moments, for all samples together or each by itself. */
     int moments;

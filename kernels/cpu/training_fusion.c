@@ -57,6 +57,19 @@ bool bs__training_is_winograd(const struct bs__cpu *cpu, const struct bs_graph *
     return bs__training_winograd_fits(&c);
 }
 
+bool bs__training_only_packed(const struct bs__cpu *cpu, const struct bs_graph *g,
+                              const struct bs__training_readers *r, bs_value v)
+{
+    int read = 0;
+    for (bs_value w = v + 1; w < bs_graph_node_count(g); w++) {
+        const struct bs_node *n = bs_graph_node(g, w);
+        if (bs_graph_is_live(g, w) && (n->op == BS_OP_CONV2D || n->op == BS_OP_CONV2D_GRAD_X) &&
+            n->input[0] != v && n->input[1] == v && bs__training_is_winograd(cpu, g, w))
+            read++;
+    }
+    return read > 0 && read == r->count[v]; /* an output counts as more than a reader */
+}
+
 bool bs__training_only_convolved(const struct bs__cpu *cpu, const struct bs_graph *g, bs_value v)
 {
     for (int i = 0; i < bs_graph_output_count(g); i++)

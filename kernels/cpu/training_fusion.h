@@ -21,6 +21,9 @@ bs_value bs__training_only_reader(const struct bs_graph *g, const struct bs__tra
                                   enum bs_op op, int i);
 /* Does Winograd compute the convolution v, or this gradient of one? */
 bool bs__training_is_winograd(const struct bs__cpu *cpu, const struct bs_graph *g, bs_value v);
+/* Do only own convolutions read v, as weights, which they pack number by number wherever they lie? */
+bool bs__training_only_packed(const struct bs__cpu *cpu, const struct bs_graph *g,
+                              const struct bs__training_readers *r, bs_value v);
 /* Do only Winograd's convolutions and their gradients read v, as the image? */
 bool bs__training_only_convolved(const struct bs__cpu *cpu, const struct bs_graph *g, bs_value v);
 

@@ -7,6 +7,8 @@
 static struct bs_tensor tensor_at(const struct bs_program *program, const struct bs__training_value *v,
                                   const struct bs_run *run)
 {
+    if (v->host >= 0)
+        return (struct bs_tensor){BS_F32, v->shape, run->input[v->host].data};
     void *in_arena = v->buffer == BS__NO_BUFFER ? NULL : run->arena + program->buffer[v->buffer].offset;
     /* a bs_tensor's data is not const; parameters are only read */
     return (struct bs_tensor){BS_F32, v->shape, in_arena ? in_arena : (void *)(uintptr_t)v->param};
