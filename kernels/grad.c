@@ -31,6 +31,7 @@ static bs_status pass_back(struct walk *w, bs_value v, struct bs_err *err)
     bs_value gin[BS_MAX_INPUTS];
     for (int i = 0; i < BS_MAX_INPUTS; i++)
         gin[i] = BS_NO_VALUE;
+    bs_graph_full(w->g, n->full);
     def->backward(w->g, v, w->grad[v], gin);
     if (bs_graph_failed(w->g))
         return bs_graph_error(w->g, err);
@@ -41,6 +42,7 @@ static bs_status pass_back(struct walk *w, bs_value v, struct bs_err *err)
             return BS_FAIL(err, BS_EUNSUPPORTED, "%s has no backward rule for its input %d", def->name, i);
         add_gradient(w, n->input[i], gin[i]);
     }
+    bs_graph_full(w->g, false);
     return BS_OK;
 }
 

@@ -23,6 +23,7 @@ struct bs_graph {
     int noutput, output_capacity;
     bool *live; /* per node, made by finish */
     bool finished;
+    bool full;         /* nodes to come */
     struct bs_err err; /* the first error */
 };
 
@@ -74,6 +75,7 @@ static bs_value append(struct bs_graph *g, const struct bs_node *proto)
     if (!n)
         goto no_memory;
     *n = *proto;
+    n->full = g->full;
     if (proto->name && !(n->name = bs_arena_strdup(g->arena, proto->name)))
         goto no_memory;
     g->node[g->nnode] = n;
@@ -171,6 +173,11 @@ bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *input
         return BS_NO_VALUE;
     }
     return append(g, &n);
+}
+
+void bs_graph_full(struct bs_graph *g, bool full)
+{
+    g->full = full;
 }
 
 static bool room_for_output(struct bs_graph *g)

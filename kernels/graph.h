@@ -135,6 +135,7 @@ struct bs_node {
     struct bs_attr attr;
     struct bs_shape shape; /* of the value it makes; element type is the precision chosen at compile time */
     const char *name; /* INPUT, PARAM: binding name; others: NULL or a debugging label. Owned by the graph */
+    bool full;        /* float32 whatever the precision; what the backward makes of it, too */
 };
 
 struct bs_graph;
@@ -195,6 +196,9 @@ bs_value bs_graph_mse_loss(struct bs_graph *g, bs_value p, bs_value t);
 bs_value bs_graph_apply(struct bs_graph *g, enum bs_op op, const bs_value *inputs, int ninput,
                         struct bs_attr attr);
 
+/* Nodes made from here on are full, or not any more (losses and what they are made from). */
+void bs_graph_full(struct bs_graph *g, bool full);
+
 /* Marks a value as an output under a name, in order of the calls. */
 void bs_graph_output(struct bs_graph *g, const char *name, bs_value v);
 
@@ -213,6 +217,12 @@ bool bs_graph_is_live(const struct bs_graph *g, bs_value v);
 /* Multiply-adds counted as two; convolutions, linear operators, attention and scans only; dead values not counted once
    finished. */
 double bs_graph_flops(const struct bs_graph *g);
+
+/* Mixed precision: narrow[v] says of each value whether a precision of 16 bits stores it with 16 bits. A graph without full nodes
+   (one that predicts): all of them. One with: activations, their gradients and weights as they are read; float32 are full nodes,
+   outputs, everything of one dimension, gradients of weights, batch statistics, the sums of attention and the exponents of scans'
+   decays. Sums inside operators are never narrow. Parameters: what is rounded when it is bound. */
+void bs_graph_narrow(const struct bs_graph *g, bool *narrow);
 
 /* For grad.c and the rules in ops/: has building failed already? */
 bool bs_graph_failed(const struct bs_graph *g);

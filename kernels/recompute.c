@@ -248,14 +248,15 @@ static void clear(struct search *q)
     free(q->made);
 }
 
-bs_status bs_graph_recompute(const struct bs_graph *g, bs_value seed, size_t bytes, struct bs_graph **out,
-                             struct bs_recompute *did, struct bs_err *err)
+bs_status bs_graph_recompute(const struct bs_graph *g, bs_value seed, enum bs_precision precision,
+                             size_t bytes, struct bs_graph **out, struct bs_recompute *did,
+                             struct bs_err *err)
 {
     struct bs__schedule s;
     struct search q = {.s = &s, .bytes = bytes};
     const size_t count = (size_t)bs_graph_node_count(g);
     *out = NULL;
-    bs_status rc = bs__schedule_create(g, seed, &s, err);
+    bs_status rc = bs__schedule_create(g, seed, precision, &s, err);
     if (rc != BS_OK)
         return rc;
     if ((rc = begin(&q, count, err)) != BS_OK)
@@ -316,7 +317,7 @@ bs_status bs_executable_create_within(struct bs_device *dev, const struct bs_gra
         if (attempt > 0)
             target = made.bytes <= target ? next_target(target, arena - bytes, attempt) : 0;
         tried_all = target == 0;
-        if ((rc = bs_graph_recompute(g, seed, target, &again, &made, err)) != BS_OK)
+        if ((rc = bs_graph_recompute(g, seed, precision, target, &again, &made, err)) != BS_OK)
             break;
         rc = bs_executable_create(dev, again, params, precision, &exe, err);
         bs_graph_destroy(again);

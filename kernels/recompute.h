@@ -20,10 +20,11 @@ struct bs_recompute {
         forward; /* of making them again, and of the forward: multiply-adds times two and what memory costs */
 };
 
-/* Of a finished graph, in which what depends on the input `seed` is the backward, one that has at most `bytes` alive at once, or
+/* Of a finished graph, in which what depends on the input `seed` is the backward, one that has at most `bytes` alive at once when it is compiled for that precision, or
    the least. Inputs and outputs are the same in the same order. *did may be NULL. */
-bs_status bs_graph_recompute(const struct bs_graph *g, bs_value seed, size_t bytes, struct bs_graph **out,
-                             struct bs_recompute *did, struct bs_err *err) BS_NODISCARD;
+bs_status bs_graph_recompute(const struct bs_graph *g, bs_value seed, enum bs_precision precision,
+                             size_t bytes, struct bs_graph **out, struct bs_recompute *did,
+                             struct bs_err *err) BS_NODISCARD;
 
 /* Compiles the graph as it is when its arena fits into `bytes`, else with as much made again as that takes: *did (may be NULL) says
    what, zeros when nothing. BS_ENOMEM when it never fits; then did->bytes is the least arena that it came to. */

@@ -25,6 +25,7 @@ struct bs__schedule {
     const struct bs_graph *g;
     int count;               /* nodes of g */
     struct bs__remade *node; /* per node */
+    bool *narrow;            /* per node: 16 bits of it are stored */
     bs_value *order;         /* live nodes and all inputs: the forward, then the backward */
     int norder, nforward;
     /* Of the last bs__schedule_run. */
@@ -39,8 +40,8 @@ struct bs__schedule {
     int64_t *change;
 };
 
-bs_status bs__schedule_create(const struct bs_graph *g, bs_value seed, struct bs__schedule *s,
-                              struct bs_err *err) BS_NODISCARD;
+bs_status bs__schedule_create(const struct bs_graph *g, bs_value seed, enum bs_precision precision,
+                              struct bs__schedule *s, struct bs_err *err) BS_NODISCARD;
 void bs__schedule_clear(struct bs__schedule *s);
 /* keep: per node; read for forward values that are not fixed. */
 void bs__schedule_run(struct bs__schedule *s, const bool *keep);

@@ -15,7 +15,7 @@ static bool is_binding(const struct bs_node *n)
     return n->op == BS_OP_INPUT || n->op == BS_OP_PARAM;
 }
 
-static void weigh(const struct bs_graph *g, const struct bs_node *n, struct bs__remade *r)
+static void weigh(const struct bs_graph *g, const struct bs_node *n, size_t element, struct bs__remade *r)
 {
     const struct bs_op_def *def = bs_op_def(n->op);
     struct bs_shape in[BS_MAX_INPUTS];
@@ -26,7 +26,7 @@ static void weigh(const struct bs_graph *g, const struct bs_node *n, struct bs__
         elements += (double)bs_shape_count(&in[i]);
     }
     r->work = ELEMENT_WORK * elements + (def->flops ? def->flops(&n->attr, in, &n->shape) : 0);
-    if (n->op != BS_OP_PARAM && bs_round_up(bs_shape_count(&n->shape) * sizeof(float), BS_PLAN_ALIGN, &bytes))
+    if (n->op != BS_OP_PARAM && bs_round_up(bs_shape_count(&n->shape) * element, BS_PLAN_ALIGN, &bytes))
         r->bytes = bytes;
 }
 
@@ -39,7 +39,7 @@ static void survey(struct bs__schedule *s, bs_value seed)
         r->fixed = is_binding(n);
         for (int i = 0; i < n->ninput; i++)
             r->forward = r->forward && s->node[n->input[i]].forward;
-        weigh(s->g, n, r);
+        weigh(s->g, n, s->narrow[v] ? sizeof(uint16_t) : sizeof(float), r);
         for (int i = 0; i < n->ninput && bs_graph_is_live(s->g, v) && !r->forward; i++)
             s->node[n->input[i]].read_back = true;
     }
@@ -97,23 +97,27 @@ static void make_order(struct bs__schedule *s, bs_value seed)
             add(s, v);
 }
 
-bs_status bs__schedule_create(const struct bs_graph *g, bs_value seed, struct bs__schedule *s,
-                              struct bs_err *err)
+bs_status bs__schedule_create(const struct bs_graph *g, bs_value seed, enum bs_precision precision,
+                              struct bs__schedule *s, struct bs_err *err)
 {
     const size_t count = (size_t)bs_graph_node_count(g);
     *s = (struct bs__schedule){.g = g, .count = (int)count};
     BS_ASSERT(seed >= 0 && (size_t)seed < count && bs_graph_node(g, seed)->op == BS_OP_INPUT);
     s->node = calloc(count, sizeof *s->node);
+    s->narrow = calloc(count, sizeof *s->narrow);
     s->order = calloc(count, sizeof *s->order);
     s->making = calloc(2 * count, sizeof *s->making);
     s->first = calloc(2 * count, sizeof *s->first);
     s->last = calloc(2 * count, sizeof *s->last);
     s->stack = calloc(count, sizeof *s->stack);
     s->change = calloc(2 * count + 1, sizeof *s->change);
-    if (!s->node || !s->order || !s->making || !s->first || !s->last || !s->stack || !s->change) {
+    if (!s->node || !s->narrow || !s->order || !s->making || !s->first || !s->last || !s->stack ||
+        !s->change) {
         bs__schedule_clear(s);
         return BS_FAIL(err, BS_ENOMEM, "no memory to plan a graph of %zu operators", count);
     }
+    if (precision != BS_PRECISION_F32)
+        bs_graph_narrow(g, s->narrow);
     survey(s, seed);
     make_order(s, seed);
     return BS_OK;
@@ -122,6 +126,7 @@ bs_status bs__schedule_create(const struct bs_graph *g, bs_value seed, struct bs
 void bs__schedule_clear(struct bs__schedule *s)
 {
     free(s->node);
+    free(s->narrow);
     free(s->order);
     free(s->making);
     free(s->first);
@@ -217,6 +222,7 @@ static bs_value write_node(struct bs_graph *to, const struct bs__schedule *s, co
 {
     const struct bs_node *n = bs_graph_node(s->g, m->value);
     const bool late = m->again || !s->node[m->value].forward;
+    bs_graph_full(to, n->full);
     bs_value in[BS_MAX_INPUTS] = {0};
     if (n->op == BS_OP_INPUT)
         return bs_graph_input(to, n->name, n->shape);

@@ -133,6 +133,16 @@ static void set_optimizer(struct bs_train_config *c, double v)
     c->optimizer.learning_rate = rate;
 }
 
+static double get_precision(const struct bs_train_config *c)
+{
+    return (double)c->precision;
+}
+
+static void set_precision(struct bs_train_config *c, double v)
+{
+    c->precision = (enum bs_precision)v;
+}
+
 static double get_loss(const struct bs_train_config *c)
 {
     return (double)c->loss.kind;
@@ -328,6 +338,18 @@ static const struct param params[] = {
       .advanced = true},
      ALL,
      ACCESS(epoch_samples)},
+    {{.name = "precision",
+      .title = "Precision",
+      .help = "of what a step keeps for its backward; weights, sums and losses are f32 in any case. bf16: "
+              "half the "
+              "memory; f16: with a loss that is scaled, for devices that have no bf16",
+      .type = BS_PARAM_ENUM,
+      .choices = "f32|bf16|f16",
+      .max = 2,
+      .step = 1,
+      .advanced = true},
+     ALL,
+     ACCESS(precision)},
     {{.name = "memory_budget",
       .title = "Memory",
       .help = "that a run may take: steps compute activations again instead of keeping them, for the same "

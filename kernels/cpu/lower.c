@@ -289,7 +289,8 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     struct bs__cpu *cpu = dev;
     bs_status rc = BS_OK;
     const int count = bs_graph_node_count(g);
-    if (precision != BS_PRECISION_F32 && precision != BS_PRECISION_BF16)
+    const bool training = bs__is_training(g);
+    if (!training && precision != BS_PRECISION_F32 && precision != BS_PRECISION_BF16)
         return BS_FAIL(err, BS_EUNSUPPORTED, "the CPU backend computes in f32 and bf16, not in %s",
                        bs_precision_name(precision));
     struct bs__lowering l = {
@@ -308,9 +309,8 @@ bs_status bs__cpu_lower(void *dev, const struct bs_graph *g, struct bs_params *p
     self->pairs = self->bf16 && cpu->fast_bf16;
     self->element = self->bf16 ? sizeof(uint16_t) : sizeof(float);
     self->type = self->bf16 ? &cpu->simd->bf16 : &cpu->simd->f32;
-    if (bs__is_training(g)) {
-        rc = self->bf16 ? BS_FAIL(err, BS_EUNSUPPORTED, "the CPU backend trains in f32, not in bf16")
-                        : bs__training_lower(cpu, g, params, program, err);
+    if (training) {
+        rc = bs__training_lower(cpu, g, params, precision, program, err);
         if (rc == BS_OK) {
             *out = program;
             program = NULL;

@@ -34,6 +34,8 @@ struct plain {
     struct bs_program *program;
     struct bs__training *t;
     struct bs__training_readers readers;
+    enum bs_precision precision;
+    bool *narrow; /* per value */
     int nconv, nown;
 };
 
@@ -45,9 +47,20 @@ static int new_buffer(struct plain *p, size_t bytes, int step)
     return id;
 }
 
+/* A constant's values as the precision has them. */
+struct rounded {
+    const char *name;
+    enum bs_precision precision;
+};
 static bs_status pack(struct bs_params *params, void *dst, size_t bytes, void *ctx, struct bs_err *err)
 {
-    return bs_params_read(params, ctx, dst, bytes / sizeof(float), err);
+    const struct rounded *r = ctx;
+    float *v = dst;
+    const bs_status rc = bs_params_read(params, r->name, v, bytes / sizeof(float), err);
+    for (size_t i = 0; rc == BS_OK && r->precision != BS_PRECISION_F32 && i < bytes / sizeof(float); i++)
+        v[i] = r->precision == BS_PRECISION_BF16 ? bs_bf16_to_f32(bs_f32_to_bf16(v[i]))
+                                                 : bs_f16_to_f32(bs_f32_to_f16(v[i]));
+    return rc;
 }
 
 static bs_status bind_param(struct plain *p, const struct bs_node *n, struct bs__training_value *v,
@@ -55,13 +68,16 @@ static bs_status bind_param(struct plain *p, const struct bs_node *n, struct bs_
 {
     char key[512];
     const void *packed = NULL;
+    const enum bs_precision precision = n->shape.ndim > 1 ? p->precision : BS_PRECISION_F32;
+    struct rounded ctx = {n->name, precision};
     bs_status rc = bs_params_need(p->params, n->name, &n->shape, err);
     if (rc != BS_OK)
         return rc;
-    if (snprintf(key, sizeof key, "cpu/plain/%s", n->name) >= (int)sizeof key)
+    if (snprintf(key, sizeof key, "cpu/plain/%s/%s", bs_precision_name(precision), n->name) >=
+        (int)sizeof key)
         return BS_FAIL(err, BS_ELIMIT, "parameter name of %zu bytes", strlen(n->name));
-    rc = bs_params_packed(p->params, key, bs_shape_count(&n->shape) * sizeof(float), pack,
-                          (void *)(uintptr_t)n->name, &packed, err);
+    rc =
+        bs_params_packed(p->params, key, bs_shape_count(&n->shape) * sizeof(float), pack, &ctx, &packed, err);
     v->param = packed;
     return rc;
 }
@@ -118,9 +134,12 @@ static void make(struct plain *p, const struct bs_graph *g, bs_value v, int whic
 {
     struct bs__training_step *s = &p->t->step[p->t->nstep];
     s->value[which] = v;
-    p->t->value[v].shape = bs_graph_node(g, v)->shape;
-    p->t->value[v].blocked = bs__training_in_blocks(p->cpu, p->t->value, g, v);
-    p->t->value[v].buffer = new_buffer(p, bs_shape_count(&p->t->value[v].shape) * sizeof(float), p->t->nstep);
+    struct bs__training_value *value = &p->t->value[v];
+    value->shape = bs_graph_node(g, v)->shape;
+    value->blocked = bs__training_in_blocks(p->cpu, p->t->value, g, v);
+    value->narrow = p->narrow[v];
+    const size_t count = bs_shape_count(&value->shape);
+    value->buffer = new_buffer(p, count * (value->narrow ? sizeof(uint16_t) : sizeof(float)), p->t->nstep);
 }
 
 /* ---- what is made as a part of something else (training_fusion.h) ---- */
@@ -304,6 +323,23 @@ static bs_status prepare(struct plain *p, const struct bs_graph *g, const struct
     return BS_OK;
 }
 
+/* Room for what the step reads and makes of narrow values. */
+static void make_wide(struct plain *p)
+{
+    struct bs__training_step *s = &p->t->step[p->t->nstep];
+    for (int i = 0; i < BS_MAX_INPUTS; i++) {
+        s->wide_input[i] = s->wide[i] = BS__NO_BUFFER;
+        if (s->kind != BS__TRAINING_OPERATOR)
+            continue;
+        const struct bs__training_value *in = i < s->ninput ? &p->t->value[s->input[i]] : NULL,
+                                        *out = s->value[i] >= 0 ? &p->t->value[s->value[i]] : NULL;
+        if (in && in->narrow && in->buffer != BS__NO_BUFFER)
+            s->wide_input[i] = new_buffer(p, bs_shape_count(&in->shape) * sizeof(float), p->t->nstep);
+        if (out && out->narrow)
+            s->wide[i] = new_buffer(p, bs_shape_count(&out->shape) * sizeof(float), p->t->nstep);
+    }
+}
+
 static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v, int host, struct bs_err *err)
 {
     const struct bs_node *n = bs_graph_node(g, v);
@@ -331,9 +367,11 @@ static bs_status add_step(struct plain *p, const struct bs_graph *g, bs_value v,
         s->kind = BS__TRAINING_OPERATOR;
         rc = prepare(p, g, n, s, err);
     }
+    make_wide(p);
     const char *how = s->conv ? bs__dnnl_grad_algorithm(s->conv) : (s->own ? s->own : "");
-    snprintf(s->text, sizeof s->text, "%s%s%s -> %s", n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name,
-             *how ? " " : "", how, bs_shape_text(&n->shape, shape, sizeof shape));
+    snprintf(s->text, sizeof s->text, "%s%s%s -> %s%s",
+             n->op == BS_OP_INPUT ? "load" : bs_op_def(n->op)->name, *how ? " " : "", how,
+             bs_shape_text(&n->shape, shape, sizeof shape), p->narrow[v] ? " in 16 bits" : "");
     t->nstep++; /* also after a failure: what the step owns is destroyed with the others */
     return rc;
 }
@@ -368,7 +406,8 @@ static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_
         if (value->buffer == BS__NO_BUFFER) { /* else made together with another */
             value->shape = n->shape;
             value->blocked = bs__training_in_blocks(p->cpu, p->t->value, g, v);
-            if (n->op == BS_OP_INPUT && bs__training_only_packed(p->cpu, g, &p->readers, v)) {
+            if (n->op == BS_OP_INPUT && !p->narrow[v] &&
+                bs__training_only_packed(p->cpu, g, &p->readers, v)) {
                 value->host = this_host;
                 continue;
             }
@@ -385,29 +424,44 @@ static bs_status add_steps(struct plain *p, const struct bs_graph *g, struct bs_
 }
 
 bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, struct bs_params *params,
-                             struct bs_program *program, struct bs_err *err)
+                             enum bs_precision precision, struct bs_program *program, struct bs_err *err)
 {
     const size_t nnode = (size_t)bs_graph_node_count(g), nstep = nnode + (size_t)bs_graph_output_count(g);
     struct bs__cpu_program *self = program->private;
-    struct plain p = {.cpu = cpu, .params = params, .program = program};
+    struct plain p = {.cpu = cpu, .params = params, .program = program, .precision = precision};
+    /* A step has at most these: its value, moments, scratch memory and, of narrow values, what it reads and makes. */
+    const size_t most = precision == BS_PRECISION_F32 ? 3 : 3 + 2 * BS_MAX_INPUTS;
+    bs_status rc = BS_OK;
     if (!(p.t = self->training = calloc(1, sizeof *p.t)) ||
         !(p.t->value = calloc(nnode, sizeof *p.t->value)) ||
         !(p.t->step = calloc(nstep, sizeof *p.t->step)) ||
-        !(program->buffer = calloc(3 * nnode + 1, sizeof *program->buffer)))
-        return BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %zu operators", nnode);
+        !(program->buffer = calloc(most * nnode + 1, sizeof *program->buffer)) ||
+        !(p.narrow = calloc(nnode, sizeof *p.narrow))) {
+        rc = BS_FAIL(err, BS_ENOMEM, "no memory to lower a graph of %zu operators", nnode);
+        goto cleanup;
+    }
+    p.t->narrow = precision == BS_PRECISION_F16 ? BS_F16 : BS_BF16;
+    if (precision != BS_PRECISION_F32)
+        bs_graph_narrow(g, p.narrow);
     for (size_t v = 0; v < nnode; v++) {
         p.t->value[v].buffer = p.t->value[v].moments = BS__NO_BUFFER;
         p.t->value[v].host = -1;
         p.t->value[v].normed = p.t->value[v].addend[0] = BS_NO_VALUE;
     }
     bs__parallel_set_threads(cpu->threads); /* oneDNN decides how sums are split when a primitive is made */
-    bs_status rc = bs__training_readers_create(g, &p.readers, err);
+    rc = bs__training_readers_create(g, &p.readers, err);
     if (rc == BS_OK)
         rc = add_steps(&p, g, err);
     bs__training_readers_destroy(&p.readers);
     program->nstep = p.t->nstep;
     snprintf(program->algorithms, sizeof program->algorithms,
-             "training: convolutions %d by own kernels, %d by oneDNN, f32", p.nown, p.nconv);
+             "training: convolutions %d by own kernels, %d by oneDNN, %s", p.nown, p.nconv,
+             precision == BS_PRECISION_F32    ? "f32"
+             : precision == BS_PRECISION_BF16 ? "f32 over values in bf16"
+                                              : "f32 over values in f16");
+
+cleanup:
+    free(p.narrow);
     return rc;
 }
 

@@ -1,4 +1,4 @@
-/* Graphs of training on the CPU. Weights change from run to run, so nothing is packed ahead. Values are float32, dense in C order
+/* Graphs of training on the CPU. Weights change from run to run, so nothing is packed ahead. Values are float32 (or 16 bits, widened for the step that reads them), dense in C order
    but for images whose channels fill blocks (training_layout.h); one step an operator but for siblings, the backward operators over
    the same inputs, and what is made as a part of something else (training_fusion.h). training_table.c says how each operator is computed: convolutions by oneDNN
    (training_conv.c), those of tokens by the own kernels (training_rows.c, _linear.c, _attention.c, _mixer.c), what only moves
@@ -15,13 +15,15 @@ bool bs__is_training(const struct bs_graph *g);
 
 /* BS_EUNSUPPORTED names an operator that is not among them. */
 bs_status bs__training_lower(struct bs__cpu *cpu, const struct bs_graph *g, struct bs_params *params,
-                             struct bs_program *program, struct bs_err *err) BS_NODISCARD;
+                             enum bs_precision precision, struct bs_program *program,
+                             struct bs_err *err) BS_NODISCARD;
 
 struct bs__training_value {
     struct bs_shape shape;
     int buffer;         /* BS__NO_BUFFER: not in the arena */
     const float *param; /* NULL: not a parameter */
     int host;           /* an input of the run that is read where the caller has it; below 0: none */
+    bool narrow;        /* 16 bits a number in its buffer (training_narrow.h) */
     bool blocked;       /* lies in blocks of channels */
     /* Of an image in blocks whose norm is taken: buffer of its moments, for all samples together or each by itself. */
     int moments;
@@ -62,11 +64,13 @@ struct bs__training_step {
     bool
         masked; /* the last image input is a mask: where it is not above zero the result becomes zero; result 1, where
                     wanted, is the sum of result 0 over each channel */
+    int wide_input[BS_MAX_INPUTS], wide[BS_MAX_INPUTS]; /* buffers of narrow values as float32 */
     char text[112];
 };
 
 /* Lives in the program; destroyed with it. */
 struct bs__training {
+    enum bs_dtype narrow;             /* of narrow values */
     struct bs__training_value *value; /* per value of the graph */
     struct bs__training_step *step;
     int nstep;

@@ -1,7 +1,8 @@
 /* The reference backend: one step per operator, plain loops (ops/), C-order float32. What every other backend is tested
    against, and what sanitizer builds and machines without oneDNN run.
    In bf16 (f16) precision weights and the result of every operator are rounded to it while sums stay as they are; vectors
-   (biases, affine parts and statistics of norms) keep float32, as they do on hardware. */
+   (biases, affine parts and statistics of norms) keep float32, as they do on hardware, and so does in training what
+   bs_graph_narrow leaves out. */
 #include "kernels/backend.h"
 #include "kernels/base/checked.h"
 #include "kernels/base/machine.h"
@@ -16,6 +17,7 @@ struct value {
     struct bs_shape shape;
     int buffer;         /* -1: not in the arena */
     const float *param; /* NULL: not a parameter */
+    bool narrow;        /* rounded when it is made */
 };
 
 enum step_kind { STEP_LOAD, STEP_COMPUTE, STEP_STORE };
@@ -146,15 +148,15 @@ static void add_stores(const struct bs_graph *g, bs_value v, struct bs_program *
 }
 
 /* Parameters are bound, inputs loaded, operators computed in the order of the graph. */
-static bs_status add_steps(const struct bs_graph *g, struct bs_params *params, struct bs_program *program,
-                           struct bs_err *err)
+static bs_status add_steps(const struct bs_graph *g, const bool *narrow, struct bs_params *params,
+                           struct bs_program *program, struct bs_err *err)
 {
     struct ref_program *p = program->private;
     int host = 0;
     for (bs_value v = 0; v < bs_graph_node_count(g); v++) {
         const struct bs_node *n = bs_graph_node(g, v);
         struct value *value = &p->value[v];
-        *value = (struct value){.shape = n->shape, .buffer = -1};
+        *value = (struct value){.shape = n->shape, .buffer = -1, .narrow = narrow[v]};
         int this_host = n->op == BS_OP_INPUT ? host++ : -1;
         if (!bs_graph_is_live(g, v))
             continue;
@@ -188,10 +190,12 @@ static bs_status ref_lower(void *dev, const struct bs_graph *g, struct bs_params
     size_t nnode = (size_t)bs_graph_node_count(g), nstep = nnode + (size_t)bs_graph_output_count(g);
     bs_status rc = BS_OK;
     struct ref_program *p = NULL;
+    bool *narrow = NULL;
     struct bs_program *program = calloc(1, sizeof *program);
     if (!program)
         return BS_FAIL(err, BS_ENOMEM, "no memory for a program");
-    if (!(program->buffer = calloc(nnode, sizeof *program->buffer)) ||
+    if (!(narrow = calloc(nnode, sizeof *narrow)) ||
+        !(program->buffer = calloc(nnode, sizeof *program->buffer)) ||
         !(program->private = p = calloc(1, sizeof *p)) || !(p->value = calloc(nnode, sizeof *p->value)) ||
         !(p->step = calloc(nstep, sizeof *p->step))) {
         rc = BS_FAIL(err, BS_ENOMEM, "no memory for a program of %zu steps", nstep);
@@ -199,9 +203,11 @@ static bs_status ref_lower(void *dev, const struct bs_graph *g, struct bs_params
     }
     p->precision = precision;
     snprintf(program->algorithms, sizeof program->algorithms, "reference loops");
-    rc = add_steps(g, params, program, err);
+    bs_graph_narrow(g, narrow);
+    rc = add_steps(g, narrow, params, program, err);
 
 cleanup:
+    free(narrow);
     if (rc != BS_OK) {
         ref_destroy_program(dev, program);
         program = NULL;
@@ -238,7 +244,8 @@ static bs_status ref_run_step(void *dev, struct bs_program *program, int step, c
             in[i] = tensor(program, &p->value[s->input[i]], run);
         bs_op_def(s->op)->reference(&s->attr, in, s->ninput, &out);
     }
-    round_to(p->precision, out.data, count);
+    if (p->value[s->value].narrow)
+        round_to(p->precision, out.data, count);
     return BS_OK;
 }
 

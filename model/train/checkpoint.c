@@ -149,7 +149,7 @@ bs_status bs_run_resume(struct bs_run *r, const struct bs_safetensors *st, struc
             rc = read_tensor(st, SECOND, t, t->second, err);
     }
     if (rc == BS_OK) {
-        bs_step_set_count(r->step, r->state.step);
+        bs_step_set_count(r->step, r->state.step - r->state.skipped);
         r->latest_step = r->state.step;
     }
     return rc;

@@ -39,6 +39,9 @@ bs_status bs__checkpoint_describe(const struct bs_run *r, char **json, struct bs
     write_best(&w, "best_metric", s->best_metric);
     bs_json_write_int(&w, "best_step", s->best_step);
     bs_json_write_int(&w, "since_best", s->since_best);
+    bs_json_write_double(&w, "loss_scale", s->scale.scale);
+    bs_json_write_int(&w, "loss_scale_good", s->scale.good);
+    bs_json_write_int(&w, "skipped", s->skipped);
     bs_json_write_double(&w, "loss_sum", s->loss_sum);
     bs_json_write_int(&w, "loss_count", s->loss_count);
     bs_json_write_close(&w, '}');
@@ -68,6 +71,9 @@ static void read_state(struct bs__fields *f, struct bs__run_state *s)
     bs__read_double(f, "best_metric", -1e300, 1e300, &s->best_metric);
     bs__read_int64(f, "best_step", true, 0, INT64_MAX, &s->best_step);
     bs__read_int64(f, "since_best", true, 0, INT64_MAX, &s->since_best);
+    bs__read_double(f, "loss_scale", 1, BS_LOSS_SCALE_MOST, &s->scale.scale);
+    bs__read_int64(f, "loss_scale_good", true, 0, BS_LOSS_SCALE_ROW, &s->scale.good);
+    bs__read_int64(f, "skipped", true, 0, s->step, &s->skipped);
     bs__read_double(f, "loss_sum", -1e300, 1e300, &s->loss_sum);
     bs__read_int64(f, "loss_count", true, 0, INT64_MAX, &s->loss_count);
 }

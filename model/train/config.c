@@ -188,9 +188,6 @@ bs_status bs_train_config_check(const struct bs_train_config *c, struct bs_err *
     if (c->optimizer.learning_rate <= 0)
         return BS_FAIL(err, BS_EINVAL, "training: learning_rate is %g, above 0 is accepted",
                        c->optimizer.learning_rate);
-    if (c->precision != BS_PRECISION_F32)
-        return BS_FAIL(err, BS_EUNSUPPORTED, "training: precision is %s; f32 is accepted in this version",
-                       bs_precision_name(c->precision));
     if (c->seed > INT64_MAX)
         return BS_FAIL(err, BS_EINVAL, "training: seed is %" PRIu64 ", accepted is 0 to %" PRId64, c->seed,
                        INT64_MAX);

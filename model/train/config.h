@@ -30,7 +30,9 @@ struct bs_train_config {
         checkpoint_every; /* steps between two LATEST checkpoints, beside those after each validation; 0: only those */
     int64_t stop_after; /* early stopping: after more validations than this without a better one; 0: never */
     uint64_t seed;      /* of initial weights and samples; below 2^63 */
-    enum bs_precision precision; /* f32; others are refused so far */
+    /* Of activations and their gradients in a step: f32, or bf16 and f16 in half the memory. What is trained stays float32;
+       validations are made with it. */
+    enum bs_precision precision;
     /* MiB of planned memory that the run keeps to, for which a step computes activations again instead of keeping them: the same
        bits, later. 0: everything is kept, whatever that takes. */
     int64_t memory_budget;

@@ -214,7 +214,10 @@ static bs_status build(struct copy *c, const struct bs_arch_config *arch, const 
     c->to->target = c->to->output;
     c->to->target.dim[1] += loss->masked;
     c->image = bs_graph_input(g, "image", c->to->image);
+    bs_graph_full(g,
+                  true); /* of the loss: targets, and all that it makes of them and of the network's output */
     bs_value target = bs_graph_input(g, "target", c->to->target);
+    bs_graph_full(g, false);
     bs_value seed = c->validation ? BS_NO_VALUE : bs_graph_input(g, "seed", BS_SHAPE(1));
     c->ninput = c->validation ? BS_TRAIN_SEED : BS_TRAIN_INPUTS;
     if ((rc = copy_nodes(c, err)) != BS_OK)
@@ -222,7 +225,9 @@ static bs_status build(struct copy *c, const struct bs_arch_config *arch, const 
     bs_value made = c->value[network_output(c->from, "output")];
     if (crop)
         made = bs_graph_crop(g, made, size->crop_h, size->crop_w);
+    bs_graph_full(g, true);
     bs_value value = bs_loss_build(g, loss, made, target);
+    bs_graph_full(g, false);
     bs_graph_output(g, "loss", value);
     bs_graph_output(g, "output", made);
     c->noutput = BS_TRAIN_OUTPUTS;

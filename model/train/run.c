@@ -119,7 +119,7 @@ static bs_status build(struct bs_run *r, struct bs_err *err)
     const struct bs_train_config *c = &r->config;
     const struct bs_train_size step = size_of(c, c->batch), one = size_of(c, 1);
     struct bs_device *dev = r->setup.device;
-    struct bs_step_options options = {.bytes = 0};
+    struct bs_step_options options = {.precision = c->precision};
     bs_status rc;
     BS_ASSERT(r->setup.train->count > 0 && r->setup.validation->count > 0);
     if ((rc = bs_train_config_check(c, err)) != BS_OK || (rc = check_state(r, err)) != BS_OK ||
@@ -153,6 +153,7 @@ bs_status bs_run_create(const struct bs_run_setup *setup, struct bs_run **out, s
     r->latest_step = -1;
     r->state = (struct bs__run_state){.learning_rate = r->config.optimizer.learning_rate,
                                       .plateau = r->config.plateau,
+                                      .scale = {.scale = BS_LOSS_SCALE_FIRST},
                                       .best_metric = (double)INFINITY};
     r->state.plateau.best = (double)INFINITY;
     r->state.plateau.bad = 0;

@@ -93,22 +93,43 @@ static bs_status not_finite(const struct loop *l, double loss, const struct bs_b
                    r->state.step + 1, loss, images, r->state.learning_rate, last);
 }
 
-static bs_status make_step(struct loop *l, struct bs_err *err)
+/* Applies the gradients, unless they overflowed: then the step is left out, and the next one is made with a smaller scale. */
+static bs_status apply(struct loop *l, struct bs_err *err)
 {
     struct bs_run *r = l->run;
     struct bs__run_state *s = &r->state;
     struct bs_optimizer optimizer = r->config.optimizer;
+    optimizer.learning_rate = s->learning_rate;
+    if (r->config.precision != BS_PRECISION_F16)
+        return bs_step_apply(r->step, &optimizer, err);
+    const bool overflowed = bs_step_overflowed(r->step);
+    const double scale = s->scale.scale;
+    if (!bs_loss_scale_step(&s->scale, overflowed))
+        return BS_FAIL(err, BS_EINVAL,
+                       "the gradients of step %" PRId64
+                       " are beyond f16 even with a loss that is scaled by %g; precision bf16 or f32 has a "
+                       "larger range; the last checkpoint is of step %" PRId64,
+                       s->step + 1, scale, r->latest_step);
+    s->skipped += overflowed;
+    return overflowed ? BS_OK : bs_step_apply(r->step, &optimizer, err);
+}
+
+static bs_status make_step(struct loop *l, struct bs_err *err)
+{
+    struct bs_run *r = l->run;
+    struct bs__run_state *s = &r->state;
     struct bs_batch batch;
     const double start = seconds_now();
     double loss = 0;
     bs_status rc;
     if ((rc = bs_batches_next(l->batches, l->cancel, &batch, err)) != BS_OK)
         return rc;
+    if (r->config.precision == BS_PRECISION_F16)
+        bs_step_set_scale(r->step, s->scale.scale);
     rc = bs_step_compute(r->step, batch.image, batch.target, l->cancel, &loss, err);
     if (rc == BS_EINVAL && !isfinite(loss))
         return not_finite(l, loss, &batch, err);
-    optimizer.learning_rate = s->learning_rate;
-    if (rc != BS_OK || (rc = bs_step_apply(r->step, &optimizer, err)) != BS_OK)
+    if (rc != BS_OK || (rc = apply(l, err)) != BS_OK)
         return rc;
     s->step++;
     s->loss_sum += loss;

@@ -4,6 +4,7 @@
 #define BS_MODEL_TRAIN_RUN_INTERNAL_H
 
 #include "model/train/batches.h"
+#include "model/train/loss_scale.h"
 #include "model/train/run.h"
 #include "model/train/validate.h"
 
@@ -14,8 +15,10 @@ struct bs__run_state {
     struct bs_plateau plateau;
     double best_metric; /* infinity: none yet */
     int64_t best_step;
-    int64_t since_best; /* validations since the best one */
-    double loss_sum;    /* of the steps since the last validation */
+    int64_t since_best;         /* validations since the best one */
+    struct bs_loss_scale scale; /* used with f16 */
+    int64_t skipped;            /* steps whose gradients overflowed: the optimiser made none */
+    double loss_sum;            /* of the steps since the last validation */
     int64_t loss_count;
 };
 

@@ -18,7 +18,9 @@ struct bs_step {
     int64_t count;                  /* steps applied */
     bool computed;                  /* gradients wait to be applied; */
     const struct bs_cancel *cancel; /* of their compute */
-    size_t bytes;                   /* of state and outputs */
+    bool overflowed;
+    enum bs_precision precision;
+    size_t bytes; /* of state and outputs */
     struct bs_recompute recompute;
 };
 
@@ -105,10 +107,10 @@ static bs_status compile(struct bs_step *s, struct bs_device *dev, const struct 
 {
     const struct bs_graph *g = s->graph->graph;
     if (!options->bytes)
-        return bs_executable_create(dev, g, params, BS_PRECISION_F32, &s->exe, err);
+        return bs_executable_create(dev, g, params, options->precision, &s->exe, err);
     const size_t room = options->bytes > s->bytes ? options->bytes - s->bytes : 0;
     const bs_status rc = bs_executable_create_within(dev, g, input_value(g, BS_TRAIN_SEED), params,
-                                                     BS_PRECISION_F32, room, &s->exe, &s->recompute, err);
+                                                     options->precision, room, &s->exe, &s->recompute, err);
     if (rc == BS_ENOMEM && s->recompute.bytes > 0)
         return BS_FAIL(
             err, BS_ENOMEM,
@@ -136,6 +138,7 @@ bs_status bs_step_create_with(struct bs_device *dev, const struct bs_arch_config
     *out = NULL;
     if (!s)
         return BS_FAIL(err, BS_ENOMEM, "no memory for a training step");
+    s->precision = options->precision;
     if ((rc = bs_train_graph_create(arch, size, loss, &s->graph, err)) != BS_OK ||
         (rc = make_outputs(s, err)) != BS_OK || (rc = make_state(s, params, err)) != BS_OK ||
         (rc = compile(s, dev, options, params, err)) != BS_OK) {
@@ -215,10 +218,37 @@ static void *read_only(const float *data)
     return borrowed.out;
 }
 
+void bs_step_set_scale(struct bs_step *s, double scale)
+{
+    BS_ASSERT(scale >= 1);
+    s->seed = (float)scale;
+}
+
+bool bs_step_overflowed(const struct bs_step *s)
+{
+    return s->overflowed;
+}
+
+/* Takes the scale out of the gradients; false: they are not finite. */
+static bool unscale(const struct bs_step *s)
+{
+    const float back = 1 / s->seed;
+    for (int i = 0; i < s->graph->ntensor; i++) {
+        float *g = s->tensor[i].gradient;
+        const size_t count = g ? bs_shape_count(&s->tensor[i].shape) : 0;
+        for (size_t k = 0; k < count; k++) {
+            if (!isfinite(g[k]))
+                return false;
+            g[k] *= back;
+        }
+    }
+    return true;
+}
+
 bs_status bs_step_compute(struct bs_step *s, const float *image, const float *target,
                           const struct bs_cancel *cancel, double *loss, struct bs_err *err)
 {
-    s->computed = false;
+    s->computed = s->overflowed = false;
     s->in[BS_TRAIN_IMAGE].data = read_only(image);
     s->in[BS_TRAIN_TARGET].data = read_only(target);
     bs_status rc = bs_executable_run(s->exe, s->in, s->nin, s->out, s->nout, cancel, err);
@@ -231,8 +261,9 @@ bs_status bs_step_compute(struct bs_step *s, const float *image, const float *ta
             "the loss of step %lld is %g: pixels or targets are not finite, or the learning rate is "
             "too high",
             (long long)s->count + 1, *loss);
-    s->computed = true;
     s->cancel = cancel;
+    s->overflowed = s->precision == BS_PRECISION_F16 && !unscale(s);
+    s->computed = !s->overflowed;
     return BS_OK;
 }
 
@@ -267,7 +298,8 @@ bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct 
     if (rc != BS_OK)
         return rc;
     if (!s->computed)
-        return BS_FAIL(err, BS_EPRECONDITION, "there are no gradients to apply");
+        return BS_FAIL(err, BS_EPRECONDITION, "there are no gradients to apply%s",
+                       s->overflowed ? ": they overflowed" : "");
     s->computed = false;
     s->count++;
     for (int i = 0; i < s->graph->ntensor; i++) {

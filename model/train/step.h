@@ -32,6 +32,9 @@ struct bs_step_options {
     size_t
         bytes; /* at most so many while it runs (bs_step_bytes), for which values of the forward are made again for the
                      backward (kernels/recompute.h): the same bits, later; 0: no limit */
+    /* Of activations and their gradients, and of weights where the network reads them. What is trained, its gradients, moments and
+       the loss stay float32 (bs_graph_narrow). */
+    enum bs_precision precision;
 };
 /* The same with options. BS_ENOMEM names the least bytes that it comes to. */
 bs_status bs_step_create_with(struct bs_device *dev, const struct bs_arch_config *arch,
@@ -58,10 +61,16 @@ struct bs_shape bs_step_target_shape(const struct bs_step *s);
    finite; BS_ECANCELLED as in bs_executable_run. */
 bs_status bs_step_compute(struct bs_step *s, const float *image, const float *target,
                           const struct bs_cancel *cancel, double *loss, struct bs_err *err) BS_NODISCARD;
+/* Gradients of scale times the loss from the next compute on, which divides them by it again; a power of two, 1 at first
+   (loss_scale.h). */
+void bs_step_set_scale(struct bs_step *s, double scale);
+/* Are gradients of the last compute not finite? Then there is nothing to apply. Only with a precision of f16 and after a compute
+   that succeeded. */
+bool bs_step_overflowed(const struct bs_step *s);
 /* What the network made of the last batch, (N,C,h',w'), without the mask's channel. */
 const float *bs_step_output(const struct bs_step *s);
-/* Takes the gradients of the last successful compute, once: BS_EPRECONDITION without one. Lets go first, in between, who wants to by
-   that compute's cancel, and is never cancelled. */
+/* Takes the gradients of the last successful compute, once: BS_EPRECONDITION without one, or when they overflowed. Lets go first, in
+   between, who wants to by that compute's cancel, and is never cancelled. */
 bs_status bs_step_apply(struct bs_step *s, const struct bs_optimizer *o, struct bs_err *err) BS_NODISCARD;
 
 /* Steps applied so far: the number that the optimiser counts. Settable to go on from a checkpoint. */

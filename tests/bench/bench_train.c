@@ -1,6 +1,6 @@
 /* Times a training step of a network with formula weights on the CPU backend beside its own forward, in turns.
-     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--memory MIB] [--winograd on|off]
-                 [--profile] [--interactive]
+     bench_train [--network NAME] [--size N] [--batch N] [--threads N] [--repeat N] [--memory MIB] [--precision f32|bf16|f16]
+                 [--winograd on|off] [--profile] [--interactive]
    NAME as bench_model has them; the loss is Dice over each channel. The forward is that of inference at the same size. Times are
    the minima of all turns, of the clock and of the processor (divided by the threads), which other programs disturb less.
    --memory: values of the forward are made again so that the step needs no more; --repeat 0 plans only; --profile prints the
@@ -24,6 +24,7 @@
 struct options {
     int size, batch, threads, repeat, memory;
     bool winograd, profile, interactive;
+    enum bs_precision precision;
     const char *network;
 };
 
@@ -84,7 +85,7 @@ static bs_status in_turns(const struct setting *s, struct bs_err *err)
     const struct bs_tensor in = {BS_F32, bs_graph_node(s->forward, 0)->shape, s->image};
     const struct bs_shape map = BS_SHAPE(s->o.batch, bs_arch_out_channels(&s->cfg), s->o.size, s->o.size);
     struct bs_tensor out[2] = {{BS_F32, map, s->maps[0]}, {BS_F32, map, s->maps[1]}};
-    const struct bs_step_options options = {.bytes = (size_t)s->o.memory << 20};
+    const struct bs_step_options options = {.bytes = (size_t)s->o.memory << 20, .precision = s->o.precision};
     struct timed forward = {.wall = 0}, step = {.wall = 0};
     struct bs_device *dev = NULL;
     struct bs_executable *exe = NULL;
@@ -328,6 +329,11 @@ static bool parse(int argc, char **argv, struct options *o)
             o->threads = atoi(next), i++;
         else if (!strcmp(argv[i], "--repeat"))
             o->repeat = atoi(next), i++;
+        else if (!strcmp(argv[i], "--precision"))
+            o->precision = !strcmp(next, "bf16")  ? BS_PRECISION_BF16
+                           : !strcmp(next, "f16") ? BS_PRECISION_F16
+                                                  : BS_PRECISION_F32,
+            i++;
         else if (!strcmp(argv[i], "--memory"))
             o->memory = atoi(next), i++;
         else
@@ -366,7 +372,8 @@ int main(int argc, char **argv)
         fprintf(
             stderr,
             "usage: %s [--network unet|unetr_b|unetr_l|unetr_h|vimunet_t|vimunet_s] [--size N] [--batch N]\n"
-            "       [--threads N] [--repeat N] [--memory MIB] [--winograd on|off] [--profile] "
+            "       [--threads N] [--repeat N] [--memory MIB] [--precision f32|bf16|f16] [--winograd on|off] "
+            "[--profile] "
             "[--interactive]\n",
             argv[0]);
         return 2;

@@ -39,7 +39,7 @@ static struct bs_graph *within(const struct chain *c, size_t bytes, struct bs_re
 {
     struct bs_graph *g = NULL;
     struct bs_err err = {.msg = ""};
-    if (bs_graph_recompute(c->g, c->seed, bytes, &g, did, &err) != BS_OK)
+    if (bs_graph_recompute(c->g, c->seed, BS_PRECISION_F32, bytes, &g, did, &err) != BS_OK)
         fail_msg("%s", err.msg);
     return g;
 }

@@ -162,29 +162,6 @@ static void a_step_gives_the_same_bits_again(void **state)
     bs_graph_destroy(g);
 }
 
-/* bf16 is refused. */
-static void refused_in_words(struct bs_graph *g, enum bs_precision precision, const char *words)
-{
-    struct bs_err err = {.msg = ""};
-    struct bs_device *dev = NULL;
-    struct bs_executable *exe = NULL;
-    struct filled none;
-    fill_params(&none, g, 1);
-    assert_int_equal(bs_device_open("cpu", &(struct bs_device_options){.threads = 1}, &dev, &err), BS_OK);
-    assert_int_equal(bs_executable_create(dev, g, none.params, precision, &exe, &err), BS_EUNSUPPORTED);
-    assert_null(exe);
-    assert_non_null(strstr(err.msg, words));
-    bs_device_close(dev);
-    free_params(&none);
-    bs_graph_destroy(g);
-}
-
-static void it_trains_in_f32(void **state)
-{
-    (void)state;
-    refused_in_words(training_of(levels), BS_PRECISION_BF16, "trains in f32");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,7 +183,6 @@ int main(void)
         cmocka_unit_test(training_through_joining),
         cmocka_unit_test(training_through_levels),
         cmocka_unit_test(a_step_gives_the_same_bits_again),
-        cmocka_unit_test(it_trains_in_f32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

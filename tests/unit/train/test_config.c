@@ -143,7 +143,7 @@ static void what_is_wrong_is_refused_by_its_name(void **state)
         {",\"recipe\":\"distances\",\"iterations\":5,\"epochs\":5", "iterations is 5 and epochs is 5"},
         {",\"recipe\":\"distances\",\"iterations\":0", "iterations is 0 and epochs is 0"},
         {",\"recipe\":\"distances\",\"seed\":-1", "seed is -1"},
-        {",\"recipe\":\"distances\",\"precision\":\"bf16\"", "precision is bf16"},
+        {",\"recipe\":\"distances\",\"precision\":\"bf15\"", "\"bf15\""},
         {",\"recipe\":\"distances\",\"loss\":{\"kind\":\"dice\",\"all_channels\":true,\"channel_mean\":true}",
          "channel"},
         {",\"recipe\":\"distances\",\"format\":2", "format is 2"},
