@@ -25,6 +25,7 @@ static struct bs_arch_config unet(int features)
     return arch;
 }
 
+#ifdef BS_WITH_ONEDNN
 static struct bs_arch_config unetr(void)
 {
     return (struct bs_arch_config){.kind = BS_ARCH_UNETR,
@@ -40,6 +41,7 @@ static struct bs_arch_config unetr(void)
                                              .neck_channels = 16,
                                              .decoder = decoder(8)}};
 }
+#endif
 
 static struct bs_arch_config vimunet(int side, int features)
 {
